@@ -1,0 +1,89 @@
+"""An edit is data; a row is one clip.
+
+Every edit is affine in the output of its hook::
+
+    out'[step, half] = scale · out[step, half] + shift[step, half]
+
+and ``shift`` is written as a weighted sum of *sources*: names of tensors, never tensors,
+so that rows stay small, hashable and readable. Replace is ``scale 0, shift = mean(desired)``;
+adjust is ``scale 1, shift = mean(desired) − mean(original)`` (Vélez Vásquez et al., ISMIR 2024, section 4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+
+class Half(StrEnum):
+    """The halves of a classifier-free-guidance batch."""
+
+    cond = "cond"
+    uncond = "uncond"
+    both = "both"
+
+
+class History(StrEnum):
+    """Which tokens a prompt is read along while a mean is recorded."""
+
+    own = "own"
+    shared = "shared"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of a hook's output over a concept's prompts, per step and guidance half.
+
+    ``history``: ``own`` (each prompt's own generated tokens) or ``shared`` (the tokens of the
+    concept's first prompt, as in the code published with the paper).
+    """
+
+    concept: str
+    n_prompts: int
+    seed: int = 0
+    history: History = History.own
+
+
+@dataclass(frozen=True)
+class Term:
+    """``weight`` times the tensor that ``source`` names."""
+
+    weight: float
+    source: Mean
+
+
+@dataclass(frozen=True)
+class Edit:
+    """``out' = scale · out + Σ weight · source`` at one hook.
+
+    ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half.
+    ``random``: if not None, the shift is turned into a random direction of the same norm
+    (drawn once from this seed for each hook, step and half): the control for "any push does it".
+    """
+
+    hook: str
+    scale: float
+    shift: tuple[Term, ...] = ()
+    frames: tuple[int, int] | None = None
+    half: Half = Half.both
+    random: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip: nothing else decides it, given the model and the generation settings.
+
+    The sampling noise is a function of ``(prompt, seed)``, so the same prompt and seed with and
+    without edits are a matched pair.
+    """
+
+    prompt: str
+    seed: int
+    edits: tuple[Edit, ...] = ()
+
+    def key(self, context: str) -> str:
+        """Content address under a context (fingerprints and settings): 64 hex digits."""
+        canonical = json.dumps([context, asdict(self)], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
