@@ -1,0 +1,36 @@
+"""One made (untrained) model for the tests of the machinery; the bundled one is for the science."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mech_music.model import HookedMusicGen
+from mech_music.quiet import quiet_imports
+from tests.made import make_checkpoint
+
+torch.set_num_threads(1)
+
+PROMPTS = ("Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a sad trumpet tune.")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an untrained three-layer MusicGen in the published format."""
+    return make_checkpoint(tmp_path_factory.mktemp("made") / "model")
+
+
+@pytest.fixture(scope="session")
+def made(checkpoint: Path) -> HookedMusicGen:
+    """The untrained model, hooked. Its output weights are made large, so that edits change tokens."""
+    with quiet_imports():
+        from audiocraft.models import MusicGen
+
+        musicgen = MusicGen.get_pretrained(str(checkpoint), device="cpu")
+    return HookedMusicGen(musicgen, fingerprint="made")

@@ -1,0 +1,89 @@
+"""Ours against plain audiocraft: the same tokens, and the same effect as raw PyTorch hooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mech_music.decode import RowNoise, Sampling
+from mech_music.model import HookedMusicGen
+from mech_music.quiet import quiet_imports
+from tests.conftest import PROMPTS
+
+with quiet_imports():
+    import audiocraft.utils.utils
+    from audiocraft.models import MusicGen
+
+DURATION = 1.0
+TOP_K = 20
+
+
+@pytest.fixture(scope="module")
+def plain(checkpoint: Path) -> MusicGen:
+    """The same weights in audiocraft alone: no hooks, no kept caches."""
+    with quiet_imports():
+        return MusicGen.get_pretrained(str(checkpoint), device="cpu")
+
+
+def plain_generate(musicgen: MusicGen, prompts: list[str], monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
+    """audiocraft's own ``LMModel.generate``, with our rows' noise in its sampler."""
+    lm = musicgen.lm
+    noise, step = RowNoise(prompts, [0] * len(prompts), (lm.n_q, lm.card), torch.device("cpu")), iter(range(10**6))
+
+    def race(probs: torch.Tensor, num_samples: int) -> torch.Tensor:
+        assert num_samples == 1
+        return torch.argmax(probs / noise(next(step)), dim=-1, keepdim=True)
+
+    monkeypatch.setattr(audiocraft.utils.utils, "multinomial", race)
+    attributes, _ = musicgen._prepare_tokens_and_attributes(prompts, None)
+    n_frames = int(DURATION * musicgen.frame_rate)
+    return lm.generate(None, attributes, max_gen_len=n_frames, top_k=TOP_K, cfg_coef=3.0)
+
+
+def test_no_edit_equals_audiocraft_generate(
+    made: HookedMusicGen, plain: MusicGen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = made.generate(list(PROMPTS), duration=DURATION, sampling=Sampling(top_k=TOP_K))
+    assert torch.equal(ours, plain_generate(plain, list(PROMPTS), monkeypatch))
+
+
+@pytest.mark.parametrize("point", ["attn_out", "cross_attn_out", "mlp_out"])
+def test_edit_equals_raw_hook(
+    made: HookedMusicGen, plain: MusicGen, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """The same shift through nnsight and through a raw PyTorch hook gives the same tokens."""
+    shift = torch.linspace(-3, 3, made.d_model)
+    settings = {"duration": DURATION, "sampling": Sampling(top_k=TOP_K)}
+    hooks = [(f"blocks.1.hook_{point}", lambda value, hook: value + shift)]
+    ours = made.run_with_hooks(list(PROMPTS), hooks, **settings)
+    layer = plain.lm.transformer.layers[1]
+    module = {"attn_out": layer.self_attn, "cross_attn_out": layer.cross_attention, "mlp_out": layer.linear2}[point]
+
+    def raw(_module: torch.nn.Module, _inputs: object, output: object) -> object:
+        return (output[0] + shift, None) if isinstance(output, tuple) else output + shift  # type: ignore[operator]
+
+    handle = module.register_forward_hook(raw)
+    try:
+        raw_tokens = plain_generate(plain, list(PROMPTS), monkeypatch)
+    finally:
+        handle.remove()
+    assert torch.equal(ours, raw_tokens)
+    assert not torch.equal(ours, made.generate(list(PROMPTS), **settings))
+
+
+def test_looking_changes_nothing(made: HookedMusicGen) -> None:
+    """Reading every hook, writing every value back and scaling by one leave the tokens as they are."""
+    plain = made.generate(list(PROMPTS), duration=DURATION)
+    read, _ = made.run_with_cache(list(PROMPTS), duration=DURATION)
+    editable = [name for name in made.hook_names if not name.endswith(("mid", "mid_cross"))]
+    written = made.run_with_hooks(list(PROMPTS), [(editable, lambda value, hook: value * 1.0)], duration=DURATION)
+    assert torch.equal(plain, read)
+    assert torch.equal(plain, written)
+
+
+def test_rows_of_equal_length_do_not_know_their_neighbours(made: HookedMusicGen) -> None:
+    together = made.generate(list(PROMPTS[:2]), duration=DURATION)
+    alone = torch.cat([made.generate([prompt], duration=DURATION) for prompt in PROMPTS[:2]])
+    assert torch.equal(together, alone)
