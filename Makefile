@@ -1,0 +1,65 @@
+# `make` alone explains every target.
+UV_VERSION := 0.13.8
+PYTHON ?= python3.11
+DEPS := .deps
+UV := $(DEPS)/bin/uv
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+# A mirror that pip was told of serves uv as well.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check lint format lock tiny wheel clean
+
+help: ## explain every target
+	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Needs Python 3.11, make and (once) a package index. Everything stays in .venv/ and .deps/."
+
+env: $(INSTALLED) ## make the environment in .venv from requirements.lock (once; needs a package index)
+
+demo: $(INSTALLED) ## run the main job on the bundled tiny model: guitar to piano, MLP, replace, all layers
+	$(PY) -m mech_music.run
+
+test: $(INSTALLED) ## run the tests
+	$(PY) -m pytest
+
+check: lint ## the same as lint
+
+lint: $(INSTALLED) ## check style (ruff) and types (basedpyright)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m basedpyright
+
+format: $(INSTALLED) ## format the code and sort the imports
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+lock: $(UV) ## remake requirements.lock (hashes, no hosts) from pyproject.toml; needs a package index
+	$(UV) pip compile --quiet pyproject.toml --extra dev --generate-hashes --python-version 3.11 \
+		--upgrade --custom-compile-command "make lock" --output-file requirements.lock
+
+tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
+	$(PY) -m mech_music.tiny.train
+
+wheel: $(INSTALLED) ## build the wheel into dist/
+	$(PY) -m hatchling build -t wheel
+
+clean: ## remove the environment, caches and built files (results and stored outcomes stay)
+	rm -rf .venv $(DEPS) build dist .pytest_cache .ruff_cache
+
+$(UV):
+	$(PYTHON) -m venv $(DEPS)
+	$(DEPS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+# The stamp makes a second run instant, and possible without a network.
+$(INSTALLED): pyproject.toml requirements.lock | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip sync --quiet --python $(PY) requirements.lock
+	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	@touch $@
