@@ -1,0 +1,101 @@
+"""The typed configuration of the training of musicgen-tiny."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from hydra.core.config_store import ConfigStore
+
+
+class StageName(StrEnum):
+    """The stages of training, in their order."""
+
+    corpus = "corpus"
+    codec = "codec"
+    codes = "codes"
+    classifier = "classifier"
+    language_model = "language_model"
+    bundle = "bundle"
+
+
+@dataclass
+class CorpusConfig:
+    """How many clips are synthesised."""
+
+    train: int = 12_000
+    held_out: int = 600
+
+
+@dataclass
+class LoopConfig:
+    """One training loop: AdamW, linear warm-up, cosine to zero, clipped gradients."""
+
+    steps: int = 1000
+    batch: int = 16
+    learning_rate: float = 1.5e-3
+    warm_up: int = 100
+    weight_decay: float = 0.0
+    beta2: float = 0.99
+    save_every: int = 200
+
+
+@dataclass
+class CodecConfig:
+    """EnCodec: SEANet encoder and decoder around four codebooks."""
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=5000))
+    encoder_filters: int = 8
+    decoder_filters: int = 12
+    ratios: list[int] = field(default_factory=lambda: [5, 2, 2, 2, 16])
+    dimension: int = 64
+    codebooks: int = 4
+    codebook_size: int = 512
+    unquantised: float = 0.12
+    kmeans_clips: int = 64
+    crop_frames: int = 25
+
+
+@dataclass
+class ClassifierConfig:
+    """A small PaSST; reconstructions join the clean clips after `clean_only` of the steps."""
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=6000, batch=24, learning_rate=8e-4))
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    patchout: int = 24
+    clean_only: float = 0.3
+
+
+@dataclass
+class LanguageModelConfig:
+    """The delay-pattern transformer and its T5 text encoder."""
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=6000, weight_decay=0.05, beta2=0.95))
+    width: int = 128
+    layers: int = 8
+    heads: int = 4
+    text_width: int = 64
+    text_layers: int = 2
+    condition_dropout: float = 0.15
+
+
+@dataclass
+class TinyConfig:
+    """Everything that decides the weights, the folder that holds them, and the stages to run."""
+
+    seed: int = 2024
+    # Sums of floats depend on the number of threads, so it is part of the recipe.
+    threads: int = 1
+    folder: str = "outputs/tiny/full"
+    # Where the bundle stage writes; empty: <folder>/bundle.
+    bundle: str = ""
+    stages: list[StageName] = field(default_factory=lambda: list(StageName))
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    codec: CodecConfig = field(default_factory=CodecConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+
+
+def register() -> None:
+    """Make the schema known to Hydra, as `tiny_schema`."""
+    ConfigStore.instance().store(name="tiny_schema", node=TinyConfig)
