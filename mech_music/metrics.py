@@ -1,0 +1,156 @@
+"""What an edit did to a clip, measured on the classifier's view of it.
+
+The measures of Vélez Vásquez, Pouw, Burgoyne, Zuidema, "Exploring the inner mechanisms of large generative
+music models" (ISMIR 2024, section 4), as pure functions on NumPy arrays, vectorised over clips.
+
+Every ``scores`` array is ``[*clip, label]`` and holds *logits or log-probabilities*, whichever is at
+hand: nothing here changes when a constant is added to all scores of a clip. Never hand in probabilities:
+near 0 and 1 they have already lost what the odds are made of. All sums are float64 and in nats, and every
+result is finite for finite scores. Wrong shapes, labels and values raise ValueError in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+Scores: TypeAlias = Float[np.ndarray, "*clip label"]
+PerClip: TypeAlias = Float64[np.ndarray, "*clip"]
+
+
+class Effectiveness(NamedTuple):
+    """Equation 1 and its two parts, nats: ``total = original + desired``."""
+
+    total: PerClip
+    original: PerClip
+    desired: PerClip
+
+
+def validate(scores: Scores, *labels: int, other: Scores | None = None) -> None:
+    """ValueError, in one line, if ``scores``, its partner ``other`` or a label cannot be measured."""
+    for array in (scores,) if other is None else (scores, other):
+        if array.ndim < 1 or array.shape[-1] < 2:
+            raise ValueError(f"scores must be [*clip, label], at least two labels, not {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("scores hold NaN or infinity: hand in finite logits, leave failed clips out")
+    if other is not None and scores.shape != other.shape:
+        raise ValueError(f"scores before and after must have one shape, not {scores.shape} and {other.shape}")
+    wrong = [label for label in labels if not 0 <= label < scores.shape[-1]]
+    if wrong:
+        raise ValueError(f"label {wrong[0]} is out of range: there are {scores.shape[-1]}, counted from 0")
+
+
+def log_softmax(scores: Scores) -> Float64[np.ndarray, "*clip label"]:
+    """``log p_k = s_k − log Σ_j exp s_j``, in float64. Log-probabilities come back as they are."""
+    wide = np.asarray(scores, dtype=np.float64)
+    return wide - _log_sum_exp(wide)[..., None]
+
+
+def _log_sum_exp(scores: Float64[np.ndarray, "*clip label"]) -> PerClip:
+    highest = scores.max(axis=-1)
+    return highest + np.log(np.exp(scores - highest[..., None]).sum(axis=-1))
+
+
+def log_odds(scores: Scores, label: int) -> PerClip:
+    """``log odds_k = log p_k − log(1 − p_k)``, nats.
+
+    Taken as ``s_k − log Σ_{j≠k} exp s_j``, which is the same and never forms ``1 − p``: it stays exact where
+    ``p`` rounds to 1.
+    """
+    validate(scores, label)
+    wide = np.asarray(scores, dtype=np.float64)
+    return wide[..., label] - _log_sum_exp(np.delete(wide, label, axis=-1))
+
+
+def effectiveness(before: Scores, after: Scores, original_label: int, desired_label: int) -> Effectiveness:
+    """How far the clip moved from the original concept to the desired one, nats (equation 1)::
+
+        log [odds(o | before) / odds(o | after)]  −  log [odds(d | before) / odds(d | after)]
+        └─────────── original part ───────────┘      └─ desired part, with its sign ──────┘
+
+    Both parts are positive when the edit works: the original concept is heard less, the desired one more.
+    """
+    validate(before, original_label, desired_label, other=after)
+    original = log_odds(before, original_label) - log_odds(after, original_label)
+    desired = log_odds(after, desired_label) - log_odds(before, desired_label)
+    return Effectiveness(original + desired, original, desired)
+
+
+def precision(before: Scores, after: Scores) -> PerClip:
+    """``−KL(after ‖ before) = −Σ_k p_k(after) · log [p_k(after) / p_k(before)]``, nats: 0 at best.
+
+    The direction is that of the code published with the paper.
+    """
+    validate(before, other=after)
+    log_before, log_after = log_softmax(before), log_softmax(after)
+    return (np.exp(log_after) * (log_before - log_after)).sum(axis=-1)
+
+
+def ideal_precision(before: Scores, original_label: int, desired_label: int) -> PerClip:
+    """The precision of the perfect swap, nats: the two concepts trade probabilities and nothing else moves.
+
+    There ``−KL(swapped ‖ before) = −(p_d − p_o) · (log p_d − log p_o)``, and the direction does not matter.
+    """
+    validate(before, original_label, desired_label)
+    logs = log_softmax(before)
+    original, desired = logs[..., original_label], logs[..., desired_label]
+    return (np.exp(desired) - np.exp(original)) * (original - desired)
+
+
+def ndcg(scores: Scores, relevant_labels: Sequence[int]) -> PerClip:
+    """Normalised discounted cumulative gain over all labels: relevance 1 for ``relevant_labels``, else 0.
+
+    ``Σ_{k relevant} 1/log2(1 + rank_k)`` over its greatest possible value, so 0 < NDCG ≤ 1. Labels of one
+    score share the mean discount of the ranks they fill (McSherry & Najork, ECIR 2008), as in scikit-learn.
+    """
+    relevant = sorted(set(relevant_labels))
+    validate(scores, *relevant)
+    if not relevant:
+        raise ValueError("NDCG needs at least one relevant label")
+    discounts = 1.0 / np.log2(np.arange(scores.shape[-1]) + 2.0)
+    # Entry r sums the first r discounts, so a tie over ranks [a, b) has mean (S[b] − S[a]) / (b − a).
+    summed = np.concatenate([[0.0], np.cumsum(discounts)])
+    gain = np.zeros(scores.shape[:-1])
+    for label in relevant:
+        own = scores[..., label, None]
+        first = (scores > own).sum(axis=-1)
+        end = first + (scores == own).sum(axis=-1)
+        gain = gain + (summed[end] - summed[first]) / (end - first)
+    return gain / summed[len(relevant)]
+
+
+def probability(scores: Scores, label: int) -> PerClip:
+    """Softmax probability of one label."""
+    validate(scores, label)
+    return np.exp(log_softmax(scores)[..., label])
+
+
+def flipped(after: Scores, original_label: int, desired_label: int) -> Bool[np.ndarray, "*clip"]:
+    """Whether the desired concept is now more probable than the original one."""
+    validate(after, original_label, desired_label)
+    return np.asarray(after[..., desired_label] > after[..., original_label])
+
+
+def group_argmax(scores: Scores, group_labels: Sequence[int]) -> Int[np.ndarray, "*clip"]:
+    """Which label of a group is the most probable (its AudioSet index); the first of equals."""
+    validate(scores, *group_labels)
+    if not group_labels:
+        raise ValueError("the arg-max of a group needs at least one label")
+    return np.asarray(group_labels)[scores[..., list(group_labels)].argmax(axis=-1)]
+
+
+def kept(
+    scores: Scores, own_label: int | Int[np.ndarray, "*clip"], group_labels: Sequence[int]
+) -> Bool[np.ndarray, "*clip"]:
+    """Whether a clip is still heard as its own word among the words of a group (genres, say).
+
+    A word stands for its first label, the one of the odds: sums over all labels of a word would favour the
+    words that AudioSet happens to split finely. ``own_label`` may differ by clip, but is one of the group.
+    """
+    strangers = sorted(set(np.unique(own_label).tolist()) - set(group_labels))
+    if strangers:
+        raise ValueError(f"label {strangers[0]} is not in its own group {list(group_labels)}")
+    return np.asarray(group_argmax(scores, group_labels) == own_label)
