@@ -76,6 +76,7 @@ def decode(
 
     ``conditions``: the fused text conditions of the doubled batch (conditional half first).
     ``forced``: tokens to read along instead of sampling (teacher forcing).
+    A row with a non-finite logit at any step is returned as −1 throughout.
     """
     pattern = lm.pattern_provider.get_pattern(n_frames)
     rows = next(iter(conditions.values()))[0].shape[0] // 2
@@ -83,16 +84,18 @@ def decode(
     unknown = torch.full((rows, lm.n_q, n_frames), -1, dtype=torch.long, device=device)
     given = unknown if forced is None else forced.expand(rows, -1, -1)
     sequence, _, mask = pattern.build_pattern_sequence(given, lm.special_token_id)
+    finite = torch.ones(rows, dtype=torch.bool, device=device)
     with lm.streaming():
         for step in range(sequence.shape[-1] - 1):
             logits = _guided_logits(lm, sequence[..., step : step + 1], conditions, sampling.guidance)
+            finite &= logits.isfinite().flatten(1).all(1)
             if forced is None:
                 token = sample_top_k(logits, noise(step), sampling)
                 sequence[..., step + 1] = torch.where(mask[:, step + 1], token, lm.special_token_id)
             if on_step is not None:
                 on_step(step)
     tokens, _, _ = pattern.revert_pattern_sequence(sequence, special_token=-1)
-    return tokens[..., :n_frames]
+    return tokens[..., :n_frames].masked_fill(~finite[:, None, None], -1)
 
 
 def _guided_logits(lm: LMModel, tokens: Tensor, conditions: dict, guidance: float) -> Float[Tensor, "row codebook card"]:

@@ -1,0 +1,39 @@
+"""Mean activations of a concept: per hook, per autoregressive step, per guidance half."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float32
+from torch import Tensor
+
+from mech_music.hooks import Hook
+
+POINTS = ("attn_out", "cross_attn_out", "mlp_out", "resid_post")
+"""What is recorded: every point that a component names, of every layer, in one go."""
+
+# Sums are kept as integers of 2⁻³² so that addition is exact and associative: the mean is the same
+# bit for bit whatever the packing. Activations up to 2³¹ / n are safe.
+_UNIT = 2.0**32
+
+
+class MeanRecorder:
+    """Sums what it is shown, row after row; memory does not grow with the number of rows."""
+
+    def __init__(self, hooks: Sequence[Hook], n_steps: int, d_model: int, device: torch.device) -> None:
+        self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.int64, device=device) for hook in hooks}
+        self.n_rows = 0
+
+    def see(self, hook: Hook, step: int, value: Tensor, n_rows: int) -> None:
+        """Add the first ``n_rows`` rows of a ``[half·row, 1, d_model]`` value (the rest is padding)."""
+        rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
+        self._sums[hook][step] += (rows * _UNIT).round().long().sum(dim=1)
+
+    def means(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
+        """The means so far, by hook name; non-finite activations make their sums meaningless."""
+        return {
+            hook.name: (total.double() / (_UNIT * self.n_rows)).float().cpu().numpy() for hook, total in self._sums.items()
+        }

@@ -1,0 +1,176 @@
+"""Rows in, outcomes out: the same whatever the packing, the order, the process and the store."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mech_music.decode import Sampling
+from mech_music.edits import Edit, Half, History, Mean, Row, Term
+from mech_music.engine import Engine, Settings
+from mech_music.model import HookedMusicGen
+from mech_music.store import Outcome, Store
+from tests.listener import Listener
+
+SHORT = Settings(Sampling(top_k=20), duration=0.5, pack=128)
+GUITAR, PIANO = Mean("guitar", 3), Mean("piano", 3)
+
+
+def engine(made: HookedMusicGen, folder: Path, pack: int = 128) -> Engine:
+    return Engine(made, Listener(), Store(folder), Settings(SHORT.sampling, SHORT.duration, pack), quiet=True)
+
+
+def mixed_rows() -> list[Row]:
+    """Every kind of edit, on prompts of several lengths."""
+    mean = (Term(1.0, PIANO),)
+    adjust = (Term(1.0, PIANO), Term(-1.0, GUITAR))
+    edits: list[tuple[Edit, ...]] = [
+        (),
+        (Edit("blocks.0.hook_mlp_out", 0.0, mean),),
+        (Edit("blocks.1.hook_attn_out", 1.0, adjust, half=Half.cond),),
+        (Edit("blocks.2.hook_cross_attn_out", 0.0, mean, frames=(3, 8)),),
+        (Edit("blocks.1.hook_mlp_out", 1.0, adjust, random=5),),
+        (Edit("blocks.2.hook_resid_post", 0.5),),
+        (Edit("blocks.0.hook_mlp_out", 0.0), Edit("blocks.0.hook_mlp_out", 1.0, mean)),
+        tuple(Edit(f"blocks.{layer}.hook_cross_attn_out", 0.0, mean) for layer in range(3)),
+    ]
+    prompts = ["Compose a happy rock piece.", "Compose a sad jazz piece, slow.", "Play.", "Compose a happy jazz piece."]
+    return [Row(prompt, seed, edit) for prompt in prompts for seed in (0, 1) for edit in edits]
+
+
+def same(a: Mapping[Row, Outcome], b: Mapping[Row, Outcome]) -> bool:
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[row].tokens, b[row].tokens) and np.array_equal(a[row].logits, b[row].logits) for row in a
+    )
+
+
+@pytest.fixture(scope="module")
+def reference(made: HookedMusicGen, tmp_path_factory: pytest.TempPathFactory) -> dict[Row, Outcome]:
+    return engine(made, tmp_path_factory.mktemp("store")).outcomes(mixed_rows())
+
+
+def test_edits_take_effect(reference: dict[Row, Outcome]) -> None:
+    """Else the tests below would compare copies of one clip."""
+    clips = {outcome.tokens.tobytes() for outcome in reference.values()}
+    assert len(clips) > 0.7 * len(reference)
+
+
+@pytest.mark.parametrize("pack", [1, 3, 7, 30])
+def test_packing_changes_nothing(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], pack: int
+) -> None:
+    rows = mixed_rows()
+    random.Random(pack).shuffle(rows)
+    assert same(reference, engine(made, tmp_path, pack).outcomes(rows))
+
+
+def test_row_alone_equals_row_in_company(made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]) -> None:
+    own = engine(made, tmp_path)
+    for row in random.Random(0).sample(mixed_rows(), 6):
+        assert same({row: reference[row]}, own.outcomes([row]))
+
+
+def test_store_gives_what_was_computed(made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]) -> None:
+    rows = mixed_rows()
+    engine(made, tmp_path).outcomes(rows[:20])
+    again = engine(made, tmp_path)
+    again.model = None  # type: ignore[assignment]  # stored rows need no model
+    assert same({row: reference[row] for row in rows[:20]}, again.outcomes(rows[:20]))
+
+
+def test_interrupted_run_continues(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop in the third pass; what was finished is kept, and the rest gives the same outcomes."""
+    own, calls = engine(made, tmp_path, pack=5), iter(range(100))
+    run = own._pass
+
+    def stop(*args: object) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        run(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(own, "_pass", stop)
+    with pytest.raises(KeyboardInterrupt):
+        own.outcomes(mixed_rows())
+    kept = sum(own.key(row) in Store(tmp_path) for row in mixed_rows())
+    assert 10 <= kept < len(mixed_rows())
+    assert same(reference, engine(made, tmp_path, pack=5).outcomes(mixed_rows()))
+
+
+def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
+    from mech_music.concepts import CONCEPTS, concept_prompts
+
+    mean = engine(made, tmp_path).mean(GUITAR)["blocks.1.hook_mlp_out"]
+    values = [
+        made.run_with_cache(
+            [prompt.text] * 2, "blocks.1.hook_mlp_out", duration=SHORT.duration, sampling=SHORT.sampling
+        )[1]["blocks.1.hook_mlp_out"][:, 0]
+        for prompt in concept_prompts(CONCEPTS["guitar"], 3)
+    ]
+    expected = torch.stack(values).double().mean(dim=0).transpose(0, 1)
+    torch.testing.assert_close(mean.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_mean_does_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
+    a, b = (engine(made, tmp_path / str(pack), pack).mean(Mean("guitar", 7)) for pack in (2, 128))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: HookedMusicGen, tmp_path: Path) -> None:
+    own = engine(made, tmp_path)
+    shared = own.mean(Mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
+    assert not torch.equal(shared, own.mean(GUITAR)["blocks.0.hook_resid_post"])
+    # Without text, all prompts with one history are one and the same run: the unconditional half is the first prompt's.
+    from mech_music.concepts import CONCEPTS, concept_prompts
+
+    first = concept_prompts(CONCEPTS["guitar"], 1)[0].text
+    _, cache = made.run_with_cache(
+        [first] * 2, "blocks.0.hook_resid_post", duration=SHORT.duration, sampling=SHORT.sampling
+    )
+    torch.testing.assert_close(shared[:, 1], cache["blocks.0.hook_resid_post"][1, 0], rtol=0, atol=1e-5)
+
+
+def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: Path) -> None:
+    """At the edited hook itself, forced along the same tokens: bit-equal everywhere else."""
+    from mech_music.affine import compile_edits, visitor
+
+    own = engine(made, tmp_path)
+    rows = [Row("Compose a happy rock piece.", 0), Row("Compose a happy jazz piece.", 0)]
+    name = "blocks.1.hook_mlp_out"
+    edited = [rows[0], Row(rows[1].prompt, 0, (Edit(name, 0.0, (Term(1.0, PIANO),), frames=(4, 7), half=Half.cond),))]
+    forced = torch.from_numpy(np.stack([own.outcomes(rows)[row].tokens for row in rows])).long()
+
+    def trace(some: list[Row]) -> torch.Tensor:
+        maps = compile_edits(some, own._resolve, own.n_steps, made.device)
+        apply, seen = visitor(maps), []
+
+        def keep(hook, step, value):  # noqa: ANN001, ANN202
+            value = apply(hook, step, value) if hook in maps else value
+            seen.append(value.clone())
+            return value
+
+        made.visit([r.prompt for r in some], made.select_hooks(name), keep, duration=SHORT.duration, forced=forced)
+        return torch.stack(seen)[:, :, 0]  # [step, half·row, d_model]
+
+    before, after = trace(rows), trace(edited)
+    where = (before != after).any(dim=-1)
+    assert where[4:7, 1].all(), "the conditional half of row 1 is edited in its frames"
+    where[4:7, 1] = False
+    # Later steps of the edited row see the edit through attention; the other row and the frames before never do.
+    assert not where[:4].any()
+    assert not where[:, [0, 2, 3]].any()
+    torch.testing.assert_close(after[4:7, 1], own.mean(PIANO)[name][4:7, 0])
+
+
+def test_failed_row_is_reported_and_the_others_finish(made: HookedMusicGen, tmp_path: Path) -> None:
+    good = Row("Compose a happy rock piece.", 0)
+    bad = Row("Compose a happy jazz piece.", 0, (Edit("blocks.0.hook_mlp_out", float("1e38")),) * 2)
+    outcomes = engine(made, tmp_path).outcomes([good, bad])
+    assert outcomes[bad].failed
+    assert not outcomes[good].failed
