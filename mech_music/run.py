@@ -1,0 +1,76 @@
+"""The command line: ``python -m mech_music.run`` (or ``mech-music``); ``--help`` explains it.
+
+Only light modules are imported here, so that help and mistakes are answered at once; the work is in `mech_music.job`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from mech_music import launcher
+from mech_music.config import as_run, register
+from mech_music.errors import UserError
+from mech_music.explain import explain
+from mech_music.paths import conf_dir
+from mech_music.sweep import Done, Failed, record_failure
+from mech_music.validation import validate
+
+log = logging.getLogger(__name__)
+INTERRUPTED = "stopped; every finished clip is kept: give the same command again to continue"
+
+
+def main() -> None:
+    """Run the command line. Exits 0, 1 (a failure: one line on stderr says which), or 130 (interrupted)."""
+    register()
+    launcher.install()
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra would print a mistake in several lines, or with a traceback; raised, it is explained in one here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
+    except KeyboardInterrupt:
+        _exit(INTERRUPTED, 130)
+    except Exception as error:
+        if wants_traceback:
+            raise
+        _exit(explain(error), 1)
+
+
+def job(cfg: DictConfig) -> Done | Failed:
+    """One job, as Hydra calls it. In a sweep a failure is its result; alone, it ends the program."""
+    hydra_cfg = HydraConfig.get()
+    folder = Path(hydra_cfg.runtime.output_dir)
+    in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
+    try:
+        run = as_run(cfg)
+        validate(run)
+        from mech_music.job import perform
+
+        return perform(run, folder, sweep=folder.parent.name if in_sweep else None)
+    except Exception as error:
+        reason = explain(error)
+        if not isinstance(error, UserError | OSError):
+            log.debug("the job failed", exc_info=error)
+            reason += f" (traceback in {folder / hydra_cfg.job.name}.log)"
+        if in_sweep:
+            return record_failure(folder, reason)
+        _exit(reason, 1)
+
+
+def _exit(line: str, status: int) -> NoReturn:
+    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"mech_music: {line}")
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
