@@ -1,0 +1,118 @@
+"""Training of tiny's MusicGen language model: audiocraft's delay-pattern transformer with its T5 text encoder.
+
+MusicGen: Copet et al., NeurIPS 2023. Classifier-free guidance: whole prompts are dropped at random in training.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from audiocraft.models.builders import get_lm_model
+from audiocraft.models.lm import LMModel
+from jaxtyping import Float, Int
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from mech_music.tiny import T5_NAME, data, loop, register_t5, text_encoder
+from mech_music.tiny.config import LanguageModelConfig, TinyConfig
+from mech_music.tiny.workspace import Workspace
+
+# Audiocraft does not mask padding (padded keys are zeros that share in the softmax), so the length that a batch is
+# padded to matters: training draws it, for prompts alone as well as in company. Tokens: probability.
+_PADDED_LENGTHS = {15: 0.15, 16: 0.1, 17: 0.35, 18: 0.4}
+
+
+def lm_config(config: TinyConfig) -> dict[str, Any]:
+    """The config of the language model in audiocraft's terms (`xp.cfg` of state_dict.bin)."""
+    lm = config.language_model
+    return {
+        "lm_model": "transformer_lm", "device": "cpu", "dtype": "float32", "sample_rate": 16_000, "channels": 1,
+        # MusicGen refuses to extend clips of models trained on less than 18 s; tiny's own are 4 s.
+        "dataset": {"segment_duration": 30},
+        "conditioners": {"description": {"model": "t5", "t5": {
+            "name": T5_NAME, "finetune": True, "word_dropout": 0.0, "normalize_text": False,
+        }}},
+        "fuser": {
+            "cross_attention_pos_emb": False, "cross_attention_pos_emb_scale": 1, "sum": [], "prepend": [],
+            "cross": ["description"], "input_interpolate": [],
+        },
+        "codebooks_pattern": {"modeling": "delay", "delay": {
+            "delays": list(range(config.codec.codebooks)), "flatten_first": 0, "empty_initial": 0,
+        }},
+        "attribute_dropout": {},
+        "classifier_free_guidance": {"training_dropout": lm.condition_dropout, "inference_coef": 3.0},
+        "transformer_lm": {
+            "n_q": config.codec.codebooks, "card": config.codec.codebook_size, "dim": lm.width, "num_heads": lm.heads,
+            "num_layers": lm.layers, "hidden_scale": 4, "dropout": 0.0, "activation": "gelu", "norm_first": True,
+            "norm": "layer_norm", "bias_ff": False, "bias_attn": False, "bias_proj": False, "causal": True,
+            "custom": False, "memory_efficient": True, "positional_embedding": "sin", "weight_init": "gaussian",
+            "depthwise_init": "current", "zero_bias_init": True,
+        },
+    }  # fmt: skip
+
+
+def build(workspace: Workspace) -> LMModel:
+    """An untrained language model; its T5 folder is written into the workspace."""
+    t5 = workspace.folder / "t5"
+    text_encoder.save(workspace.config.language_model, t5)
+    register_t5(t5)
+    torch.manual_seed(loop.derive_seed(workspace.config.seed, "language_model", -1))
+    return get_lm_model(OmegaConf.create(lm_config(workspace.config)))
+
+
+class _Trainer:
+    """Draws batches of codes and prompts and computes the loss of a step."""
+
+    def __init__(self, workspace: Workspace, model: LMModel) -> None:
+        self.model, self.config, self.seed = model, workspace.config.language_model, workspace.config.seed
+        self.codes = workspace.load_tensors("codes")["codes"]
+        train, self.held_out = data.splits(workspace.config.corpus, self.seed)
+        tokenizer = text_encoder.make_tokenizer()
+        self.ids = [tokenizer(data.prompt_of(clip).text)["input_ids"] for clip in train.clips]
+        lengths = np.array([len(ids) for ids in self.ids])
+        self.rows = {length: np.flatnonzero(lengths <= length) for length in _PADDED_LENGTHS}
+
+    def text(self, rows: Int[np.ndarray, " row"], length: int, dropped: np.ndarray) -> dict[str, Any]:
+        """Encoded prompts, padded to `length`; those of dropped rows are nothing, as the empty prompt is."""
+        ids, mask = torch.zeros(len(rows), length, dtype=torch.long), torch.zeros(len(rows), length, dtype=torch.long)
+        for place, row in enumerate(rows):
+            if not dropped[place]:
+                ids[place, : len(self.ids[row])] = torch.tensor(self.ids[row])
+                mask[place, : len(self.ids[row])] = 1
+        return self.model.condition_provider({"description": {"input_ids": ids, "attention_mask": mask}})
+
+    def loss(self, step: int) -> Float[Tensor, ""]:
+        """Cross-entropy of the codes in nats, averaged over codebooks and frames."""
+        random = loop.generator(self.seed, "language_model", step)
+        length = int(random.choice(list(_PADDED_LENGTHS), p=list(_PADDED_LENGTHS.values())))
+        rows = random.choice(self.rows[length], size=self.config.loop.batch)
+        dropped = random.random(len(rows)) < self.config.condition_dropout
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return cross_entropy(self.model, self.codes[rows].long(), self.text(rows, length, dropped)).mean()
+
+
+def cross_entropy(
+    model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]
+) -> Float[Tensor, "row codebook"]:
+    """Mean negative log-likelihood of codes given encoded prompts, in nats a token, by row and codebook."""
+    output = model.compute_predictions(codes, [], condition_tensors=text)
+    valid = output.mask
+    logits = torch.where(valid[..., None], output.logits, 0.0).float()
+    loss = F.cross_entropy(logits.permute(0, 3, 1, 2), codes, reduction="none")
+    return (loss * valid).sum(-1) / valid.sum(-1)
+
+
+def load(workspace: Workspace) -> LMModel:
+    """The trained language model of a folder."""
+    model = build(workspace)
+    model.load_state_dict(workspace.load_tensors("language_model"))
+    return model.eval()
+
+
+def run(workspace: Workspace) -> None:
+    """The language-model stage."""
+    model = build(workspace)
+    trainer = _Trainer(workspace, model)
+    loop.train(workspace, "language_model", model, workspace.config.language_model.loop, trainer.loss)
+    workspace.save_tensors("language_model", model.state_dict())

@@ -1,0 +1,42 @@
+"""Tiny's T5 text encoder: a vocabulary of one token per template word, and the untrained network."""
+
+import warnings
+from pathlib import Path
+
+import torch
+from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+from mech_music.concepts import MOODS, TEMPLATE, TEMPI
+from mech_music.tiny.config import LanguageModelConfig
+from mech_music.tiny.data import GENRES, INSTRUMENTS
+
+SPECIAL = ("<pad>", "</s>", "<unk>")
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Special tokens, then every word of the template (punctuation stays with its word), then the attribute words."""
+    words = [word for word in TEMPLATE.split() if "{" not in word]
+    for phrase in (*MOODS, *GENRES, "electronic", *INSTRUMENTS, *TEMPI):
+        words += phrase.split()
+    # The same words free of punctuation, in small letters, and the punctuation itself, for prompts in other words.
+    words += [word.strip(".,").lower() for word in words] + [",", "."]
+    return (*SPECIAL, *dict.fromkeys(f"▁{word}" for word in words))
+
+
+def make_tokenizer() -> T5Tokenizer:
+    """A unigram tokenizer that knows whole words only: any other word is the unknown token."""
+    return T5Tokenizer(vocab=[(piece, 0.0 if piece in SPECIAL else -1.0) for piece in vocabulary()], extra_ids=0)
+
+
+def save(config: LanguageModelConfig, folder: Path) -> None:
+    """Write tokenizer and an untrained encoder as a pretrained folder (audiocraft's checkpoint holds the trained one)."""
+    shape = T5Config(
+        vocab_size=len(vocabulary()), d_model=config.text_width, d_kv=max(1, config.text_width // 4),
+        d_ff=2 * config.text_width, num_layers=config.text_layers, num_heads=4, dropout_rate=0.0,
+        is_encoder_decoder=False, use_cache=False, dtype="float32",
+    )  # fmt: skip
+    with warnings.catch_warnings(), torch.random.fork_rng():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        T5EncoderModel(shape).save_pretrained(folder)
+        make_tokenizer().save_pretrained(folder)
