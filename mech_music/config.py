@@ -6,12 +6,13 @@ heavy, so that ``--help`` and a mistyped word are answered at once.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
 from mech_music.edits import Half, History
 from mech_music.hooks import Component
@@ -163,8 +164,11 @@ def register() -> None:
 
 
 def as_run(cfg: DictConfig) -> RunConfig:
-    """The composed config as plain typed objects, interpolations resolved."""
-    run = OmegaConf.to_object(cfg)
+    """The composed config as plain typed objects, interpolations resolved; Hydra's own part is left out."""
+    composed = copy.copy(cfg)
+    with read_write(composed), open_dict(composed):
+        composed.pop("hydra", None)
+    run = OmegaConf.to_object(composed)
     assert isinstance(run, RunConfig)
     return run
 

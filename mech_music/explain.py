@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from mech_music.config import experiments, keys
 from mech_music.errors import UserError
@@ -31,6 +34,12 @@ def unknown(kind: str, word: str, allowed: Iterable[str]) -> str:
     """The line for a word that is not among the allowed ones."""
     choices = list(allowed)
     return f"unknown {kind} '{word}'; {did_you_mean(word, choices)}Allowed: {', '.join(choices)}"
+
+
+def fail(line: str, status: int = 1) -> NoReturn:
+    """End the program with one line on stderr."""
+    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"mech_music: {line}")
+    sys.exit(status)
 
 
 def explain(error: BaseException) -> str:
@@ -84,6 +93,8 @@ def _bad_override(error: HydraException | OmegaConfBaseException) -> str:
         return f"{key} is a list: write it in brackets, for instance {key}=[…]"
     if "is not Optional" in detail:
         return f"{key} may not be null"
+    if "Invalid type assigned" in detail:
+        return f"{key} is not a single value: set its keys, {', '.join(f'{key}.{name}' for name in keys(key))}"
     return _one_line(f"{text} {detail}" if cause is not error else text)
 
 
@@ -100,9 +111,9 @@ def _unknown_nested(key: str) -> str:
 def _system(error: OSError) -> str:
     if error.errno == errno.ENOSPC:
         return f"the disk is full ({error.filename or 'while writing'}): make room and give the same command again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST):
         return (
-            f"cannot write to {error.filename}: {error.strerror}; choose other folders with hydra.run.dir=…, "
+            f"cannot use {error.filename}: {error.strerror}; choose other folders with hydra.run.dir=…, "
             "hydra.sweep.dir=… and engine.store=…"
         )
     return _one_line(str(error))

@@ -1,19 +1,42 @@
-"""What a user sees at the end, on the screen, and where it is kept."""
+"""What is left when jobs are done: tables and figures in the output folder, a table on the screen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
+from mech_music.config import StatisticsConfig
+from mech_music.sweep import Done, Failed
+from mech_music.tables import concat_tables, summarise, write_summary, write_table
 from mech_music.terminal import terminal_table
 
 TABLE, SUMMARY = "table.parquet", "summary.parquet"
 
 
-def show_job(summary: pd.DataFrame, folder: Path) -> None:
-    """The job's table, and where its files are."""
+def save(table: pd.DataFrame, statistics: StatisticsConfig, folder: Path) -> pd.DataFrame:
+    """Write the table of every clip and its summary; returns the summary."""
+    summary = summarise(table, statistics.resamples, statistics.level, statistics.seed)
+    write_table(table, folder / TABLE)
+    write_summary(summary, folder / SUMMARY)
+    return summary
+
+
+def show(summary: pd.DataFrame, folder: Path) -> None:
+    """The summary on the screen, and where everything is."""
     console = Console()
     console.print(terminal_table(summary, console.width))
-    console.print(f"Results: {folder}", soft_wrap=True)
+    console.print(f"Results: {folder}", soft_wrap=True, highlight=False)
+
+
+def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: StatisticsConfig) -> None:
+    """One table of all the jobs that finished, saved and shown, and the reasons of those that did not."""
+    done = [result.folder / TABLE for result in results if isinstance(result, Done)]
+    if done:
+        show(save(concat_tables(done), statistics, folder), folder)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    for result in results:
+        if isinstance(result, Failed):
+            console.print(f"failed: {result.folder.name}: {result.reason}")

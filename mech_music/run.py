@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
 from mech_music import launcher
 from mech_music.config import as_run, register
 from mech_music.errors import UserError
-from mech_music.explain import explain
+from mech_music.explain import explain, fail
 from mech_music.paths import conf_dir
 from mech_music.sweep import Done, Failed, record_failure
 from mech_music.validation import validate
@@ -39,11 +36,11 @@ def main() -> None:
     try:
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
-        _exit(INTERRUPTED, 130)
+        fail(INTERRUPTED, 130)
     except Exception as error:
         if wants_traceback:
             raise
-        _exit(explain(error), 1)
+        fail(explain(error))
 
 
 def job(cfg: DictConfig) -> Done | Failed:
@@ -60,16 +57,11 @@ def job(cfg: DictConfig) -> Done | Failed:
     except Exception as error:
         reason = explain(error)
         if not isinstance(error, UserError | OSError):
-            log.debug("the job failed", exc_info=error)
+            log.info("the job failed", exc_info=error)  # the file, not the screen
             reason += f" (traceback in {folder / hydra_cfg.job.name}.log)"
         if in_sweep:
             return record_failure(folder, reason)
-        _exit(reason, 1)
-
-
-def _exit(line: str, status: int) -> NoReturn:
-    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"mech_music: {line}")
-    sys.exit(status)
+        fail(reason)
 
 
 if __name__ == "__main__":

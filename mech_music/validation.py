@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 
 from mech_music.axes import n_steps, parse_frames, parse_layers
 from mech_music.concepts import concept_prompts, resolve_pairs
-from mech_music.config import RunConfig, keys
+from mech_music.config import RunConfig, as_run, keys
 from mech_music.errors import UserError
-from mech_music.explain import unknown
+from mech_music.explain import explain, fail, unknown
 from mech_music.schema import CONTROLS
+
+
+class Validation(Callback):
+    """Ends the program before Hydra makes an output folder for a run that cannot be."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            validate(as_run(config))
+        except Exception as error:
+            fail(explain(error))
 
 
 def validate(run: RunConfig) -> None:
@@ -33,7 +47,7 @@ def _check_prompts(run: RunConfig) -> None:
     if run.prompts < 2:
         raise UserError(f"prompts={run.prompts}: at least 2 are needed (an interval over prompts is computed)")
     try:
-        for concept in {concept for pair in resolve_pairs(run.pair) for concept in pair}:
+        for concept in dict.fromkeys(concept for pair in resolve_pairs(run.pair) for concept in pair):
             concept_prompts(concept, run.prompts)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -5,10 +5,9 @@ Loaded by Hydra at the start of every command, so nothing heavy is imported befo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -17,11 +16,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mech_music.config import folder_name
+from mech_music.config import RunConfig, StatisticsConfig, as_run, folder_name
+from mech_music.errors import UserError
 from mech_music.explain import explain
-from mech_music.sweep import Done, Failed, finish, record_failure
-
-log = logging.getLogger(__name__)
+from mech_music.sweep import Failed, record_failure
+from mech_music.validation import validate
 
 
 class PackedLauncher(Launcher):
@@ -34,10 +33,12 @@ class PackedLauncher(Launcher):
         """One JobReturn a job, in order. Its value is Done or Failed: a failed job never stops the others."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        numbered = list(enumerate(job_overrides, initial_job_idx))
-        composed = {number: self._compose(number, overrides) for number, overrides in numbered}
-        self._prefetch([config for config in composed.values() if isinstance(config, DictConfig)])
-        return [self._run(overrides, composed[number]) for number, overrides in numbered]
+        jobs = [self._compose(n, overrides) for n, overrides in enumerate(job_overrides, initial_job_idx)]
+        returns: dict[int, JobReturn] = {}
+        for same_engine in _by_engine(jobs):
+            self._prefetch([jobs[place] for place in same_engine])
+            returns |= {place: self._run(job_overrides[place], jobs[place]) for place in same_engine}
+        return [returns[place] for place in range(len(jobs))]
 
     def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig | Failed:
         try:
@@ -49,28 +50,46 @@ class PackedLauncher(Launcher):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
-    def _prefetch(self, configs: Sequence[DictConfig]) -> None:
-        from mech_music.job import prefetch
+    def _prefetch(self, jobs: Sequence[DictConfig | Failed]) -> None:
+        runs = [run for job in jobs if (run := _valid(job)) is not None]
+        if runs:
+            from mech_music.job import prefetch
 
-        prefetch([_without_hydra(config) for config in configs])
+            prefetch(runs)
 
-    def _run(self, overrides: Sequence[str], config: DictConfig | Failed) -> JobReturn:
-        if isinstance(config, Failed):
+    def _run(self, overrides: Sequence[str], job: DictConfig | Failed) -> JobReturn:
+        if isinstance(job, Failed):
             failed = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-            failed.return_value = config
+            failed.return_value = job
             return failed
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
-            config=config,
+            config=job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
 
 
-def _without_hydra(config: DictConfig) -> DictConfig:
-    job = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return job
+def _valid(job: DictConfig | Failed) -> RunConfig | None:
+    """The job's config, unless something is wrong with it: then the job itself will say so."""
+    try:
+        run = None if isinstance(job, Failed) else as_run(job)
+        if run is not None:
+            validate(run)
+    except Exception:
+        return None
+    return run
+
+
+def _by_engine(jobs: Sequence[DictConfig | Failed]) -> list[list[int]]:
+    """The places of jobs that can share an engine, together: only one model is in memory at a time."""
+    groups: dict[str, list[int]] = {}
+    for place, job in enumerate(jobs):
+        run = _valid(job)
+        settings = run and (run.model, run.classifier, run.sampling, run.duration, run.engine)
+        groups.setdefault(repr(settings), []).append(place)
+    return list(groups.values())
 
 
 class InterventionSweeper(BasicSweeper):
@@ -82,10 +101,17 @@ class InterventionSweeper(BasicSweeper):
             super().validate_batch_is_legal(batch)
 
     def sweep(self, arguments: list[str]) -> Any:
+        """Run all jobs. UserError, after everything that can be shown is shown, if any of them failed."""
         batches = super().sweep(arguments)
-        results: list[Done | Failed] = [job.return_value for batch in batches for job in batch]
         assert self.config is not None
-        finish(Path(str(self.config.hydra.sweep.dir)), results)
+        from mech_music.report import finish_sweep
+
+        results = [job.return_value for batch in batches for job in batch]
+        statistics = cast(StatisticsConfig, OmegaConf.to_object(self.config.statistics))
+        finish_sweep(Path(str(self.config.hydra.sweep.dir)), results, statistics)
+        failed = sum(isinstance(result, Failed) for result in results)
+        if failed:
+            raise UserError(f"{failed} of {len(results)} jobs failed, for the reasons above")
         return batches
 
 
