@@ -6,11 +6,7 @@ end, and its authors' way with clips longer than the window (overlapping windows
 
 import csv
 import hashlib
-import io
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -25,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mech_music.errors import UserError
+from mech_music.quiet import quiet_imports
 
 N_CLASSES = 527
 _PASST = "passt_s_swa_p16_128_ap476"
@@ -60,20 +57,12 @@ PASST_CONFIG = ClassifierConfig(
 )  # fmt: skip
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """hear21passt prints shapes and uses deprecated calls; nobody who classifies a clip wants to read of either."""
-    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 class Classifier(nn.Module):
     """A PaSST in evaluation mode (no patchout, no augmentation), its weights summed up in `fingerprint`."""
 
     def __init__(self, config: ClassifierConfig, patchout: int = 0) -> None:
         super().__init__()
-        with _quiet():
+        with quiet_imports():
             from hear21passt.models import passt
             from hear21passt.models.preprocess import AugmentMelSTFT
             from hear21passt.wrapper import PasstBasicWrapper
@@ -135,7 +124,7 @@ class Classifier(nn.Module):
         shortest = max(16 * self.config.hop + 1, self.config.n_fft)
         if audio.shape[1] < shortest:
             raise ValueError(f"clips must last at least {shortest / self.sample_rate:.3f} s for classifier {self.name!r}")
-        with _quiet(), torch.autocast(device.type, enabled=False):
+        with quiet_imports(), torch.autocast(device.type, enabled=False):
             return self.wrapper.get_scene_embeddings(audio).to(device)
 
     def logits(self, audio: Float[Tensor, "clip sample"], sample_rate: int) -> Float[Tensor, "clip label"]:

@@ -96,7 +96,7 @@ class _Trainer:
 
     def __init__(self, workspace: Workspace, model: EncodecModel) -> None:
         self.workspace, self.model, self.config = workspace, model, workspace.config.codec
-        self.audio = workspace.corpus()
+        self.audio = workspace.load_array("corpus")
         self.spectral = SpectralLoss()
         self.first_quantised = int(self.config.unquantised * self.config.loop.steps)
 
@@ -162,7 +162,7 @@ def decode(model: EncodecModel, codes: Int[Tensor, "clip codebook frame"]) -> Fl
 
 def run_codes(workspace: Workspace) -> None:
     """The codes stage: every clip of the corpus as tokens (int16)."""
-    model, audio = load(workspace), workspace.corpus()
+    model, audio = load(workspace), workspace.load_array("corpus")
     parts = []
     for start in loop.tracked(range(0, len(audio), 8), "codes"):
         rows = np.arange(start, min(start + 8, len(audio)))

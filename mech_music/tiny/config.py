@@ -12,6 +12,7 @@ class StageName(StrEnum):
     corpus = "corpus"
     codec = "codec"
     codes = "codes"
+    mels = "mels"
     classifier = "classifier"
     language_model = "language_model"
     bundle = "bundle"
@@ -42,35 +43,39 @@ class LoopConfig:
 class CodecConfig:
     """EnCodec: SEANet encoder and decoder around four codebooks."""
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=5000))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400))
     encoder_filters: int = 8
     decoder_filters: int = 12
     ratios: list[int] = field(default_factory=lambda: [5, 2, 2, 2, 16])
     dimension: int = 64
     codebooks: int = 4
     codebook_size: int = 512
-    unquantised: float = 0.12
+    unquantised: float = 0.15
     kmeans_clips: int = 64
     crop_frames: int = 25
 
 
 @dataclass
 class ClassifierConfig:
-    """A small PaSST; reconstructions join the clean clips after `clean_only` of the steps."""
+    """A small PaSST; reconstructions join the clean clips after a part `clean_only` of the steps."""
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=6000, batch=24, learning_rate=8e-4))
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=5000, batch=24, learning_rate=8e-4, weight_decay=0.05)
+    )
+    # Training clips whose spectrograms are kept, clean and reconstructed.
+    clips: int = 8000
     width: int = 128
     depth: int = 4
     heads: int = 4
     patchout: int = 24
-    clean_only: float = 0.3
+    clean_only: float = 0.2
 
 
 @dataclass
 class LanguageModelConfig:
     """The delay-pattern transformer and its T5 text encoder."""
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=6000, weight_decay=0.05, beta2=0.95))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4500, weight_decay=0.05, beta2=0.95))
     width: int = 128
     layers: int = 8
     heads: int = 4

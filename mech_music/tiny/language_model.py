@@ -13,6 +13,7 @@ from audiocraft.models.lm import LMModel
 from jaxtyping import Float, Int
 from omegaconf import OmegaConf
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mech_music.tiny import T5_NAME, data, loop, register_t5, text_encoder
 from mech_music.tiny.config import LanguageModelConfig, TinyConfig
@@ -88,7 +89,8 @@ class _Trainer:
         length = int(random.choice(list(_PADDED_LENGTHS), p=list(_PADDED_LENGTHS.values())))
         rows = random.choice(self.rows[length], size=self.config.loop.batch)
         dropped = random.random(len(rows)) < self.config.condition_dropout
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        # The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU.
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             return cross_entropy(self.model, self.codes[rows].long(), self.text(rows, length, dropped)).mean()
 
 

@@ -28,6 +28,7 @@ _RUNNERS = {
     StageName.corpus: ("data", "run"),
     StageName.codec: ("codec", "run"),
     StageName.codes: ("codec", "run_codes"),
+    StageName.mels: ("classifier", "run_mels"),
     StageName.classifier: ("classifier", "run"),
     StageName.language_model: ("language_model", "run"),
     StageName.bundle: ("bundle", "run"),

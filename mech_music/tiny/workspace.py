@@ -28,6 +28,7 @@ SECTIONS = {
     "corpus": ("corpus",),
     "codec": ("corpus", "codec"),
     "codes": ("corpus", "codec"),
+    "mels": ("corpus", "codec", "classifier"),
     "classifier": ("corpus", "codec", "classifier"),
     "language_model": ("corpus", "codec", "language_model"),
 }
@@ -63,8 +64,8 @@ class Workspace:
         return {key: config[key] for key in ("seed", "threads", *SECTIONS[stage])}
 
     def result_path(self, stage: str) -> Path:
-        """Where a stage's result lies: tensors, or clips for the corpus."""
-        return self.folder / (f"{stage}.npy" if stage == "corpus" else f"{stage}.safetensors")
+        """Where a stage's result lies: an array on disk for clips and spectrograms, else tensors."""
+        return self.folder / (f"{stage}.npy" if stage in ("corpus", "mels") else f"{stage}.safetensors")
 
     def _seal_path(self, stage: str) -> Path:
         return self.folder / f"{stage}.json"
@@ -117,11 +118,11 @@ class Workspace:
         except SafetensorError as error:
             raise UserError(f"{self.result_path(stage)} is not readable: delete it and its .json") from error
 
-    def corpus(self) -> np.ndarray:
-        """The synthesised clips, int16, [clip, sample], train clips first; mapped, not read."""
-        if not self.is_done("corpus"):
-            raise UserError(f"stage corpus is not done in {self.folder}: add it to stages=[…]")
-        return np.load(self.result_path("corpus"), mmap_mode="r")
+    def load_array(self, stage: str) -> np.ndarray:
+        """The array of a finished stage, mapped and not read: corpus is int16 [clip, sample], train clips first."""
+        if not self.is_done(stage):
+            raise UserError(f"stage {stage} is not done in {self.folder}: add it to stages=[…]")
+        return np.load(self.result_path(stage), mmap_mode="r")
 
     def save_checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Keep an unfinished stage's state."""

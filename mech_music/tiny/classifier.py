@@ -1,0 +1,124 @@
+"""Training of tiny's PaSST on log-mel spectrograms of clean clips and of the codec's reconstructions.
+
+Downstream numbers are softmax probabilities over all 527 AudioSet classes, so that softmax is what is trained: against
+a target distribution that shares the mass among a clip's instrument, its genre, their related labels and everything.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from mech_music.classifier import N_CLASSES, Classifier, ClassifierConfig
+from mech_music.concepts import label_of
+from mech_music.tiny import codec, data, loop
+from mech_music.tiny.config import TinyConfig
+from mech_music.tiny.synth import SAMPLE_RATE, Clip
+from mech_music.tiny.workspace import Workspace, write_atomically
+
+_MUSIC, _MUSICAL_INSTRUMENT = 137, 138
+# Shares of the target distribution; the rest, spread over all classes, bounds the odds at about e^8.
+_MAIN, _RELATED, _GENERAL = 0.40, 0.05, 0.025
+N_MELS, FRAMES = 64, 400
+
+
+def shape(config: TinyConfig) -> ClassifierConfig:
+    """The PaSST to train: 64 mels at 100 frames a second, patches of 16 × 16, 4 s windows."""
+    part = config.classifier
+    return ClassifierConfig(
+        name="tiny", sample_rate=SAMPLE_RATE, n_mels=N_MELS, window=400, hop=160, n_fft=512, fmax=8000.0, frames=FRAMES,
+        stride=16, width=part.width, depth=part.depth, heads=part.heads, scene_hop_ms=1000,
+        attributes={group: list(data.GROUPS[group]) for group in ("mood", "tempo")},
+    )  # fmt: skip
+
+
+def target(clip: Clip) -> Float[np.ndarray, " label"]:
+    """The distribution over AudioSet labels that a clip is to be heard as; sums to 1."""
+    wanted = np.zeros(N_CLASSES)
+    for word in (clip.instrument, data.style(clip.genre)):
+        main, *related = label_of(word)
+        wanted[main] += _MAIN
+        for label in related or [main]:
+            wanted[label] += _RELATED / max(1, len(related))
+    wanted[[_MUSIC, _MUSICAL_INSTRUMENT]] += _GENERAL
+    return wanted + (1.0 - wanted.sum()) / N_CLASSES
+
+
+def _rows(config: TinyConfig) -> Int[np.ndarray, " clip"]:
+    """Corpus rows whose spectrograms are kept: the first training clips, then all held-out ones."""
+    _, held_out = data.splits(config.corpus, config.seed)
+    train = np.arange(min(config.classifier.clips, config.corpus.train))
+    return np.concatenate([train, held_out.offset + np.arange(len(held_out))])
+
+
+@torch.no_grad()
+def _write_mels(path: Path, workspace: Workspace) -> None:
+    rows, audio = _rows(workspace.config), workspace.load_array("corpus")
+    codes, model = workspace.load_tensors("codes")["codes"], codec.load(workspace)
+    listener = Classifier(shape(workspace.config))
+    mels = open_memmap(path, mode="w+", dtype=np.float16, shape=(2, len(rows), N_MELS, FRAMES))
+    for start in loop.tracked(range(0, len(rows), 8), "mels"):
+        part = slice(start, start + 8)
+        clean = torch.from_numpy(data.read(audio, rows[part]))
+        for version, clips in enumerate((clean, codec.decode(model, codes[rows[part]]))):
+            mels[version, part] = listener.mel(clips).numpy()
+    mels.flush()
+
+
+def run_mels(workspace: Workspace) -> None:
+    """The mels stage: [version, clip, mel, frame], float16, version 0 clean and 1 reconstructed."""
+    write_atomically(workspace.result_path("mels"), partial(_write_mels, workspace=workspace))
+    workspace.seal("mels")
+
+
+class _Trainer:
+    """Draws spectrograms and computes the loss of a step."""
+
+    def __init__(self, workspace: Workspace, model: Classifier) -> None:
+        self.model, self.config, self.seed = model, workspace.config.classifier, workspace.config.seed
+        self.mels = workspace.load_array("mels")
+        train, _ = data.splits(workspace.config.corpus, self.seed)
+        clips = train.clips[: self.config.clips]
+        self.targets = np.stack([target(clip) for clip in clips]).astype(np.float32)
+        self.classes = {group: torch.from_numpy(found) for group, found in data.classes(clips).items()}
+
+    def loss(self, step: int) -> Float[Tensor, ""]:
+        """Cross-entropy with the target over 527 labels, within instruments and genres, and of mood and tempo."""
+        random = loop.generator(self.seed, "classifier", step)
+        rows = random.integers(len(self.targets), size=self.config.loop.batch)
+        both = step >= self.config.clean_only * self.config.loop.steps
+        versions = random.integers(2 if both else 1, size=len(rows))
+        mels = torch.from_numpy(self.mels[versions, rows].astype(np.float32))[:, None]
+        logits, features = self.model.net(mels + 0.05 * torch.randn_like(mels))
+        wanted = torch.from_numpy(self.targets[rows])
+        return F.cross_entropy(logits, wanted) + self._group_losses(logits, features, rows)
+
+    def _group_losses(
+        self, logits: Float[Tensor, "row label"], features: Float[Tensor, "row channel"], rows: np.ndarray
+    ) -> Float[Tensor, ""]:
+        total = logits.new_zeros(())
+        for group in ("instrument", "genre"):
+            among = logits[:, list(data.group_labels(group))]
+            total = total + 0.3 * F.cross_entropy(among, self.classes[group][rows])
+        for group, head in self.model.attribute_heads.items():
+            total = total + 0.4 * F.cross_entropy(head(features), self.classes[group][rows])
+        return total
+
+
+def run(workspace: Workspace) -> None:
+    """The classifier stage."""
+    torch.manual_seed(loop.derive_seed(workspace.config.seed, "classifier", -1))
+    config = workspace.config.classifier
+    model = Classifier(shape(workspace.config), patchout=config.patchout)
+    loop.train(workspace, "classifier", model, config.loop, _Trainer(workspace, model).loss)
+    workspace.save_tensors("classifier", model.state_dict())
+
+
+def load(workspace: Workspace) -> Classifier:
+    """The trained classifier of a folder."""
+    return Classifier(shape(workspace.config)).load_weights(workspace.load_tensors("classifier"))
