@@ -40,9 +40,7 @@ def _draws(n_prompts: int, resamples: int, seed: int) -> Float64[np.ndarray, "re
     return counts.astype(np.float64)
 
 
-def bootstrap_means(
-    values: Float[np.ndarray, "prompt metric"], resamples: int, level: float, seed: int
-) -> Intervals:
+def bootstrap_means(values: Float[np.ndarray, "prompt metric"], resamples: int, level: float, seed: int) -> Intervals:
     """Means over prompts with percentile intervals, one draw of prompts for all metrics.
 
     A NaN marks a prompt without a value (a failed clip): it is left out of the mean, of every resample and of
@@ -57,8 +55,8 @@ def bootstrap_means(
     filled = np.where(present, values, 0.0).astype(np.float64)
     n = present.sum(axis=0).astype(np.float64)
     draws = _draws(len(values), resamples, seed)
-    counts = draws @ present.astype(np.float64)
-    means = np.divide(draws @ filled, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+    counts = draws @ present.astype(np.float64) if not present.all() else np.full((1, 1), float(len(values)))
+    means = np.divide(draws @ filled, counts, out=np.full((resamples, len(n)), np.nan), where=counts > 0)
     tail = (1.0 - level) / 2.0
     low, high = _quantiles(means, (tail, 1.0 - tail))
     enough = n >= 2

@@ -1,0 +1,125 @@
+"""The results table: its order, its summary, its bytes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mech_music import tables
+from mech_music.errors import UserError
+from mech_music.schema import AXES, METRICS, layer_order, summary_columns
+from mech_music.statistics import bootstrap_mean, paired_difference
+from tests.made_up_results import made_up_table
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return made_up_table()
+
+
+def _line(summary: pd.DataFrame, **axes: str) -> Mapping[Any, Any]:
+    (line,) = (line for line in summary.to_dict("records") if axes.items() <= line.items())
+    return line
+
+
+def _values(table: pd.DataFrame, layer: str) -> np.ndarray:
+    """Effectiveness by prompt."""
+    clips = table.query(f"role == 'technique' and layer == '{layer}'").sort_values("index")
+    return clips["effectiveness"].to_numpy()
+
+
+def test_lines_come_by_axes_with_layers_in_their_order(table: pd.DataFrame) -> None:
+    shuffled = table.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(tables.conform(shuffled), tables.conform(table))
+    effects = tables.conform(table).query("role == 'technique'")
+    assert list(dict.fromkeys(effects["layer"])) == ["0", "1", "2", "10", "together"]
+
+
+def test_layer_order() -> None:
+    assert sorted(["together", "10", "4+5", "9", ""], key=layer_order) == ["", "9", "10", "4+5", "together"]
+
+
+def test_summary_is_the_bootstrap_of_each_intervention(table: pd.DataFrame) -> None:
+    summary = tables.summarise(table, resamples=200, level=0.9, seed=3)
+    assert list(summary.columns) == [column.name for column in summary_columns()]
+    clips = table.query("role == 'technique' and layer == '2'").sort_values("index")
+    line = _line(summary, role="technique", layer="2")
+    for metric in METRICS:
+        expected = bootstrap_mean(clips[metric].to_numpy(), 200, 0.9, 3)
+        found = (line[metric], line[f"{metric}_low"], line[f"{metric}_high"])
+        assert found == pytest.approx((expected.mean, expected.low, expected.high)), metric
+    assert (line["n"], line["failed"], line["level"], line["resamples"]) == (12, 0, 0.9, 200)
+
+
+def test_interventions_share_their_resampled_prompts(table: pd.DataFrame) -> None:
+    """An effect that is another's plus a constant has its interval moved by that constant."""
+    moved = table["layer"] == "2"
+    table.loc[moved, "effectiveness"] = table.loc[table["layer"] == "1", "effectiveness"].to_numpy() + 5.0
+    summary = tables.summarise(table.sample(frac=1, random_state=0), 200, 0.95, 0)
+    one, two = (_line(summary, role="technique", layer=layer) for layer in "12")
+    assert two["effectiveness_low"] - one["effectiveness_low"] == pytest.approx(5.0)
+    difference = paired_difference(_values(table, "2"), _values(table, "1"), 200, 0.95, 0)
+    assert (difference.low, difference.high) == pytest.approx((5.0, 5.0))
+
+
+def test_failed_clips_are_left_out_and_counted(table: pd.DataFrame) -> None:
+    bad = (table["role"] == "technique") & (table["layer"] == "1") & (table["index"] < 3)
+    table.loc[bad, "failed"] = True
+    table.loc[bad, "effectiveness"] = 1e9
+    line = _line(tables.summarise(table, 100, 0.95, 0), role="technique", layer="1")
+    assert (line["n"], line["failed"]) == (9, 3)
+    assert line["effectiveness_high"] < 10
+
+
+def test_same_table_same_bytes(table: pd.DataFrame, tmp_path: Path) -> None:
+    tables.write_table(table, tmp_path / "a" / "table.parquet")
+    tables.write_table(table.sample(frac=1, random_state=0), tmp_path / "b.parquet")
+    assert (tmp_path / "a" / "table.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    pd.testing.assert_frame_equal(tables.read_table(tmp_path / "b.parquet"), tables.conform(table))
+    summary = tables.summarise(table, 50, 0.95, 0)
+    tables.write_summary(summary, tmp_path / "summary.parquet")
+    pd.testing.assert_frame_equal(tables.read_summary(tmp_path / "summary.parquet"), summary)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b.parquet", "summary.parquet"]
+
+
+def test_a_failed_write_leaves_the_old_file(table: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "table.parquet"
+    tables.write_table(table, path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="two lines for prompt 0"):
+        tables.write_table(pd.concat([table, table]), path)
+    assert [path.read_bytes()] == [before]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(table: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot write '.*file/table\.parquet'"):
+        tables.write_table(table, tmp_path / "file" / "table.parquet")
+
+
+def test_jobs_join_in_any_order_and_share_their_noise_floor(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{component}.parquet" for component in ("mlp", "sa")]
+    for path in paths:
+        tables.write_table(made_up_table(components=[path.stem]), path)
+    joined = tables.concat_tables(paths)
+    pd.testing.assert_frame_equal(joined, tables.concat_tables(paths[::-1]))
+    assert list(joined["role"]).count("noise") == 12
+    assert len(joined.drop_duplicates([*AXES, "index"])) == len(joined)
+
+
+def test_wrong_tables_are_named(table: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"missing: \['half'\], unknown: \['halves'\]"):
+        tables.conform(table.rename(columns={"half": "halves"}))
+    with pytest.raises(ValueError, match="unknown role 'placebo'"):
+        tables.conform(table.assign(role="placebo"))
+    with pytest.raises(UserError, match="no results table at"):
+        tables.read_table(tmp_path / "none.parquet")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(UserError, match="is not a results table of this version"):
+        tables.read_table(tmp_path / "torn.parquet")
+    with pytest.raises(UserError, match="none of the jobs finished"):
+        tables.concat_tables([])

@@ -1,0 +1,107 @@
+"""What a person sees: every effect beside its controls, at the width of the terminal."""
+
+import re
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mech_music.controls import beside_controls
+from mech_music.tables import summarise
+from mech_music.terminal import terminal_table
+from tests.made_up_results import made_up_table
+
+
+def _summary(**axes) -> pd.DataFrame:
+    return summarise(made_up_table(**axes), resamples=100, level=0.95, seed=0)
+
+
+def _shown(summary: pd.DataFrame, width: int = 100) -> str:
+    console = Console(width=width, file=StringIO(), force_terminal=False)
+    with console.capture() as capture:
+        console.print(terminal_table(summary, width))
+    return capture.get()
+
+
+def test_each_effect_meets_its_own_controls() -> None:
+    summary = _summary(components=["mlp", "sa"])
+    beside = beside_controls(summary)
+    assert len(beside) == 10
+    for _, line in beside.iterrows():
+        same = (summary["component"] == line["component"]) & (summary["layer"] == line["layer"])
+        for control in ("self", "random"):
+            expected = summary[same & (summary["role"] == control)]["effectiveness_low"].item()
+            assert line[f"{control}_effectiveness_low"] == expected
+    noise = summary[summary["role"] == "noise"]["effectiveness"].item()
+    assert (beside["noise_effectiveness"] == noise).all()
+
+
+def test_a_control_written_once_serves_every_technique() -> None:
+    summary = _summary(techniques=["adjust", "replace"])
+    beside = beside_controls(summary.query("not (role == 'self' and technique == 'adjust')"))
+    adjusted = beside[beside["technique"] == "adjust"]["self_effectiveness"]
+    replaced = beside[beside["technique"] == "replace"]["self_effectiveness"]
+    np.testing.assert_array_equal(adjusted, replaced)
+
+
+def test_verdict_needs_intervals_apart_from_every_control() -> None:
+    summary = _summary()
+    assert beside_controls(summary)["verdict"].tolist() == [0, 1, 1, 1, 1]
+    # One control as high as the effect is enough to take the mark away.
+    high = (summary["role"] == "random") & (summary["layer"] == "2")
+    summary.loc[high, "effectiveness_high"] = 2.0
+    assert beside_controls(summary)["verdict"].tolist() == [0, 1, 0, 1, 1]
+    low = (summary["role"] == "technique") & (summary["layer"] == "0")
+    summary.loc[low, ["effectiveness", "effectiveness_low", "effectiveness_high"]] = [-5.0, -6.0, -4.0]
+    assert beside_controls(summary)["verdict"].tolist() == [-1, 1, 0, 1, 1]
+
+
+def test_no_controls_no_verdict() -> None:
+    summary = _summary().query("role == 'technique'")
+    assert set(beside_controls(summary)["verdict"]) == {0}
+    assert "▲" not in _shown(summary)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+@pytest.mark.parametrize("pairs", [[("guitar", "piano")], [("jazz", "hip-hop"), ("classical", "trumpet")]])
+def test_nothing_is_cut_off(width: int, pairs: list[tuple[str, str]]) -> None:
+    summary = _summary(components=["mlp", "ca", "sa"], techniques=["adjust", "replace"], pairs=pairs)
+    text = _shown(summary, width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "together" in text
+
+
+def test_a_block_shows_the_numbers_of_the_summary() -> None:
+    summary = _summary()
+    text = _shown(summary)
+    line = summary[(summary["role"] == "technique") & (summary["layer"] == "10")].iloc[0]
+    half = (line["effectiveness_high"] - line["effectiveness_low"]) / 2
+    row = next(row for row in text.splitlines() if row.startswith("10 "))
+    assert f"{line['effectiveness']:+.2f} ±{half:.2f} ▲" in row
+    assert f"{line['kept']:.0%}".replace("%", " %") in row
+    assert "guitar → piano · mlp · replace · tiny" in text
+    assert re.search(r"noise \(no edit, another seed\) [+−]\d\.\d\d ±\d", text)
+    assert "95 % interval" in text
+
+
+def test_many_blocks_are_shown_by_their_best_layers() -> None:
+    pairs = [("guitar", "piano"), ("piano", "guitar"), ("jazz", "rock")]
+    text = _shown(_summary(components=["mlp", "ca", "sa"], pairs=pairs, layers=["0", "1", "2"]))
+    rows = [row for row in text.splitlines() if "→" in row]
+    assert len(rows) == 9
+    assert all(re.search(r"replace\s+2\s", row) for row in rows), "the effect grows by layer"
+    assert "flattered" in text
+
+
+def test_missing_values_are_dashes() -> None:
+    summary = _summary()
+    columns = [name for name in summary.columns if name.startswith(("kept", "effectiveness"))]
+    summary.loc[summary["role"] == "technique", columns] = np.nan
+    assert "nan" not in _shown(summary)
+
+
+def test_controls_alone() -> None:
+    assert "controls only" in _shown(_summary().query("role != 'technique'"))
