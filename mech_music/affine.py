@@ -45,7 +45,9 @@ class Affine:
         return edited
 
 
-def compile_edits(rows: Sequence[Row], resolve: Resolve, n_steps: int, device: torch.device) -> dict[Hook, list[Affine]]:
+def compile_edits(
+    rows: Sequence[Row], resolve: Resolve, n_steps: int, device: torch.device
+) -> dict[Hook, list[Affine]]:
     """For each hook that some row edits: the maps to apply there, in order.
 
     A row's second edit at the same hook goes into a second map, after the first.

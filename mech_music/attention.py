@@ -22,7 +22,7 @@ _FIRST_CAPACITY = 64
 class KeptCrossAttention(StreamingMultiheadAttention):
     """Cross-attention that projects the conditioning once per generation."""
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: object, **kwargs: object):  # noqa: D102
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: object, **kwargs: object):
         if not self._is_streaming:
             return super().forward(query, key, value, *args, **kwargs)
         state, d_model = self._streaming_state, self.embed_dim
@@ -72,7 +72,10 @@ def keep_attention_caches(lm: nn.Module) -> None:
     (query-key norms, rotary embedding, repeated keys, limited context) keep audiocraft's code.
     """
     for layer in lm.transformer.layers:  # type: ignore[union-attr]
-        for attention, kind in ((layer.self_attn, PreallocatedSelfAttention), (layer.cross_attention, KeptCrossAttention)):
+        for attention, kind in (
+            (layer.self_attn, PreallocatedSelfAttention),
+            (layer.cross_attention, KeptCrossAttention),
+        ):
             if type(attention) is StreamingMultiheadAttention and _is_plain(attention):
                 attention.__class__ = kind
 

@@ -39,7 +39,9 @@ class RowNoise:
     ``p`` (the exponential race), which is also how ``torch.multinomial`` draws one sample.
     """
 
-    def __init__(self, prompts: Sequence[str], seeds: Sequence[int], shape: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self, prompts: Sequence[str], seeds: Sequence[int], shape: tuple[int, int], device: torch.device
+    ) -> None:
         self._generators = [_generator(p, s, device) for p, s in zip(prompts, seeds, strict=True)]
         self._block = torch.empty(len(prompts), _NOISE_STEPS, *shape, device=device)
 
@@ -98,7 +100,9 @@ def decode(
     return tokens[..., :n_frames].masked_fill(~finite[:, None, None], -1)
 
 
-def _guided_logits(lm: LMModel, tokens: Tensor, conditions: dict, guidance: float) -> Float[Tensor, "row codebook card"]:
+def _guided_logits(
+    lm: LMModel, tokens: Tensor, conditions: dict, guidance: float
+) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
     cond, uncond = logits[:, :, -1].chunk(2)
     return uncond + (cond - uncond) * guidance

@@ -13,10 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,12 +31,14 @@ from torch import Tensor
 
 from mech_music.affine import compile_edits, visitor
 from mech_music.concepts import CONCEPTS, concept_prompts
+from mech_music.config import RunConfig
 from mech_music.decode import Sampling
 from mech_music.edits import History, Mean, Row
 from mech_music.errors import UserError
 from mech_music.hooks import Hook, all_hooks
 from mech_music.means import POINTS, MeanRecorder
 from mech_music.model import HookedMusicGen
+from mech_music.paths import default_store_dir
 from mech_music.store import Outcome, Store
 
 if TYPE_CHECKING:
@@ -50,7 +55,7 @@ _MICRO_BATCH = 8  # clips decoded and classified at once; padded, so that a clip
 class Settings:
     """What decides a clip beside the model and its row, and how much runs at once."""
 
-    sampling: Sampling = Sampling()
+    sampling: Sampling
     duration: float = 4.0
     pack: int = 128
 
@@ -75,7 +80,7 @@ class Engine:
                 "sampling": asdict(settings.sampling),
                 "frames": model.n_frames(settings.duration),
                 "device": model.device.type,
-                "dtype": str(next(model.musicgen.lm.parameters()).dtype),
+                "dtype": str(model.dtype),
             },
             sort_keys=True,
         )
@@ -105,7 +110,8 @@ class Engine:
         """The rows' clips at `sample_rate`, remade from their tokens."""
         outcomes = self.outcomes(rows)
         tokens = torch.from_numpy(np.stack([outcomes[row].tokens for row in rows])).long()
-        return torch.cat([self.model.to_audio(batch) for batch in tokens.clamp(min=0).split(_MICRO_BATCH)]).cpu().numpy()
+        clips = [self.model.to_audio(batch) for batch in tokens.clamp(min=0).split(_MICRO_BATCH)]
+        return torch.cat(clips).cpu().numpy()
 
     # -- passes --------------------------------------------------------------------------------
 
@@ -225,14 +231,52 @@ class Engine:
             first = self.outcomes(rows[:1])[rows[0]]
             forced = torch.from_numpy(first.tokens[None]).long().to(self.model.device)
         for batch in self._packs(rows):
-            see = lambda hook, step, value, n=len(batch): recorder.see(hook, step, value, n)  # noqa: E731
-            tokens = self._generate(batch, hooks, see, advance, forced)
+            tokens = self._generate(batch, hooks, partial(recorder.see, len(batch)), advance, forced)
             recorder.n_rows += len(batch)
             if (tokens < 0).any():
-                raise UserError(f"model '{self.model.musicgen.name}' gives non-finite activations without any edit: check its weights")
+                name = self.model.musicgen.name
+                raise UserError(f"model '{name}' gives non-finite activations without any edit: check its weights")
             if forced is None:
                 self._keep(batch, tokens)
         self.store.put_mean(self._mean_key(source), recorder.means())
+
+
+def open_engine(run: RunConfig) -> Engine:
+    """The engine that a config asks for; jobs that agree on model, classifier and settings share one."""
+    from mech_music.classifier import load_classifier
+    from mech_music.loading import load_model, pick_device
+
+    wanted = (
+        run.model.path or run.model.hub_id, run.model.dtype.value, run.classifier.name, run.classifier.path,
+        astuple(run.sampling), run.duration, run.engine.device, run.engine.pack, run.engine.store,
+    )  # fmt: skip
+    if wanted not in _ENGINES:
+        torch.set_num_threads(run.engine.threads or os.cpu_count() or 1)
+        model = load_model(run.model.path, run.model.hub_id, run.engine.device, run.model.dtype.value)
+        if model.n_layers != run.model.layers:
+            raise UserError(
+                f"model.layers={run.model.layers}, but the checkpoint has {model.n_layers} layers: "
+                f"set model.layers={model.n_layers}"
+            )
+        classifier = load_classifier(run.classifier.name, run.classifier.path, str(pick_device(run.engine.device)))
+        store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
+        pack = run.engine.pack or automatic_pack(model, run.duration)
+        settings = Settings(Sampling(**asdict(run.sampling)), run.duration, pack)
+        _ENGINES.clear()  # one model in memory at a time
+        _ENGINES[wanted] = Engine(model, classifier, store, settings)
+    return _ENGINES[wanted]
+
+
+_ENGINES: dict[tuple, Engine] = {}
+
+
+def automatic_pack(model: HookedMusicGen, duration: float) -> int:
+    """Rows in a pass: half of the GPU's free memory in attention caches; on a CPU, what its caches like."""
+    if model.device.type != "cuda":
+        return 128
+    numbers_a_row = 2 * 2 * model.n_layers * model.n_steps(duration) * model.d_model  # keys, values; both halves
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return max(_MIN_PASS, int(free / 2 / (numbers_a_row * model.dtype.itemsize)))
 
 
 def _padded(rows: Sequence[Row]) -> list[Row]:

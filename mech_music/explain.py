@@ -42,6 +42,11 @@ def fail(line: str, status: int = 1) -> NoReturn:
     sys.exit(status)
 
 
+def is_known(error: BaseException) -> bool:
+    """Whether one line says all about ``error``; anything else is a fault in the program and needs a traceback."""
+    return isinstance(error, UserError | HydraException | OmegaConfBaseException | OSError)
+
+
 def explain(error: BaseException) -> str:
     """One line about ``error``, for the screen and for ``failed.txt``."""
     if isinstance(error, UserError):

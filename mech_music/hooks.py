@@ -92,7 +92,8 @@ class Hook:
         """``blocks.3.hook_mlp_out`` → ``Hook(3, "mlp_out")``; UserError for any other name."""
         match = _NAME.fullmatch(name)
         if match is None or match[2] not in _SITES:
-            raise UserError(f"unknown hook '{name}': expected blocks.<layer>.hook_<point>, point one of {', '.join(POINTS)}")
+            points = ", ".join(POINTS)
+            raise UserError(f"unknown hook '{name}': expected blocks.<layer>.hook_<point>, point one of {points}")
         return cls(int(match[1]), match[2])
 
     @property
@@ -114,7 +115,8 @@ class Hook:
         """Put ``value`` in the place of the hook's value; UserError at a read-only point."""
         write = _SITES[self.point].write
         if write is None:
-            raise UserError(f"hook '{self.name}' is read-only: edit one of {', '.join(p for p in POINTS if _SITES[p].write)}")
+            editable = ", ".join(point for point in POINTS if _SITES[point].write)
+            raise UserError(f"hook '{self.name}' is read-only: edit one of {editable}")
         write(layers[self.layer], value)
 
 

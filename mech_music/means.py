@@ -27,13 +27,12 @@ class MeanRecorder:
         self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.int64, device=device) for hook in hooks}
         self.n_rows = 0
 
-    def see(self, hook: Hook, step: int, value: Tensor, n_rows: int) -> None:
+    def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None:
         """Add the first ``n_rows`` rows of a ``[half·row, 1, d_model]`` value (the rest is padding)."""
         rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
         self._sums[hook][step] += (rows * _UNIT).round().long().sum(dim=1)
 
     def means(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
         """The means so far, by hook name; non-finite activations make their sums meaningless."""
-        return {
-            hook.name: (total.double() / (_UNIT * self.n_rows)).float().cpu().numpy() for hook, total in self._sums.items()
-        }
+        unit = _UNIT * self.n_rows
+        return {hook.name: (total.double() / unit).float().cpu().numpy() for hook, total in self._sums.items()}

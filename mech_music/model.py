@@ -19,7 +19,7 @@ from mech_music.hooks import BRANCHES, Hook, all_hooks
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():
-    from audiocraft.models import MusicGen
+    from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
@@ -72,6 +72,10 @@ class HookedMusicGen(NNsight):
     @property
     def device(self) -> torch.device:
         return next(self.musicgen.lm.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.musicgen.lm.parameters()).dtype
 
     @cached_property
     def hook_names(self) -> tuple[str, ...]:
@@ -221,8 +225,11 @@ class HookedMusicGen(NNsight):
             raise UserError("this MusicGen is not pre-norm with cross-attention: its branch outputs have no hook names")
         _, cache = self.run_with_cache(["check"], duration=2.5 / self.frame_rate)
         for index in range(self.n_layers):
-            at = {point: cache[f"blocks.{index}.hook_{point}"].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
+            at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
             added = at["resid_pre"] + sum(at[point] for point in BRANCHES)
             scale = at["resid_post"].abs().max().clamp(min=1)
             if at["resid_pre"].shape[-1] != self.d_model or (added - at["resid_post"]).abs().max() > 1e-2 * scale:
-                raise UserError(f"layer {index}: branch outputs do not add up to the residual stream; this audiocraft is not supported")
+                raise UserError(
+                    f"layer {index}: branch outputs do not add up to the residual stream; "
+                    "this release of audiocraft is not supported"
+                )

@@ -34,9 +34,14 @@ def show(summary: pd.DataFrame, folder: Path) -> None:
 def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: StatisticsConfig) -> None:
     """One table of all the jobs that finished, saved and shown, and the reasons of those that did not."""
     done = [result.folder / TABLE for result in results if isinstance(result, Done)]
-    if done:
-        show(save(concat_tables(done), statistics, folder), folder)
+    try:
+        if done:
+            show(save(concat_tables(done), statistics, folder), folder)
+    finally:
+        _show_failures([result for result in results if isinstance(result, Failed)])
+
+
+def _show_failures(failures: Sequence[Failed]) -> None:
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    for result in results:
-        if isinstance(result, Failed):
-            console.print(f"failed: {result.folder.name}: {result.reason}")
+    for failure in failures:
+        console.print(f"failed: {failure.folder.name}: {failure.reason}")

@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 
 from mech_music import launcher
 from mech_music.config import as_run, register
-from mech_music.errors import UserError
-from mech_music.explain import explain, fail
+from mech_music.explain import explain, fail, is_known
 from mech_music.paths import conf_dir
 from mech_music.sweep import Done, Failed, record_failure
 from mech_music.validation import validate
@@ -40,7 +39,7 @@ def main() -> None:
     except Exception as error:
         if wants_traceback:
             raise
-        fail(explain(error))
+        fail(explain(error) + ("" if is_known(error) else " (HYDRA_FULL_ERROR=1 shows the traceback)"))
 
 
 def job(cfg: DictConfig) -> Done | Failed:
@@ -56,7 +55,7 @@ def job(cfg: DictConfig) -> Done | Failed:
         return perform(run, folder, sweep=folder.parent.name if in_sweep else None)
     except Exception as error:
         reason = explain(error)
-        if not isinstance(error, UserError | OSError):
+        if not is_known(error):
             log.info("the job failed", exc_info=error)  # the file, not the screen
             reason += f" (traceback in {folder / hydra_cfg.job.name}.log)"
         if in_sweep:

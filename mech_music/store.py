@@ -34,6 +34,7 @@ class Outcome:
 
     logits: Float32[np.ndarray, " label"]
     tokens: Int16[np.ndarray, "codebook frame"]
+    key: str = ""
 
     @property
     def failed(self) -> bool:
@@ -55,7 +56,9 @@ class Store:
             for part in ("rows", "means"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"store folder '{folder}' cannot be made ({error.strerror}): set engine.store to a folder you can write") from None
+            raise UserError(
+                f"store folder '{folder}' cannot be made ({error.strerror}): set engine.store to a folder you can write"
+            ) from None
         self.refresh()
 
     # -- rows ----------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ class Store:
             if shard is None:
                 del self._index[key]
             else:
-                found[key] = Outcome(shard["logits"][position], shard["tokens"][position])
+                found[key] = Outcome(shard["logits"][position], shard["tokens"][position], key)
         return found
 
     def put(self, outcomes: Mapping[str, Outcome]) -> None:
@@ -140,7 +143,9 @@ def _write(folder: Path, prefix: str, content: bytes) -> str:
         partial.replace(folder / name)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"store folder '{folder}' cannot be written ({error.strerror}): free space or set engine.store to another folder") from None
+        raise UserError(
+            f"store folder '{folder}' cannot be written ({error.strerror}): free space or set engine.store elsewhere"
+        ) from None
     return name
 
 
@@ -153,5 +158,5 @@ def _read(path: Path) -> bytes | None:
     if hashlib.sha256(content).hexdigest() == path.stem.rpartition("-")[2]:
         return content
     path.replace(path.with_suffix(".damaged"))
-    log.warning("store file %s is damaged: set aside as %s.damaged, its rows will be computed again", path.name, path.stem)
+    log.warning("store file %s is damaged: set aside as .damaged, its rows will be computed again", path.name)
     return None

@@ -34,24 +34,29 @@ class PackedLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         jobs = [self._compose(n, overrides) for n, overrides in enumerate(job_overrides, initial_job_idx)]
+        runs = [_valid(job) for job in jobs]
         returns: dict[int, JobReturn] = {}
-        for same_engine in _by_engine(jobs):
-            self._prefetch([jobs[place] for place in same_engine])
-            returns |= {place: self._run(job_overrides[place], jobs[place]) for place in same_engine}
+        for places in _by_engine(runs):
+            self._prefetch([run for place in places if (run := runs[place])])
+            returns |= {place: self._run(job_overrides[place], jobs[place]) for place in places}
         return [returns[place] for place in range(len(jobs))]
 
     def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig | Failed:
         try:
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         except Exception as error:
-            name = f"{number}_{folder_name(','.join(filter_overrides(overrides)))}"
-            return record_failure(Path(str(self.config.hydra.sweep.dir)) / name, explain(error))
+            return record_failure(self._folder(number, overrides), explain(error))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
 
-    def _prefetch(self, jobs: Sequence[DictConfig | Failed]) -> None:
-        runs = [run for job in jobs if (run := _valid(job)) is not None]
+    def _folder(self, number: int, overrides: Sequence[str]) -> Path:
+        """The folder of a job that has no config to name it; named as ``hydra.sweep.subdir`` names the others."""
+        left_out = self.config.hydra.job.config.override_dirname.exclude_keys
+        named = sorted(o for o in filter_overrides(overrides) if o.partition("=")[0] not in left_out)
+        return Path(str(self.config.hydra.sweep.dir)) / f"{number}_{folder_name(','.join(named))}"
+
+    def _prefetch(self, runs: Sequence[RunConfig]) -> None:
         if runs:
             from mech_music.job import prefetch
 
@@ -82,11 +87,10 @@ def _valid(job: DictConfig | Failed) -> RunConfig | None:
     return run
 
 
-def _by_engine(jobs: Sequence[DictConfig | Failed]) -> list[list[int]]:
+def _by_engine(runs: Sequence[RunConfig | None]) -> list[list[int]]:
     """The places of jobs that can share an engine, together: only one model is in memory at a time."""
     groups: dict[str, list[int]] = {}
-    for place, job in enumerate(jobs):
-        run = _valid(job)
+    for place, run in enumerate(runs):
         settings = run and (run.model, run.classifier, run.sampling, run.duration, run.engine)
         groups.setdefault(repr(settings), []).append(place)
     return list(groups.values())

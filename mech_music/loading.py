@@ -1,0 +1,103 @@
+"""From a checkpoint to a `HookedMusicGen`: the bundled model, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import torch
+
+from mech_music.errors import UserError
+from mech_music.model import HookedMusicGen
+from mech_music.quiet import quiet_imports
+
+with quiet_imports():
+    from audiocraft.models.musicgen import MusicGen
+    from audiocraft.utils.autocast import TorchAutocast
+
+FILES = ("state_dict.bin", "compression_state_dict.bin")
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` (the GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``. UserError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}': expected auto, cpu, cuda, cuda:<number> or mps") from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= there.get(device.type, 0):
+        count = there.get(device.type, 0)
+        raise UserError(f"device '{name}' is not there ({count} found): use engine.device=auto or cpu")
+    return device
+
+
+def checkpoint_folder(path: str | None, hub_id: str | None) -> Path:
+    """The local folder that holds the two checkpoint files, fetched into the hub's cache if need be.
+
+    No ``path`` and no ``hub_id`` means the bundled model. UserError names what is missing and the fix.
+    """
+    if path is not None:
+        folder = Path(path).expanduser()
+        for name in FILES:
+            if not (folder / name).is_file():
+                raise UserError(f"model.path '{path}' has no {name}: point it at a folder with {' and '.join(FILES)}")
+        return folder
+    if hub_id is None:
+        from mech_music.tiny import bundle_dir
+
+        return bundle_dir()
+    from huggingface_hub import snapshot_download
+
+    try:
+        cache = os.environ.get("AUDIOCRAFT_CACHE_DIR")
+        return Path(snapshot_download(hub_id, allow_patterns=list(FILES), cache_dir=cache))
+    except Exception as error:  # the hub client raises many kinds: no network, no such id, not allowed
+        raise UserError(
+            f"model '{hub_id}' cannot be fetched ({type(error).__name__}): fill the cache where there is a network "
+            f"(`hf download {hub_id} {' '.join(FILES)}`), or set model.path to a local folder with these files"
+        ) from None
+
+
+def load_model(
+    path: str | None = None, hub_id: str | None = None, device: str = "auto", dtype: str = "float32"
+) -> HookedMusicGen:
+    """Load a MusicGen through audiocraft's own loader and hook it (which checks the hooks).
+
+    ``float16`` runs as audiocraft does on a GPU (autocast); ``float32`` is the reference.
+    """
+    from mech_music.tiny import register_t5
+
+    place, folder = pick_device(device), checkpoint_folder(path, hub_id)
+    if dtype == "float16" and place.type == "cpu":
+        raise UserError("model.dtype=float16 needs a GPU: use float32 on the CPU")
+    if dtype == "bfloat16":
+        raise UserError("model.dtype=bfloat16 is not supported yet: use float32, or float16 on a GPU")
+    register_t5()
+    try:
+        with quiet_imports():
+            musicgen = MusicGen.get_pretrained(str(folder), device=str(place))
+    except Exception as error:
+        raise UserError(
+            f"checkpoint in '{folder}' cannot be loaded ({_first_line(error)}): fetch it again, or mend model.path"
+        ) from error
+    if dtype == "float32":
+        musicgen.lm.float()
+        musicgen.autocast = TorchAutocast(enabled=False)
+    return HookedMusicGen(musicgen, fingerprint(folder))
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:120]}" if text else type(error).__name__
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the checkpoint files: what identifies a model in the store."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
