@@ -8,6 +8,8 @@ hooks and the arithmetic stay audiocraft's own; only repetition goes.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ _FIRST_CAPACITY = 64
 class KeptCrossAttention(StreamingMultiheadAttention):
     """Cross-attention that projects the conditioning once per generation."""
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: object, **kwargs: object):
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any):
         if not self._is_streaming:
             return super().forward(query, key, value, *args, **kwargs)
         state, d_model = self._streaming_state, self.embed_dim

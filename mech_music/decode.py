@@ -101,7 +101,7 @@ def decode(
 
 
 def _guided_logits(
-    lm: LMModel, tokens: Tensor, conditions: dict, guidance: float
+    lm: LMModel, tokens: Tensor, conditions: dict[str, tuple[Tensor, Tensor]], guidance: float
 ) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
     cond, uncond = logits[:, :, -1].chunk(2)

@@ -10,15 +10,14 @@ below is what is *added to the residual stream*::
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mech_music.errors import UserError
 
 if TYPE_CHECKING:
-    from nnsight import Envoy
     from torch import Tensor
 
 
@@ -35,31 +34,35 @@ class Component(StrEnum):
         return {"sa": "attn_out", "ca": "cross_attn_out", "mlp": "mlp_out", "resid": "resid_post"}[self.value]
 
 
+Layer = Any
+"""nnsight's envoy of a decoder layer: its children and values are attributes made at run time."""
+
+
 @dataclass(frozen=True)
 class _Site:
     """How a hook point is read from (and written to) the envoy of its layer."""
 
-    read: Callable[[Envoy], Tensor]
-    write: Callable[[Envoy, Tensor], None] | None
+    read: Callable[[Layer], Tensor]
+    write: Callable[[Layer, Tensor], None] | None
 
 
-def _write_self_attn(layer: Envoy, value: Tensor) -> None:
+def _write_self_attn(layer: Layer, value: Tensor) -> None:
     layer.self_attn.output = (value, None)
 
 
-def _write_cross_attention(layer: Envoy, value: Tensor) -> None:
+def _write_cross_attention(layer: Layer, value: Tensor) -> None:
     layer.cross_attention.output = (value, None)
 
 
-def _write_mlp(layer: Envoy, value: Tensor) -> None:
+def _write_mlp(layer: Layer, value: Tensor) -> None:
     layer.linear2.output = value
 
 
-def _write_post(layer: Envoy, value: Tensor) -> None:
+def _write_post(layer: Layer, value: Tensor) -> None:
     layer.output = value
 
 
-def _write_pre(layer: Envoy, value: Tensor) -> None:
+def _write_pre(layer: Layer, value: Tensor) -> None:
     layer.input = value
 
 
@@ -107,11 +110,11 @@ class Hook:
     def __lt__(self, other: Hook) -> bool:
         return (self.layer, POINTS.index(self.point)) < (other.layer, POINTS.index(other.point))
 
-    def read(self, layers: Envoy) -> Tensor:
+    def read(self, layers: Sequence[Layer]) -> Tensor:
         """The hook's value inside a trace: ``[half·row, 1, d_model]``, conditional half first."""
         return _SITES[self.point].read(layers[self.layer])
 
-    def write(self, layers: Envoy, value: Tensor) -> None:
+    def write(self, layers: Sequence[Layer], value: Tensor) -> None:
         """Put ``value`` in the place of the hook's value; UserError at a read-only point."""
         write = _SITES[self.point].write
         if write is None:

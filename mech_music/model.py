@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -107,7 +108,7 @@ class HookedMusicGen(NNsight):
 
     def prompt_length(self, prompt: str) -> int:
         """Text tokens of ``prompt`` (rows of one length make one pass)."""
-        conditioner = self.musicgen.lm.condition_provider.conditioners["description"]
+        conditioner: Any = self.musicgen.lm.condition_provider.conditioners["description"]
         return int(conditioner.tokenize([prompt])["input_ids"].shape[-1])
 
     @traceable
@@ -135,7 +136,7 @@ class HookedMusicGen(NNsight):
     @torch.no_grad()
     def to_audio(self, tokens: Int[Tensor, "row codebook frame"]) -> Float[Tensor, "row sample"]:
         """Decode tokens to mono audio at `sample_rate`."""
-        audio = self.musicgen.compression_model.decode(tokens.to(self.device), None)
+        audio = cast(Tensor, self.musicgen.compression_model.decode(tokens.to(self.device), None))
         return audio.float().mean(dim=1)
 
     # -- TransformerLens-style access ----------------------------------------------------------

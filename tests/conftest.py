@@ -30,7 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(checkpoint: Path) -> HookedMusicGen:
     """The untrained model, hooked. Its output weights are made large, so that edits change tokens."""
     with quiet_imports():
-        from audiocraft.models import MusicGen
+        from audiocraft.models.musicgen import MusicGen
 
         musicgen = MusicGen.get_pretrained(str(checkpoint), device="cpu")
     return HookedMusicGen(musicgen, fingerprint="made")

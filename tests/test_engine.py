@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ GUITAR, PIANO = Mean("guitar", 3), Mean("piano", 3)
 
 
 def engine(made: HookedMusicGen, folder: Path, pack: int = 128) -> Engine:
-    return Engine(made, Listener(), Store(folder), Settings(SHORT.sampling, SHORT.duration, pack), quiet=True)
+    listener: Any = Listener()
+    return Engine(made, listener, Store(folder), Settings(SHORT.sampling, SHORT.duration, pack), quiet=True)
 
 
 def mixed_rows() -> list[Row]:
@@ -150,7 +152,7 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
         maps = compile_edits(some, own._resolve, own.n_steps, made.device)
         apply, seen = visitor(maps), []
 
-        def keep(hook, step, value):  # noqa: ANN001, ANN202
+        def keep(hook, step, value):
             value = apply(hook, step, value) if hook in maps else value
             seen.append(value.clone())
             return value

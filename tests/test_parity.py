@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.conftest import PROMPTS
 
 with quiet_imports():
     import audiocraft.utils.utils
-    from audiocraft.models import MusicGen
+    from audiocraft.models.musicgen import MusicGen
 
 DURATION = 1.0
 TOP_K = 20
@@ -58,7 +59,7 @@ def test_edit_equals_raw_hook(
     settings = {"duration": DURATION, "sampling": Sampling(top_k=TOP_K)}
     hooks = [(f"blocks.1.hook_{point}", lambda value, hook: value + shift)]
     ours = made.run_with_hooks(list(PROMPTS), hooks, **settings)
-    layer = plain.lm.transformer.layers[1]
+    layer: Any = plain.lm.transformer.layers[1]
     module = {"attn_out": layer.self_attn, "cross_attn_out": layer.cross_attention, "mlp_out": layer.linear2}[point]
 
     def raw(_module: torch.nn.Module, _inputs: object, output: object) -> object:

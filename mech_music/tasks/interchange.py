@@ -66,7 +66,7 @@ class Interchange:
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
             parts.append(pd.DataFrame(_described(run, trials, outcomes)).join(_measured(trials, outcomes)))
-        return pd.concat(parts, ignore_index=True)[list(NAMES)]
+        return pd.concat(parts, ignore_index=True).loc[:, list(NAMES)]
 
 
 # -- planning ----------------------------------------------------------------------------------------
@@ -153,8 +153,8 @@ def _measured(trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> pd.Da
     after = np.stack([outcomes[trial.row].logits for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
     columns = {name: np.full(len(trials), np.nan) for name in METRICS}
-    good = np.flatnonzero(~failed)
-    if len(good):
+    good = np.flatnonzero(~failed).tolist()
+    if good:
         measured = _metrics(trials[0], [trials[i].prompt for i in good], before[good], after[good])
         for name, values in measured.items():
             columns[name][good] = values
