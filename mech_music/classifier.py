@@ -90,10 +90,11 @@ class Classifier(nn.Module):
         self.fingerprint = ""
         self.eval()
 
-    @property
-    def mel(self) -> nn.Module:
-        """The mel front end: [row sample] to [row mel frame]."""
-        return self.wrapper.mel
+    @torch.no_grad()
+    def spectrogram(self, audio: Float[Tensor, "clip sample"]) -> Float[Tensor, "clip mel frame"]:
+        """The normalised log-mel spectrogram that the network sees, of audio at the classifier's own rate."""
+        with quiet_imports(), torch.autocast(audio.device.type, enabled=False):
+            return self.wrapper.mel(audio)
 
     @property
     def net(self) -> nn.Module:
@@ -101,7 +102,7 @@ class Classifier(nn.Module):
         return self.wrapper.net
 
     def load_weights(self, weights: dict[str, Tensor]) -> "Classifier":
-        """Fill in trained weights (float16 becomes float32) and note their fingerprint. Raises UserError on a misfit."""
+        """Fill in trained weights and note their fingerprint. Raises UserError if they do not fit."""
         own = self.state_dict()
         if odd := sorted(own.keys() ^ weights.keys()):
             raise UserError(f"weights of classifier {self.name!r} do not fit: {odd[0]} is missing or unexpected")
@@ -123,7 +124,9 @@ class Classifier(nn.Module):
             audio = torchaudio.functional.resample(audio, sample_rate, self.sample_rate)
         shortest = max(16 * self.config.hop + 1, self.config.n_fft)
         if audio.shape[1] < shortest:
-            raise ValueError(f"clips must last at least {shortest / self.sample_rate:.3f} s for classifier {self.name!r}")
+            raise ValueError(
+                f"clips must last at least {shortest / self.sample_rate:.3f} s for classifier {self.name!r}"
+            )
         with quiet_imports(), torch.autocast(device.type, enabled=False):
             return self.wrapper.get_scene_embeddings(audio).to(device)
 
@@ -183,7 +186,8 @@ def _passt_weights(path: str | None) -> dict[str, Any]:
             weights = torch.hub.load_state_dict_from_url(url, map_location="cpu", progress=False)
         except OSError as error:
             raise UserError(
-                f"PaSST's checkpoint cannot be fetched ({error}): download {url} and give its path, or use classifier=tiny"
+                f"PaSST's checkpoint cannot be fetched ({error}): "
+                f"download {url} and give its path, or take classifier=tiny"
             ) from error
     return weights.get("model", weights)
 

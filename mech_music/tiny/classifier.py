@@ -66,7 +66,7 @@ def _write_mels(path: Path, workspace: Workspace) -> None:
         part = slice(start, start + 8)
         clean = torch.from_numpy(data.read(audio, rows[part]))
         for version, clips in enumerate((clean, codec.decode(model, codes[rows[part]]))):
-            mels[version, part] = listener.mel(clips).numpy()
+            mels[version, part] = listener.spectrogram(clips).numpy()
     mels.flush()
 
 

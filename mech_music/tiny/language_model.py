@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mech_music.quiet import quiet_imports
 from mech_music.tiny import T5_NAME, data, loop, register_t5, text_encoder
-from mech_music.tiny.config import LanguageModelConfig, TinyConfig
+from mech_music.tiny.config import TinyConfig
 from mech_music.tiny.workspace import Workspace
 
 # Audiocraft does not mask padding (padded keys are zeros that share in the softmax), so the length that a batch is
@@ -59,7 +60,8 @@ def build(workspace: Workspace) -> LMModel:
     text_encoder.save(workspace.config.language_model, t5)
     register_t5(t5)
     torch.manual_seed(loop.derive_seed(workspace.config.seed, "language_model", -1))
-    return get_lm_model(OmegaConf.create(lm_config(workspace.config)))
+    with quiet_imports():
+        return get_lm_model(OmegaConf.create(lm_config(workspace.config)))
 
 
 class _Trainer:

@@ -1,7 +1,7 @@
 """What is played: from mood, genre, instrument, tempo and a seed to a list of notes and drum hits.
 
-Mood is mode, rhythm, register and dynamics of the melody; genre is the accompaniment; instrument plays the melody; tempo
-is the beat. Beats last a whole number of codec frames (25 a second) and no tempo is near twice another one, so that
+Mood is mode, rhythm, register and dynamics of the melody; genre is the accompaniment; instrument plays the melody;
+tempo is the beat. Beats last a whole number of codec frames (25 a second) and no tempo is twice another one, so that
 neither a half nor a double beat can pass for a different tempo.
 """
 
@@ -47,7 +47,9 @@ _HARMONIC, _MIXOLYDIAN = (0, 2, 3, 5, 7, 8, 11), (0, 2, 4, 5, 7, 9, 10)
 MOODS = {
     "emotional": Mood(_MINOR, (0, 5, 3, 4), ((0, 1, 1.0), (1, 1, 0.9)), 0, False, (0.35, 0.75)),
     "passionate": Mood(_HARMONIC, (0, 3, 4, 0), ((0, 1.5, 1.0), (1.5, 0.5, 0.8)), 0, True, (1.3, 0.9)),
-    "groovy": Mood(_MIXOLYDIAN, (0, 6, 3, 0), ((0.5, 0.25, 1.1), (1, 0.25, 0.8), (1.5, 0.5, 1.1)), 0, False, (0.9, 0.9)),
+    "groovy": Mood(
+        _MIXOLYDIAN, (0, 6, 3, 0), ((0.5, 0.25, 1.1), (1, 0.25, 0.8), (1.5, 0.5, 1.1)), 0, False, (0.9, 0.9)
+    ),
     "energetic": Mood(_MAJOR, (0, 4, 5, 3), tuple((k / 2, 0.5, 1.1) for k in range(4)), 12, False, (1.25, 1.25)),
     "happy": Mood(_MAJOR, (0, 3, 4, 0), ((0, 0.4, 1.0), (1, 0.4, 1.0), (1.5, 0.4, 0.8)), 7, False, (0.8, 0.8)),
 }

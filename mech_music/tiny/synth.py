@@ -6,7 +6,7 @@ Strong (Computer Music Journal 7(2), 1983), with the fractional delay of Jaffe a
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -112,8 +112,9 @@ def _flute(frequency: float, samples: int) -> Audio:
     phase = 2 * np.pi * frequency * t
     audio = sum(_partials(phase, frequency, np.array([1.0, 0.18, 0.06])), np.zeros(samples))
     low, high = min(frequency * 2.5, 5000.0), 7000.0
-    breath = sosfilt(butter(2, [low, high], "band", fs=SAMPLE_RATE, output="sos"),
-                     np.random.default_rng(11).standard_normal(samples))
+    breath = sosfilt(
+        butter(2, [low, high], "band", fs=SAMPLE_RATE, output="sos"), np.random.default_rng(11).standard_normal(samples)
+    )
     chiff = 0.06 + 0.45 * np.exp(-t * 25.0)
     return 0.7 * (audio * tremolo + breath * chiff) * np.minimum(1.0, t / 0.06)
 
@@ -174,7 +175,7 @@ def _noise(samples: int, seed: int, band: tuple[float, float]) -> Audio:
     return sosfilt(sos, np.random.default_rng(seed).standard_normal(samples))
 
 
-@lru_cache(maxsize=None)
+@cache
 def drum(name: str) -> Audio:
     """One hit of a drum, always the same samples."""
     t = _time(10 * FRAME)

@@ -1,12 +1,12 @@
 """Tiny's T5 text encoder: a vocabulary of one token per template word, and the untrained network."""
 
-import warnings
 from pathlib import Path
 
 import torch
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-from mech_music.concepts import MOODS, TEMPLATE, TEMPI
+from mech_music.concepts import MOODS, TEMPI, TEMPLATE
+from mech_music.quiet import quiet_imports
 from mech_music.tiny.config import LanguageModelConfig
 from mech_music.tiny.data import GENRES, INSTRUMENTS
 
@@ -29,14 +29,16 @@ def make_tokenizer() -> T5Tokenizer:
 
 
 def save(config: LanguageModelConfig, folder: Path) -> None:
-    """Write tokenizer and an untrained encoder as a pretrained folder (audiocraft's checkpoint holds the trained one)."""
+    """Write tokenizer and an untrained encoder as a pretrained folder.
+
+    The trained encoder is in audiocraft's checkpoint of the language model, which overwrites this one at load.
+    """
     shape = T5Config(
         vocab_size=len(vocabulary()), d_model=config.text_width, d_kv=max(1, config.text_width // 4),
         d_ff=2 * config.text_width, num_layers=config.text_layers, num_heads=4, dropout_rate=0.0,
         is_encoder_decoder=False, use_cache=False, dtype="float32",
     )  # fmt: skip
-    with warnings.catch_warnings(), torch.random.fork_rng():
-        warnings.simplefilter("ignore")
+    with quiet_imports(), torch.random.fork_rng():
         torch.manual_seed(0)
         T5EncoderModel(shape).save_pretrained(folder)
         make_tokenizer().save_pretrained(folder)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mech_music.errors import UserError
 from mech_music.paths import conf_dir
+from mech_music.quiet import quiet_imports
 from mech_music.tiny.config import StageName, TinyConfig, register
 from mech_music.tiny.workspace import Workspace
 
@@ -36,7 +37,8 @@ _RUNNERS = {
 
 
 def _check(config: TinyConfig) -> None:
-    numbers = {"threads": config.threads, "corpus.train": config.corpus.train, "corpus.held_out": config.corpus.held_out}
+    corpus = config.corpus
+    numbers = {"threads": config.threads, "corpus.train": corpus.train, "corpus.held_out": corpus.held_out}
     for section in ("codec", "classifier", "language_model"):
         loop = getattr(config, section).loop
         numbers |= {f"{section}.loop.steps": loop.steps, f"{section}.loop.batch": loop.batch}
@@ -59,7 +61,9 @@ def run(config: TinyConfig) -> None:
             continue
         log.info("stage %s", stage)
         module, function = _RUNNERS[stage]
-        getattr(importlib.import_module(f"mech_music.tiny.{module}"), function)(workspace)
+        with quiet_imports():
+            runner = importlib.import_module(f"mech_music.tiny.{module}")
+        getattr(runner, function)(workspace)
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir() / "tiny"), config_name="train")

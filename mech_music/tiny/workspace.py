@@ -1,6 +1,6 @@
 """A training folder: results of stages, checkpoints within them, and the config that they belong to.
 
-Everything is written to a temporary name and then renamed, so a kill at any moment leaves either the old or the new file.
+Everything is written to a temporary name and then renamed, so a kill at any moment leaves the old file or the new one.
 """
 
 import hashlib

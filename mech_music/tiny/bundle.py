@@ -1,0 +1,57 @@
+"""The bundle: trained weights in float16, in the files that audiocraft and `mech_music.classifier` read."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mech_music.tiny import classifier, codec, language_model, text_encoder
+from mech_music.tiny.workspace import Workspace, file_sha256, write_atomically
+
+log = logging.getLogger(__name__)
+
+FILES = (
+    "state_dict.bin", "compression_state_dict.bin", "classifier.safetensors", "classifier.json",
+    "t5/config.json", "t5/model.safetensors", "t5/tokenizer.json", "t5/tokenizer_config.json",
+)  # fmt: skip
+
+
+def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+
+
+def _save_checkpoint(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """A checkpoint as audiocraft exports it: tensors and the config as YAML, nothing that needs unpickling."""
+    checkpoint = {"best_state": _half(state), "xp.cfg": OmegaConf.to_yaml(OmegaConf.create(config), resolve=False)}
+    write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+
+
+def run(workspace: Workspace) -> None:
+    """The bundle stage: write every file, the hashes last. Raises UserError if a model is not trained."""
+    config = workspace.config
+    folder = Path(config.bundle) if config.bundle else workspace.folder / "bundle"
+    folder.mkdir(parents=True, exist_ok=True)
+    language_state = workspace.load_tensors("language_model")
+    _save_checkpoint(folder / "state_dict.bin", language_state, language_model.lm_config(config))
+    codec_state = workspace.load_tensors("codec")
+    _save_checkpoint(folder / "compression_state_dict.bin", codec_state, codec.codec_config(config.codec))
+    text_encoder.save(config.language_model, folder / "t5")
+    weights = _half(workspace.load_tensors("classifier"))
+    write_atomically(folder / "classifier.safetensors", lambda path: save_file(weights, path))
+    shape = json.dumps(asdict(classifier.shape(config)), indent=1) + "\n"
+    write_atomically(folder / "classifier.json", lambda path: path.write_text(shape) and None)
+    _write_hashes(folder)
+
+
+def _write_hashes(folder: Path) -> None:
+    hashes = {name: file_sha256(folder / name) for name in FILES}
+    text = json.dumps(hashes, indent=1) + "\n"
+    write_atomically(folder / "hashes.json", lambda path: path.write_text(text) and None)
+    size = sum((folder / name).stat().st_size for name in FILES)
+    log.info("bundle of %.1f MB in %s", size / 1e6, folder)
