@@ -1,0 +1,71 @@
+"""Composing configs, and running the command line in this process with a made-up engine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from mech_music import launcher
+from mech_music.config import RunConfig, as_run, register
+from mech_music.edits import Row
+from mech_music.paths import conf_dir
+from mech_music.run import main
+from mech_music.store import Outcome
+
+register()
+launcher.install()
+
+
+def compose_run(*overrides: str) -> RunConfig:
+    """The config of one job, as the command line would compose it."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return as_run(compose("config", list(overrides)))
+
+
+class MadeUpEngine:
+    """Answers every row at once, with logits drawn from the row's own key; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Row]] = []
+
+    def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
+        self.asked.append(list(rows))
+        return {row: _outcome(row) for row in self.asked[-1]}
+
+    sample_rate = 16_000
+
+    def audio(self, rows: list[Row]) -> np.ndarray:
+        return np.stack([np.random.default_rng(_seed(row)).normal(0, 0.1, 1600).astype(np.float32) for row in rows])
+
+
+def _seed(row: Row) -> int:
+    return int(hashlib.sha256(row.key("made up").encode()).hexdigest()[:8], 16)
+
+
+def _outcome(row: Row) -> Outcome:
+    logits = np.random.default_rng(_seed(row)).normal(0, 2, 527).astype(np.float32)
+    return Outcome(logits, np.zeros((4, 10), np.int16), row.key("made up"))
+
+
+class CommandLine:
+    """Runs ``mech_music.run`` in this process, results under ``folder``."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
+        patch.setattr("mech_music.job.open_engine", lambda run: self.engine)
+
+    def __call__(self, *words: str) -> int:
+        """The exit status of ``mech-music <words>``."""
+        self._patch.delenv("HYDRA_FULL_ERROR", raising=False)
+        places = [f"hydra.run.dir={self.folder / 'run'}", f"hydra.sweep.dir={self.folder / 'sweep'}"]
+        self._patch.setattr("sys.argv", ["mech-music", *words, *places])
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0

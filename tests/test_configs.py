@@ -1,0 +1,47 @@
+"""Everything in conf/ and experiments/ composes, makes sense, and plans some clips."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from mech_music.config import RunConfig, experiments, options
+from mech_music.paths import experiments_dir
+from mech_music.validation import validate
+from tests.composing import compose_run
+
+GROUPS = ("model", "classifier", "technique", "logger", "task")
+
+
+def planned(run: RunConfig) -> int:
+    return len(instantiate(run.task).plan(run))
+
+
+@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in options(group)])
+def test_every_option(choice: str) -> None:
+    run = compose_run(choice, "prompts=2", "layer=last")
+    validate(run)
+    assert planned(run) > 2
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_every_experiment(experiment: str) -> None:
+    run = compose_run(f"experiment={experiment}", "prompts=2", "layer=last")
+    validate(run)
+    assert planned(run) > 2
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_every_experiment_says_its_command(experiment: str) -> None:
+    text = (experiments_dir() / f"{experiment}.yaml").read_text()
+    assert f"#   python -m mech_music.run experiment={experiment}\n" in text
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_every_sweep_of_an_experiment(experiment: str) -> None:
+    """Each value of its axes composes; ``hydra.sweeper.params`` is not looked at when one job is composed."""
+    written = OmegaConf.load(experiments_dir() / f"{experiment}.yaml")
+    for axis, values in (OmegaConf.select(written, "hydra.sweeper.params") or {}).items():
+        for value in str(values).split(","):
+            validate(compose_run(f"experiment={experiment}", f"{axis}={value}"))
