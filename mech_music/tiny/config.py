@@ -60,10 +60,10 @@ class ClassifierConfig:
     """A small PaSST; reconstructions join the clean clips after a part `clean_only` of the steps."""
 
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=5000, batch=24, learning_rate=8e-4, weight_decay=0.05)
+        default_factory=lambda: LoopConfig(steps=3600, batch=24, learning_rate=8e-4, weight_decay=0.05)
     )
     # Training clips whose spectrograms are kept, clean and reconstructed.
-    clips: int = 8000
+    clips: int = 6000
     width: int = 128
     depth: int = 4
     heads: int = 4
@@ -75,7 +75,7 @@ class ClassifierConfig:
 class LanguageModelConfig:
     """The delay-pattern transformer and its T5 text encoder."""
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4500, weight_decay=0.05, beta2=0.95))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3600, weight_decay=0.05, beta2=0.95))
     width: int = 128
     layers: int = 8
     heads: int = 4

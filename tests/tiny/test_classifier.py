@@ -1,0 +1,109 @@
+"""The classifier class: shapes, windows, independence of batch neighbours, fingerprints, and what it refuses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mech_music.classifier import PASST_CONFIG, Classifier, label_names, load_classifier
+from mech_music.concepts import label_of
+from mech_music.errors import UserError
+from mech_music.tiny import classifier as training
+from mech_music.tiny import data
+from mech_music.tiny.synth import Clip
+
+
+@pytest.fixture(scope="module")
+def listener(finished: Path) -> Classifier:
+    return load_classifier("tiny", str(finished / "bundle"))
+
+
+def clips(n: int, samples: int = 64_000) -> torch.Tensor:
+    return 0.1 * torch.randn(n, samples, generator=torch.Generator().manual_seed(0))
+
+
+def test_logits_do_not_depend_on_batch_neighbours(listener: Classifier) -> None:
+    audio = clips(5)
+    together = listener.logits(audio, 16_000)
+    assert together.shape == (5, 527) and not together.requires_grad
+    for row in range(5):
+        torch.testing.assert_close(listener.logits(audio[row : row + 1], 16_000)[0], together[row])
+    torch.testing.assert_close(listener.logits(audio.flip(0), 16_000).flip(0), together)
+
+
+def test_long_clips_are_heard_in_windows_and_short_ones_as_they_are(listener: Classifier) -> None:
+    assert listener.logits(clips(2, 100_000), 16_000).shape == (2, 527)
+    assert listener.logits(clips(2, 16_000), 16_000).shape == (2, 527)
+    with pytest.raises(ValueError, match=r"at least 0\.1"):
+        listener.logits(clips(1, 800), 16_000)
+
+
+def test_audio_at_another_rate_is_resampled(listener: Classifier) -> None:
+    time = torch.arange(128_000) / 32_000
+    tone = 0.3 * torch.sin(2 * torch.pi * 440.0 * time)[None]
+    torch.testing.assert_close(
+        listener.logits(tone, 32_000), listener.logits(tone[:, ::2], 16_000), atol=0.02, rtol=0.02
+    )
+
+
+def test_audio_of_the_wrong_shape_is_refused(listener: Classifier) -> None:
+    with pytest.raises(ValueError, match=r"\[clip, sample\]"):
+        listener.logits(clips(1)[0], 16_000)
+    with pytest.raises(ValueError, match="sample_rate"):
+        listener.logits(clips(1), 0)
+
+
+def test_the_fingerprint_follows_the_weights(finished: Path, listener: Classifier, tmp_path: Path) -> None:
+    bundle = finished / "bundle"
+    assert load_classifier("tiny", str(bundle)).fingerprint == listener.fingerprint
+    (tmp_path / "classifier.json").write_text((bundle / "classifier.json").read_text())
+    weights = load_file(bundle / "classifier.safetensors")
+    weights["wrapper.net.cls_token"] += 1.0
+    save_file(weights, tmp_path / "classifier.safetensors")
+    assert load_classifier("tiny", str(tmp_path)).fingerprint != listener.fingerprint
+    del weights["wrapper.net.cls_token"]
+    save_file(weights, tmp_path / "classifier.safetensors")
+    with pytest.raises(UserError, match="cls_token is missing"):
+        load_classifier("tiny", str(tmp_path))
+
+
+def test_what_cannot_be_loaded_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="expected one of tiny, passt"):
+        load_classifier("vggish")
+    with pytest.raises(UserError, match="no readable classifier in"):
+        load_classifier("tiny", str(tmp_path))
+    with pytest.raises(UserError, match="is not a file"):
+        load_classifier("passt", str(tmp_path / "none.pt"))
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is not a PyTorch checkpoint"):
+        load_classifier("passt", str(tmp_path / "bad.pt"))
+
+
+def test_the_real_passt_has_its_authors_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hear21passt.models.passt import get_model
+
+    from mech_music.quiet import quiet_imports
+
+    with quiet_imports(), torch.device("meta"):
+        theirs = get_model("passt_s_swa_p16_128_ap476", pretrained=False)
+        ours = Classifier(PASST_CONFIG)
+    assert {k: v.shape for k, v in ours.net.state_dict().items()} == {
+        k: v.shape for k, v in theirs.state_dict().items()
+    }
+    assert ours.wrapper.max_model_window == 320_000
+
+
+def test_label_names() -> None:
+    names = label_names(527)
+    assert len(names) == 527 and names[140] == "Guitar" and names[196] == "Flute" and names[0] == "class 0"
+
+
+def test_targets_are_distributions_led_by_instrument_and_genre() -> None:
+    wanted = training.target(Clip("happy", "electronic", "piano", "slow", 0))
+    assert wanted.sum() == pytest.approx(1.0) and wanted.min() > 0
+    assert set(np.argsort(wanted)[-2:]) == {label_of("piano")[0], label_of("EDM")[0]}
+    related = [*label_of("piano")[1:], *label_of("EDM")[1:]]
+    assert wanted[related].min() > 10 * wanted[label_of("violin")[0]]
+    assert data.group_labels("genre")[data.GENRES.index("EDM")] == 245
