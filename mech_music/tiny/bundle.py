@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
 def _save_checkpoint(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> None:
     """A checkpoint as audiocraft exports it: tensors and the config as YAML, nothing that needs unpickling."""
     checkpoint = {"best_state": _half(state), "xp.cfg": OmegaConf.to_yaml(OmegaConf.create(config), resolve=False)}
@@ -45,13 +50,13 @@ def run(workspace: Workspace) -> None:
     weights = _half(workspace.load_tensors("classifier"))
     write_atomically(folder / "classifier.safetensors", lambda path: save_file(weights, path))
     shape = json.dumps(asdict(classifier.shape(config)), indent=1) + "\n"
-    write_atomically(folder / "classifier.json", lambda path: path.write_text(shape) and None)
+    write_atomically(folder / "classifier.json", partial(_write_text, text=shape))
     _write_hashes(folder)
 
 
 def _write_hashes(folder: Path) -> None:
     hashes = {name: file_sha256(folder / name) for name in FILES}
     text = json.dumps(hashes, indent=1) + "\n"
-    write_atomically(folder / "hashes.json", lambda path: path.write_text(text) and None)
+    write_atomically(folder / "hashes.json", partial(_write_text, text=text))
     size = sum((folder / name).stat().st_size for name in FILES)
     log.info("bundle of %.1f MB in %s", size / 1e6, folder)

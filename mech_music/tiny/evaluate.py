@@ -58,7 +58,7 @@ class Subject:
 
     def __init__(self, folder: Path) -> None:
         with quiet_imports():
-            from audiocraft.models import MusicGen
+            from audiocraft.models.musicgen import MusicGen
         start = time.perf_counter()
         register_t5(folder / "t5")
         with quiet_imports():
@@ -67,15 +67,20 @@ class Subject:
         self.load_seconds = time.perf_counter() - start
 
     @torch.no_grad()
-    def reconstruct(self, audio: Audio) -> Audio:
-        """Clips through the codec and back."""
-        codec = self.model.compression_model
-        return torch.cat([codec.decode(codec.encode(part[:, None])[0])[:, 0] for part in audio.split(4)])
+    def encode(self, audio: Audio) -> Int[Tensor, "clip codebook frame"]:
+        """Tokens of clips."""
+        codes = [self.model.compression_model.encode(part[:, None])[0] for part in audio.split(8)]
+        return torch.cat(codes)
 
     @torch.no_grad()
-    def decode(self, codes: Int[Tensor, "clip codebook frame"]) -> Audio:
-        """Audio of tokens."""
-        return torch.cat([self.model.compression_model.decode(part)[:, 0] for part in codes.split(4)])
+    def decode(self, codes: Int[Tensor, "clip codebook frame"], batch: int = 4) -> Audio:
+        """Audio of tokens, `batch` clips at a time."""
+        parts = [torch.as_tensor(self.model.compression_model.decode(part)) for part in codes.split(batch)]
+        return torch.cat(parts)[:, 0]
+
+    def reconstruct(self, audio: Audio) -> Audio:
+        """Clips through the codec and back."""
+        return self.decode(self.encode(audio))
 
     def generate(
         self, prompts: Sequence[Prompt], guidance: float, seed: int, batch: int
@@ -185,11 +190,11 @@ def _losses(config: EvaluateConfig, subject: Subject, report: Report) -> None:
     from mech_music.tiny.language_model import cross_entropy
 
     clips, audio = _held_out(config, min(config.held_out, 256), data.HELD_OUT_SEED)
-    lm, codec = subject.model.lm, subject.model.compression_model
+    lm = subject.model.lm
     texts: list[str | None] = [data.prompt_of(clip).text for clip in clips]
     versions = {"own prompt": texts, "another clip's prompt": texts[1:] + texts[:1], "no prompt": [None] * len(texts)}
     with torch.no_grad():
-        codes = torch.cat([codec.encode(part[:, None])[0] for part in audio.split(8)])
+        codes = subject.encode(audio)
         for name, prompts in versions.items():
             losses = []
             for start in range(0, len(clips), 32):
@@ -223,9 +228,8 @@ def _speed(config: EvaluateConfig, subject: Subject, report: Report) -> None:
     codec, hearing = subject.model.compression_model, {}
     codes = torch.randint(0, codec.cardinality, (16, codec.num_codebooks, 100))
     for batch in (1, 2, 4, 8, 16):
-        with torch.no_grad():
-            decoding = _seconds(lambda b=batch: codec.decode(codes[:b])) / batch
-            audio = codec.decode(codes[:batch])[:, 0]
+        decoding = _seconds(lambda b=batch: subject.decode(codes[:b], b)) / batch
+        audio = subject.decode(codes[:batch], batch)
         listening = _seconds(lambda a=audio: subject.listener.logits(a, synth.SAMPLE_RATE)) / batch
         hearing[batch] = (decoding + listening, decoding, listening)
     best = min(hearing, key=lambda b: hearing[b])

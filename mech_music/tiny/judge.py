@@ -47,7 +47,7 @@ class Judge:
     def fit(self, features: Float[np.ndarray, "clip feature"], classes: dict[str, Int[np.ndarray, " clip"]]) -> "Judge":
         """Learn every group's classes from features."""
         for group, wanted in classes.items():
-            forest = ExtraTreesClassifier(400, random_state=self.seed, max_features=0.2)
+            forest = ExtraTreesClassifier(400, random_state=self.seed, max_features="sqrt")
             self.forests[group] = forest.fit(features, wanted)
         return self
 

@@ -26,6 +26,11 @@ def _time(samples: int) -> Audio:
     return np.arange(samples) / SAMPLE_RATE
 
 
+def _filter(numerator: list[float], denominator: Audio | list[float], audio: Audio) -> Audio:
+    """SciPy's recursive filter, from rest."""
+    return np.asarray(lfilter(numerator, denominator, audio))
+
+
 def _frequency(midi: int) -> float:
     return 440.0 * 2.0 ** ((midi - 69) / 12)
 
@@ -57,7 +62,7 @@ def _string(frequency: float, samples: int, brightness: float, decay: float) -> 
     offset = period - whole
     allpass = (1.0 - offset) / (1.0 + offset)
     burst = np.random.default_rng(7).uniform(-1.0, 1.0, whole)
-    burst = lfilter([1.0 - brightness], [1.0, -brightness], burst)
+    burst = _filter([1.0 - brightness], [1.0, -brightness], burst)
     excitation = np.zeros(samples)
     excitation[: min(whole, samples)] = (burst - burst.mean())[:samples]
     # 1 / (1 - g z^-N (1 + z^-1)/2 (a + z^-1)/(1 + a z^-1)), multiplied out.
@@ -65,7 +70,7 @@ def _string(frequency: float, samples: int, brightness: float, decay: float) -> 
     denominator[0], denominator[1] = 1.0, allpass
     gain = decay ** (1.0 / frequency) / 2.0
     denominator[whole : whole + 3] -= gain * np.array([allpass, 1.0 + allpass, 1.0])
-    return lfilter([1.0, allpass], denominator, excitation)
+    return _filter([1.0, allpass], denominator, excitation)
 
 
 def _guitar(frequency: float, samples: int) -> Audio:
@@ -102,7 +107,7 @@ def _violin(frequency: float, samples: int) -> Audio:
     body = sum(np.exp(-((np.log(frequency * k / peak)) ** 2) / 0.12) for peak in (450.0, 1100.0, 2800.0))
     audio = sum(_partials(2 * np.pi * bend, frequency, (0.35 + body) / k), np.zeros(samples))
     bow = np.random.default_rng(5).standard_normal(samples)
-    bow = lfilter([1.0, -0.95], [1.0], bow) * 0.02
+    bow = _filter([1.0, -0.95], [1.0], bow) * 0.02
     return 0.45 * (audio + bow) * (1.0 - np.exp(-t * 14.0))
 
 
@@ -150,7 +155,7 @@ def _power(frequency: float, samples: int) -> Audio:
     """A distorted chord of root, fifth and octave: three strings into a hard clipper."""
     strings = [_string(frequency * ratio, samples, 0.2, 0.3) for ratio in (1.0, 1.5, 2.0)]
     clipped = np.tanh(14.0 * sum(strings, np.zeros(samples)))
-    return 0.5 * lfilter([0.45], [1.0, -0.55], clipped)
+    return 0.5 * _filter([0.45], [1.0, -0.55], clipped)
 
 
 def _pizzicato(frequency: float, samples: int) -> Audio:
@@ -172,7 +177,7 @@ _VOICES = {
 
 def _noise(samples: int, seed: int, band: tuple[float, float]) -> Audio:
     sos = butter(2, band, "band", fs=SAMPLE_RATE, output="sos")
-    return sosfilt(sos, np.random.default_rng(seed).standard_normal(samples))
+    return np.asarray(sosfilt(sos, np.random.default_rng(seed).standard_normal(samples)))
 
 
 @cache

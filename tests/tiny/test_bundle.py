@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,9 +21,9 @@ def bundle(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished / "bundle", tmp_path / "bundle"))
 
 
-def load(folder: Path):
+def load(folder: Path) -> Any:
     with quiet_imports():
-        from audiocraft.models import MusicGen
+        from audiocraft.models.musicgen import MusicGen
 
         return MusicGen.get_pretrained(str(folder), device="cpu")
 
