@@ -11,11 +11,12 @@ from mech_music.schema import AXES, CONTROLS, Role
 
 # The noise floor has no edit, so nothing of the edit tells two of them apart.
 _OF_THE_EDIT = ("technique", "component", "layer", "strength", "frames", "half", "history")
-# A control at a site may be written once for several techniques and strengths.
-_OF_THE_SITE = tuple(axis for axis in AXES if axis not in ("technique", "strength"))
+# A control is an edit of its own (``technique`` may name it), and may be written once for several strengths.
+_ANY_TECHNIQUE = tuple(axis for axis in AXES if axis != "technique")
+_OF_THE_SITE = tuple(axis for axis in _ANY_TECHNIQUE if axis != "strength")
 _SHARED_BY = {
-    Role.self: [AXES, _OF_THE_SITE],
-    Role.random: [AXES, _OF_THE_SITE],
+    Role.self: [AXES, _ANY_TECHNIQUE, _OF_THE_SITE],
+    Role.random: [AXES, _ANY_TECHNIQUE, _OF_THE_SITE],
     Role.noise: [tuple(a for a in AXES if a not in _OF_THE_EDIT)],
 }
 _SHOWN = ("effectiveness", "precision", "kept")

@@ -46,6 +46,17 @@ def test_a_control_written_once_serves_every_technique() -> None:
     np.testing.assert_array_equal(adjusted, replaced)
 
 
+def test_a_control_is_found_under_its_own_name_and_at_its_own_strength() -> None:
+    weak, strong = made_up_table(), made_up_table().assign(strength=2.0)
+    strong.loc[strong["role"] == "random", "effectiveness"] += 9.0
+    both = pd.concat([weak, strong])
+    controls = both["role"] != "technique"
+    beside = beside_controls(
+        summarise(both.assign(technique=both["technique"].where(~controls, both["role"])), 50, 0.95, 0)
+    )
+    assert (beside["random_effectiveness"] > 4).tolist() == (beside["strength"] == 2.0).tolist()
+
+
 def test_verdict_needs_intervals_apart_from_every_control() -> None:
     summary = _summary()
     assert beside_controls(summary)["verdict"].tolist() == [0, 1, 1, 1, 1]
