@@ -24,11 +24,19 @@ def save(table: pd.DataFrame, statistics: StatisticsConfig, folder: Path) -> pd.
     return summary
 
 
+def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Every figure that the summary allows, in ``figures/``."""
+    from mech_music.figures import draw_all
+
+    return draw_all(summary, folder / "figures")
+
+
 def show(summary: pd.DataFrame, folder: Path) -> None:
     """The summary on the screen, and where everything is."""
     console = Console()
     console.print(terminal_table(summary, console.width))
-    console.print(f"Results: {folder}", soft_wrap=True, highlight=False)
+    parts = [name for name in ("figures", "audio") if (folder / name).is_dir()]
+    console.print(f"Tables{', '.join(['', *parts])}: {folder}", soft_wrap=True, highlight=False)
 
 
 def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: StatisticsConfig) -> None:
@@ -36,7 +44,9 @@ def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: Sta
     done = [result.folder / TABLE for result in results if isinstance(result, Done)]
     try:
         if done:
-            show(save(concat_tables(done), statistics, folder), folder)
+            summary = save(concat_tables(done), statistics, folder)
+            draw(summary, folder)
+            show(summary, folder)
     finally:
         _show_failures([result for result in results if isinstance(result, Failed)])
 

@@ -16,6 +16,7 @@ SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20")
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    monkeypatch.setattr("mech_music.report.draw", lambda summary, folder: [])
     return CommandLine(tmp_path, monkeypatch)
 
 
@@ -38,7 +39,7 @@ def test_a_sweep_runs_the_union_of_its_clips_first(command: CommandLine) -> None
 def test_one_table_for_the_sweep(command: CommandLine, launcher: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(*SMALL, "component=mlp,sa", f"hydra/launcher={launcher}") == 0
     out = capsys.readouterr().out
-    assert out.count("Results: ") == 1
+    assert out.count("Tables: ") == 1
     assert str(command.folder / "sweep") in out
     table = pd.read_parquet(command.folder / "sweep" / "table.parquet")
     assert set(table["component"]) == {"", "mlp", "sa"}
