@@ -68,14 +68,15 @@ def load_model(
 
     ``float16`` runs as audiocraft does on a GPU (autocast); ``float32`` is the reference.
     """
-    from mech_music.tiny import register_t5
-
     place, folder = pick_device(device), checkpoint_folder(path, hub_id)
     if dtype == "float16" and place.type == "cpu":
         raise UserError("model.dtype=float16 needs a GPU: use float32 on the CPU")
     if dtype == "bfloat16":
         raise UserError("model.dtype=bfloat16 is not supported yet: use float32, or float16 on a GPU")
-    register_t5()
+    if (folder / "t5").is_dir():  # a model that brings its own text encoder, as the bundled one does
+        from mech_music.tiny import register_t5
+
+        register_t5(folder / "t5")
     try:
         with quiet_imports():
             musicgen = MusicGen.get_pretrained(str(folder), device=str(place))

@@ -1,0 +1,114 @@
+"""What the main job asks for and what it makes of the answers, with outcomes whose effect is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mech_music.concepts import CONCEPTS
+from mech_music.edits import Edit, Half, Mean, Row, Term
+from mech_music.schema import NAMES
+from mech_music.store import Outcome
+from mech_music.tasks.interchange import Interchange
+from tests.composing import compose_run
+
+GUITAR, PIANO, ROCK, JAZZ = (CONCEPTS[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
+TOKENS = np.zeros((4, 1), np.int16)
+
+
+def outcomes_of(rows: list[Row], boost: float = 3.0) -> dict[Row, Outcome]:
+    """Every clip sounds of guitar and of its genre; an edited one has its piano logit raised by ``boost``."""
+    found = {}
+    for number, row in enumerate(dict.fromkeys(rows)):
+        logits = np.full(527, -4.0, np.float32)
+        logits[GUITAR] = 2.0
+        logits[ROCK if " rock " in row.prompt else JAZZ] = 1.0
+        if row.edits:
+            logits[PIANO] += boost
+        found[row] = Outcome(logits, TOKENS, f"{number:064x}")
+    return found
+
+
+def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
+    run = compose_run("prompts=3", "layer='0,2'", "controls=[]")
+    rows = Interchange().plan(run)
+    assert len(rows) == 3 + 2 * 3
+    assert [row.edits for row in rows[:3]] == [()] * 3, "the unedited clips come first"
+    mean = Mean("piano", 3)
+    assert {row.edits for row in rows[3:]} == {
+        (Edit(f"blocks.{layer}.hook_mlp_out", 0.0, (Term(1.0, mean),)),) for layer in (0, 2)
+    }
+
+
+def test_adjust_adds_the_difference_of_the_means_in_its_frames_and_half() -> None:
+    run = compose_run("technique=adjust", "component=ca", "layer=1", "frames=0s:1s", "half=cond", "controls=[]")
+    (edit,) = Interchange().plan(run)[-1].edits
+    assert edit.hook == "blocks.1.hook_cross_attn_out"
+    assert (edit.scale, edit.frames, edit.half) == (1.0, (0, 25), Half.cond)
+    assert {(term.weight, term.source.concept) for term in edit.shift} == {(1.0, "piano"), (-1.0, "guitar")}
+
+
+def test_together_edits_every_layer_of_one_clip() -> None:
+    run = compose_run("prompts=2", "layer=together", "controls=[]")
+    rows = Interchange().plan(run)
+    assert len(rows) == 2 + 2
+    assert [edit.hook for edit in rows[-1].edits] == [f"blocks.{layer}.hook_mlp_out" for layer in range(8)]
+
+
+def test_controls_are_planned_beside_every_effect() -> None:
+    run = compose_run("prompts=4", "layer='3,5'")
+    rows = Interchange().plan(run)
+    assert len(rows) == 4 + 4 + 3 * 2 * 4  # unedited, noise floor, (technique, self, random) × layers × prompts
+    assert len({row.seed for row in rows if not row.edits}) == 2
+    randoms = [row.edits[0].random for row in rows if row.edits and row.edits[0].random is not None]
+    assert sorted(randoms) == [0, 0, 1, 1, 2, 2, 3, 3], "a direction for every prompt"
+    own = [row.edits[0] for row in rows if row.edits and row.edits[0].scale == 0]
+    assert {edit.shift[0].source.concept for edit in own} == {"guitar", "piano"}
+
+
+def test_scores_are_those_of_the_known_effect() -> None:
+    run = compose_run("prompts=5", "layer=0", "controls=[noise]")
+    task = Interchange()
+    table = task.score(run, outcomes_of(task.plan(run)))
+    assert tuple(table.columns) == NAMES
+    effect = table[table["role"] == "technique"]
+    noise = table[table["role"] == "noise"]
+    # Raising one logit by b raises its log odds by b; guitar's odds change only by piano's share of the rest.
+    np.testing.assert_allclose(effect["effectiveness_desired"], 3.0, atol=1e-6)
+    original = effect["effectiveness_original"].to_numpy()
+    assert (original > 0).all() and (original < 0.2).all()
+    np.testing.assert_allclose(noise["effectiveness"], 0.0, atol=1e-9)
+    assert (effect["precision"].to_numpy() < 0).all()
+    np.testing.assert_allclose(noise["precision"], 0.0, atol=1e-9)
+    assert (effect["p_desired"].to_numpy() > effect["p_desired_before"].to_numpy()).all()
+
+
+@pytest.mark.parametrize(("boost", "flipped"), [(5.0, 0.0), (7.0, 1.0)])
+def test_flipped_is_desired_above_original(boost: float, flipped: float) -> None:
+    run = compose_run("prompts=2", "layer=0", "controls=[]")
+    task = Interchange()
+    table = task.score(run, outcomes_of(task.plan(run), boost))
+    assert table["flipped"].tolist() == [flipped] * 2
+
+
+def test_kept_asks_for_the_word_of_the_other_category() -> None:
+    """With three prompts all are rock; a clip that is heard as jazz has lost its genre."""
+    run = compose_run("prompts=3", "layer=0", "controls=[]")
+    task = Interchange()
+    outcomes = outcomes_of(task.plan(run))
+    spoilt = next(row for row in outcomes if row.edits)
+    outcomes[spoilt].logits[JAZZ] = 1.5
+    table = task.score(run, outcomes)
+    assert table["kept_before"].tolist() == [1.0, 1.0, 1.0]
+    assert table["kept"].tolist() == [0.0, 1.0, 1.0]
+
+
+def test_failed_clip_keeps_its_line() -> None:
+    run = compose_run("prompts=3", "layer=0", "controls=[]")
+    task = Interchange()
+    outcomes = outcomes_of(task.plan(run))
+    bad = next(row for row in outcomes if row.edits)
+    outcomes[bad].logits[:] = np.nan
+    table = task.score(run, outcomes)
+    assert table["failed"].tolist() == [True, False, False]
+    assert table["effectiveness"].isna().tolist() == [True, False, False]
