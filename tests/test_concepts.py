@@ -44,8 +44,9 @@ def test_words_for_sets_of_pairs(word: str, count: int) -> None:
 
 def test_set_words_mean_what_they_say() -> None:
     assert all(a.category is b.category for a, b in resolve_pairs("within"))
-    assert all(a.category is Category.genre and b.category is Category.instrument
-               for a, b in resolve_pairs("genre-instrument"))
+    assert all(
+        a.category is Category.genre and b.category is Category.instrument for a, b in resolve_pairs("genre-instrument")
+    )
     assert len(resolve_pairs("within+cross,all")) == 90
 
 
