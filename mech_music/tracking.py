@@ -1,0 +1,264 @@
+"""Results to Weights & Biases, or to nowhere: one run a job, offline unless asked otherwise.
+
+A run's id is a hash of the resolved config and its steps are counted the same way each time. So a job that runs
+again resumes its run: online the server drops the steps it has, offline the new folder takes the place of the
+old one (unless that was synced).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
+
+from mech_music.audio import Clip
+from mech_music.controls import ABOVE, beside_controls, controls_run
+from mech_music.errors import UserError
+from mech_music.schema import METRICS
+
+if TYPE_CHECKING:
+    import wandb
+
+_ENDS = ("", "_low", "_high")
+_CONTROL_METRICS = ("effectiveness", "precision", "kept")
+_BEST = ("effectiveness", "effectiveness_low", "effectiveness_high", "precision", "kept", "flipped")
+
+
+class Tracker(Protocol):
+    """Where a job's results go. All of it is optional: a job's own files hold the same."""
+
+    def log_summary(self, summary: pd.DataFrame) -> None:
+        """Every layer's metrics against ``layer``, the best layer's as summary values, and the lines as a table."""
+        ...
+
+    def log_table(self, table: pd.DataFrame) -> None:
+        """The long table, one line per intervention and prompt."""
+        ...
+
+    def log_audio(self, clips: Sequence[Clip]) -> None:
+        """Clips with their captions."""
+        ...
+
+    def log_figures(self, paths: Sequence[Path]) -> None:
+        """Figures; those that are not PNG are passed over."""
+        ...
+
+
+class NullTracker:
+    """Results go nowhere."""
+
+    def log_summary(self, summary: pd.DataFrame) -> None: ...
+
+    def log_table(self, table: pd.DataFrame) -> None: ...
+
+    def log_audio(self, clips: Sequence[Clip]) -> None: ...
+
+    def log_figures(self, paths: Sequence[Path]) -> None: ...
+
+
+class WandbTracker:
+    """Results go to one W&B run that is open."""
+
+    def __init__(self, run: wandb.Run) -> None:
+        self._run = run
+        self._step = 0
+
+    def log_summary(self, summary: pd.DataFrame) -> None:
+        import wandb
+
+        effects = beside_controls(summary)
+        curves, values = layer_metrics(effects, controls_run(summary))
+        self._run.define_metric("layer", hidden=True)
+        for key in sorted({key for metrics in curves.values() for key in metrics}):
+            self._run.define_metric(key, step_metric="layer")
+        for layer, metrics in sorted(curves.items()):
+            self._log({"layer": layer, **metrics})
+        self._log({"summary": wandb.Table(dataframe=_plain(summary))})
+        self._run.summary.update(values)
+
+    def log_table(self, table: pd.DataFrame) -> None:
+        import wandb
+
+        self._log({"clips": wandb.Table(dataframe=_plain(table))})
+
+    def log_audio(self, clips: Sequence[Clip]) -> None:
+        import wandb
+
+        if clips:
+            self._log({"audio": [wandb.Audio(str(clip.path), caption=clip.caption) for clip in clips]})
+
+    def log_figures(self, paths: Sequence[Path]) -> None:
+        import wandb
+
+        images = [wandb.Image(str(path), caption=path.stem) for path in paths if path.suffix == ".png"]
+        if images:
+            self._log({"figures": images})
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        # The explicit step is what makes a resumed run drop what it already holds.
+        self._run.log(dict(values), step=self._step)
+        self._step += 1
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """16 hex digits that name a job: a hash of its resolved config (without output folders and loggers)."""
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def open_tracker(
+    mode: str,
+    project: str,
+    run_id: str,
+    group: str | None,
+    name: str,
+    tags: Sequence[str],
+    config: Mapping[str, Any],
+    folder: Path,
+    entity: str | None = None,
+) -> Iterator[Tracker]:
+    """A tracker for one job, finished when the block ends, and marked failed when it ends with an exception.
+
+    ``mode``: offline, online, disabled or none. ``folder``: the job's output folder, in which W&B keeps
+    ``wandb/``. UserError if W&B is online without a login or out of reach, or the folder cannot be written.
+    """
+    if mode in ("none", "disabled"):
+        yield NullTracker()
+        return
+    earlier = _unsynced(folder, run_id)
+    about = {"project": project, "id": run_id, "group": group, "name": name, "entity": entity}
+    run = _start(mode, folder, config=dict(config), tags=list(tags), **about)
+    try:
+        yield WandbTracker(run)
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    run.finish()
+    for old in earlier:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _start(mode: str, folder: Path, **about: Any) -> wandb.Run:
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    # W&B keeps its log in the run's own folder; the user's console need not repeat it.
+    logging.getLogger("wandb").propagate = False
+    _writable(folder)
+    if mode == "online":
+        _must_be_logged_in()
+    settings = wandb.Settings(
+        silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True,
+        x_save_requirements=False,
+    )  # fmt: skip
+    try:
+        return wandb.init(
+            mode="online" if mode == "online" else "offline",
+            dir=folder,
+            resume="allow",
+            reinit="create_new",
+            settings=settings,
+            **about,
+        )
+    except wandb.Error as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"W&B could not start a run ({reason}): use logger.mode=offline and sync later") from None
+
+
+def _must_be_logged_in() -> None:
+    import wandb
+
+    wandb.setup(settings=wandb.Settings(silent=True))
+    try:
+        known = wandb.login(prompt=False, verify=False)
+    except wandb.Error:
+        known = False
+    if not known:
+        raise UserError("logger.mode=online needs a W&B login: run `wandb login` once, or use logger.mode=offline")
+
+
+def _writable(folder: Path) -> None:
+    """W&B would silently write to a temporary folder instead."""
+    try:
+        (folder / "wandb").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write W&B's folder '{folder / 'wandb'}': {error.strerror}") from None
+    if not os.access(folder / "wandb", os.W_OK):
+        raise UserError(f"cannot write W&B's folder '{folder / 'wandb'}': permission denied")
+
+
+def _unsynced(folder: Path, run_id: str) -> list[Path]:
+    """Folders of earlier offline runs of this id that no server has seen."""
+    runs = sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
+    return [run for run in runs if not any(run.glob("*.synced"))]
+
+
+def layer_metrics(
+    effects: pd.DataFrame, controls: Sequence[str]
+) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
+    """What a run logs of effects beside their controls: metrics by layer, and summary values.
+
+    Keys are ``effectiveness``, ``effectiveness_low``, …, ``control/self/effectiveness``, …; where one job holds
+    several pairs (or components, techniques, strengths), they begin with what tells these apart:
+    ``guitar-piano/effectiveness``. Sets of layers are summary values, ``together/effectiveness``; so is the best
+    single layer, ``best/layer``, ``best/effectiveness``. Missing values are left out.
+    """
+    curves: dict[int, dict[str, float]] = {}
+    values: dict[str, float] = {}
+    best: dict[str, Mapping[str, Any]] = {}
+    lines = [{str(name): value for name, value in line.items()} for line in effects.to_dict(orient="records")]
+    prefix_of = _prefixes(lines)
+    for line in lines:
+        prefix, layer = prefix_of(line), line["layer"]
+        metrics = _metrics(line, controls)
+        if not layer.isdecimal():
+            values |= {f"{prefix}{layer}/{key}": value for key, value in metrics.items()}
+            continue
+        curves.setdefault(int(layer), {}).update({prefix + key: value for key, value in metrics.items()})
+        if line["effectiveness"] > best.get(prefix, {}).get("effectiveness", -math.inf):
+            best[prefix] = line
+    for prefix, line in best.items():
+        values[f"{prefix}best/layer"] = int(line["layer"])
+        values[f"{prefix}best/above_controls"] = int(line["verdict"] == ABOVE)
+        values |= {f"{prefix}best/{key}": line[key] for key in _BEST if not math.isnan(line[key])}
+    return curves, values
+
+
+def _metrics(line: Mapping[str, Any], controls: Sequence[str]) -> dict[str, float]:
+    names = {metric + end: metric + end for metric in METRICS for end in _ENDS}
+    for control in controls:
+        for metric in _CONTROL_METRICS:
+            names |= {f"control/{control}/{metric}{end}": f"{control}_{metric}{end}" for end in _ENDS}
+    found = {key: float(line[column]) for key, column in names.items()}
+    return {key: value for key, value in found.items() if not math.isnan(value)} | {"n": float(line["n"])}
+
+
+class _Prefixes(Protocol):
+    def __call__(self, line: Mapping[str, Any]) -> str: ...
+
+
+def _prefixes(lines: Sequence[Mapping[str, Any]]) -> _Prefixes:
+    """From a line to the beginning of its keys: the parts in which the lines differ."""
+    parts: list[_Prefixes] = [
+        lambda line: f"{line['original']}-{line['desired']}",
+        lambda line: str(line["component"]),
+        lambda line: str(line["technique"]),
+        lambda line: f"strength-{line['strength']:g}",
+    ]
+    telling = [part for part in parts if len({part(line) for line in lines}) > 1]
+    return lambda line: "".join(f"{part(line)}/" for part in telling)
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Strings as Python objects, which W&B's tables take."""
+    return frame.astype(dict.fromkeys(frame.select_dtypes("str").columns, object))
