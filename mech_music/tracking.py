@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import os
 import shutil
@@ -152,8 +151,6 @@ def _start(mode: str, folder: Path, **about: Any) -> wandb.Run:
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    # W&B keeps its log in the run's own folder; the user's console need not repeat it.
-    logging.getLogger("wandb").propagate = False
     _writable(folder)
     if mode == "online":
         _must_be_logged_in()
