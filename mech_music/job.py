@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -18,22 +21,51 @@ from mech_music.report import draw, save, show
 from mech_music.store import Outcome
 from mech_music.sweep import Done
 from mech_music.tasks import Task
+from mech_music.tracking import Tracker, open_tracker, run_id
+from mech_music.validation import validate
 
 log = logging.getLogger(__name__)
 
 
 def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
-    """Run one job and leave its results in ``folder``. ``sweep``: the sweep's name, if it is part of one."""
-    task: Task = instantiate(run.task)
-    engine = open_engine(run)
-    outcomes = engine.outcomes(task.plan(run))
-    table = task.score(run, outcomes)
-    summary = save(table, run.statistics, folder)
-    write_audio(engine, outcomes, table, run.audio, folder)
+    """Run one job and leave its results in ``folder``. ``sweep``: the sweep's name, if it is part of one.
+
+    UserError if the config makes no sense. A job that fails marks its W&B run (if it has one) as failed.
+    """
+    with tracked(run, folder, sweep) as tracker:
+        validate(run)
+        task: Task = instantiate(run.task)
+        engine = open_engine(run)
+        outcomes = engine.outcomes(task.plan(run))
+        table = task.score(run, outcomes)
+        summary = save(table, run.statistics, folder)
+        tracker.log_summary(summary)
+        tracker.log_table(table)
+        tracker.log_audio(write_audio(engine, outcomes, table, run.audio, folder))
+        # A sweep draws all its jobs together; one job of it only where somebody looks at it alone.
+        if sweep is None or run.logger.name != "none":
+            tracker.log_figures(draw(summary, folder))
     if sweep is None:
-        draw(summary, folder)
         show(summary, folder)
     return Done(folder)
+
+
+def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextManager[Tracker]:
+    """The tracker that ``logger`` asks for; its run is named by what decides the job's results."""
+    config = json.loads(json.dumps(asdict(run)))
+    decisive = {key: value for key, value in config.items() if key not in ("engine", "logger")}
+    axes = [run.model.name, run.component.value, run.technique.name, run.pair]
+    return open_tracker(
+        mode="none" if run.logger.name == "none" else run.logger.mode.value,
+        project=run.logger.project,
+        entity=run.logger.entity,
+        run_id=run_id(decisive),
+        group=sweep,
+        name=" ".join(axes),
+        tags=[*axes[:3], *run.logger.tags],
+        config=config,
+        folder=folder,
+    )
 
 
 def write_audio(
@@ -45,8 +77,9 @@ def write_audio(
         return []
     keys = {key for choice in choices for key in (choice.row, choice.baseline)}
     rows = [row for row, outcome in outcomes.items() if outcome.key in keys]
-    waveforms = {outcomes[row].key: waveform for row, waveform in zip(rows, engine.audio(rows), strict=True)}
-    return write_clips(choices, waveforms, engine.sample_rate, folder / "audio")
+    clips, sample_rate = engine.audio(rows)
+    waveforms = {outcomes[row].key: clip for row, clip in zip(rows, clips, strict=True)}
+    return write_clips(choices, waveforms, sample_rate, folder / "audio")
 
 
 def prefetch(runs: Sequence[RunConfig]) -> None:

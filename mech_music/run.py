@@ -19,7 +19,6 @@ from mech_music.config import as_run, register
 from mech_music.explain import explain, fail, is_known
 from mech_music.paths import conf_dir
 from mech_music.sweep import Done, Failed, record_failure
-from mech_music.validation import validate
 
 log = logging.getLogger(__name__)
 INTERRUPTED = "stopped; every finished clip is kept: give the same command again to continue"
@@ -49,10 +48,9 @@ def job(cfg: DictConfig) -> Done | Failed:
     in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
     try:
         run = as_run(cfg)
-        validate(run)
         from mech_music.job import perform
 
-        return perform(run, folder, sweep=folder.parent.name if in_sweep else None)
+        return perform(run, folder, sweep="/".join(folder.parent.parts[-2:]) if in_sweep else None)
     except Exception as error:
         reason = explain(error)
         if not is_known(error):

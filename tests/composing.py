@@ -37,10 +37,9 @@ class MadeUpEngine:
         self.asked.append(list(rows))
         return {row: _outcome(row) for row in self.asked[-1]}
 
-    sample_rate = 16_000
-
-    def audio(self, rows: list[Row]) -> np.ndarray:
-        return np.stack([np.random.default_rng(_seed(row)).normal(0, 0.1, 1600).astype(np.float32) for row in rows])
+    def audio(self, rows: list[Row]) -> tuple[np.ndarray, int]:
+        clips = [np.random.default_rng(_seed(row)).normal(0, 0.1, 1600).astype(np.float32) for row in rows]
+        return np.stack(clips), 16_000
 
 
 def _seed(row: Row) -> int:

@@ -88,3 +88,10 @@ def test_an_experiment_is_a_sweep(command: CommandLine) -> None:
     table = pd.read_parquet(command.folder / "sweep" / "table.parquet")
     assert set(table["component"]) == {"", "mlp", "sa", "ca"}
     assert {"replace", "adjust"} < set(table["technique"])
+
+
+def test_wandb_gets_a_run_for_each_job(command: CommandLine) -> None:
+    """The run of the job that fails is there as well."""
+    assert command("-m", "prompts=2", "statistics.resamples=20", "layer=last,99", "logger=wandb") == 1
+    runs = sorted((command.folder / "sweep").glob("*/wandb/offline-run-*/run-*.wandb"))
+    assert [run.parents[2].name.split("_")[0] for run in runs] == ["0", "1"]
