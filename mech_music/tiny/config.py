@@ -75,7 +75,7 @@ class ClassifierConfig:
 class LanguageModelConfig:
     """The delay-pattern transformer and its T5 text encoder."""
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, weight_decay=0.05, beta2=0.95))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3200, weight_decay=0.05, beta2=0.95))
     width: int = 128
     layers: int = 8
     heads: int = 4

@@ -1,0 +1,36 @@
+"""The weights in the package know their music: a small version of the evaluation."""
+
+import numpy as np
+import pytest
+import torch
+
+from mech_music.tiny import bundle_dir, data, synth
+from mech_music.tiny.evaluate import Subject, paper_prompts
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    return Subject(bundle_dir())
+
+
+def test_generated_clips_are_what_was_asked_for(subject: Subject) -> None:
+    prompts = paper_prompts(30)
+    asked = data.classes(tuple(prompts))
+    heard = subject.hear(subject.decode(subject.generate(prompts, guidance=3.0, seed=0, batch=30)))
+    for group, least in {"instrument": 0.8, "genre": 0.85, "mood": 0.5, "tempo": 0.4}.items():
+        assert (asked[group] == heard[group]).mean() >= least, group
+
+
+def test_reconstructed_clips_are_heard_right_and_with_confidence(subject: Subject) -> None:
+    clips = tuple(data.clip_at(2024, data.HELD_OUT_SEED + i) for i in range(24))
+    audio = subject.reconstruct(torch.from_numpy(np.stack([synth.render(clip) for clip in clips])))
+    wanted, heard = data.classes(clips), subject.hear(audio)
+    for group in ("instrument", "genre"):
+        assert (wanted[group] == heard[group]).mean() >= 0.95
+        labels = torch.tensor(data.group_labels(group))[torch.from_numpy(wanted[group])]
+        share = subject.listener.logits(audio, synth.SAMPLE_RATE).softmax(1)[torch.arange(24), labels]
+        assert 0.3 < share.median() < 0.5
+
+
+def test_the_bundle_is_small() -> None:
+    assert sum(path.stat().st_size for path in bundle_dir().rglob("*") if path.is_file()) <= 12e6
