@@ -199,6 +199,26 @@ def _load_passt(path: str | None) -> Classifier:
     return model.load_weights({"wrapper.device_proxy": torch.zeros(1), **prefixed})
 
 
+def classifier_id(name: str, path: str | None = None) -> str:
+    """What identifies a classifier's weights, known without loading them: its files' SHA-256, or its address."""
+    if name == "tiny":
+        from mech_music.tiny import bundle_dir
+
+        folder = Path(path) if path else bundle_dir()
+        files = [folder / "classifier.json", folder / "classifier.safetensors"]
+    elif path is not None:
+        files = [Path(path)]
+    else:
+        return f"{name} published"
+    try:
+        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    except OSError as error:
+        raise UserError(
+            f"classifier file {error.filename!r} cannot be read ({error.strerror}): set classifier.path"
+        ) from None
+    return " ".join([name, *digests])
+
+
 def load_classifier(name: str = "tiny", path: str | None = None, device: str = "cpu") -> Classifier:
     """The classifier "tiny" (`path`: a folder; default: the bundle) or "passt" (`path`: a checkpoint file).
 

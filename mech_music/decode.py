@@ -7,56 +7,17 @@ tokens do not depend on its neighbours in the batch.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from mech_music.quiet import quiet_imports
+from mech_music.sampling import RowNoise, Sampling, sample_top_k
 
 with quiet_imports():
     from audiocraft.models.lm import LMModel
-
-_NOISE_STEPS = 16  # steps of noise drawn at once for a row: few calls, little memory
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """MusicGen's defaults. ``guidance``: logits = uncond + guidance · (cond − uncond)."""
-
-    top_k: int = 250
-    temperature: float = 1.0
-    guidance: float = 3.0
-
-
-class RowNoise:
-    """Exponential noise, one independent stream per row.
-
-    The stream is a function of (prompt, seed) alone. ``argmax(p / noise)`` is then a sample from
-    ``p`` (the exponential race), which is also how ``torch.multinomial`` draws one sample.
-    """
-
-    def __init__(
-        self, prompts: Sequence[str], seeds: Sequence[int], shape: tuple[int, int], device: torch.device
-    ) -> None:
-        self._generators = [_generator(p, s, device) for p, s in zip(prompts, seeds, strict=True)]
-        self._block = torch.empty(len(prompts), _NOISE_STEPS, *shape, device=device)
-
-    def __call__(self, step: int) -> Float[Tensor, "row codebook card"]:
-        """The noise of ``step``; steps must be asked for in order, from 0."""
-        at = step % _NOISE_STEPS
-        if at == 0:
-            for rows, generator in zip(self._block, self._generators, strict=True):
-                rows.exponential_(generator=generator)
-        return self._block[:, at]
-
-
-def _generator(prompt: str, seed: int, device: torch.device) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}\n{prompt}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def n_steps(lm: LMModel, n_frames: int) -> int:
@@ -106,14 +67,3 @@ def _guided_logits(
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
     cond, uncond = logits[:, :, -1].chunk(2)
     return uncond + (cond - uncond) * guidance
-
-
-def sample_top_k(
-    logits: Float[Tensor, "row codebook card"], noise: Float[Tensor, "row codebook card"], sampling: Sampling
-) -> Int[Tensor, "row codebook"]:
-    """Draw one token per codebook from the ``top_k`` most probable ones (ties at the edge included)."""
-    probs = torch.softmax(logits / sampling.temperature, dim=-1)
-    if 0 < sampling.top_k < probs.shape[-1]:
-        kth = torch.topk(probs, sampling.top_k, dim=-1).values[..., -1:]
-        probs = probs * (probs >= kth)
-    return torch.argmax(probs / probs.sum(dim=-1, keepdim=True) / noise, dim=-1)

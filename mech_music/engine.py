@@ -17,10 +17,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -32,17 +32,17 @@ from torch import Tensor
 from mech_music.affine import compile_edits, visitor
 from mech_music.concepts import CONCEPTS, concept_prompts
 from mech_music.config import RunConfig
-from mech_music.decode import Sampling
 from mech_music.edits import History, Mean, Row
 from mech_music.errors import UserError
 from mech_music.hooks import Hook, all_hooks
 from mech_music.means import POINTS, MeanRecorder
-from mech_music.model import HookedMusicGen
 from mech_music.paths import default_store_dir
+from mech_music.sampling import Sampling
 from mech_music.store import Outcome, Store
 
 if TYPE_CHECKING:
     from mech_music.classifier import Classifier
+    from mech_music.model import HookedMusicGen
 
 log = logging.getLogger(__name__)
 Advance = Callable[[float], None]
@@ -53,41 +53,53 @@ _MICRO_BATCH = 8  # clips decoded and classified at once; padded, so that a clip
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a clip beside the model and its row, and how much runs at once."""
+    """What decides a clip beside the model and its row; and ``pack``, the rows of a pass (0: automatic)."""
 
     sampling: Sampling
     duration: float = 4.0
-    pack: int = 128
+    pack: int = 0
+
+
+class Voice(Protocol):
+    """A model and the classifier that listens to it; loaded when they are first needed.
+
+    The two ids decide, with the settings and the row, what an outcome is: weights, number format and
+    device of the model, weights of the classifier.
+    """
+
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def classifier_id(self) -> str: ...
+    @property
+    def model(self) -> HookedMusicGen: ...
+    @property
+    def classifier(self) -> Classifier: ...
 
 
 class Engine:
-    """Runs rows on one model and classifier with one store.
+    """Runs rows on one voice with one store. What is stored is answered without loading a model.
 
     Args:
         quiet: show no progress bar.
     """
 
-    def __init__(
-        self, model: HookedMusicGen, classifier: Classifier, store: Store, settings: Settings, quiet: bool = False
-    ) -> None:
-        self.model, self.classifier, self.store, self.settings = model, classifier, store, settings
-        self.n_steps = model.n_steps(settings.duration)
-        self.sample_rate = model.sample_rate
-        self._generation = json.dumps(
-            {
-                "version": _VERSION,
-                "model": model.fingerprint,
-                "sampling": asdict(settings.sampling),
-                "frames": model.n_frames(settings.duration),
-                "device": model.device.type,
-                "dtype": str(model.dtype),
-            },
-            sort_keys=True,
-        )
-        self._context = self._generation + classifier.fingerprint
+    def __init__(self, voice: Voice, store: Store, settings: Settings, quiet: bool = False) -> None:
+        self.voice, self.store, self.settings = voice, store, settings
+        deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
+        self._generation = json.dumps(deciding, sort_keys=True)
+        self._context = self._generation + voice.classifier_id
         self._means: dict[Mean, dict[str, Tensor]] = {}
         self._lengths: dict[str, int] = {}
         self._quiet, self._running = quiet, False
+
+    @property
+    def model(self) -> HookedMusicGen:
+        return self.voice.model
+
+    @cached_property
+    def n_steps(self) -> int:
+        return self.model.n_steps(self.settings.duration)
 
     # -- what the tasks ask --------------------------------------------------------------------
 
@@ -106,12 +118,18 @@ class Engine:
             found |= self.store.get(keys[row] for row in missing)
         return {row: found[key] for row, key in keys.items()}
 
-    def audio(self, rows: Sequence[Row]) -> Float32[np.ndarray, "row sample"]:
-        """The rows' clips at `sample_rate`, remade from their tokens."""
+    def audio(self, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "row sample"], int]:
+        """The rows' clips and their sample rate; remade from the tokens, and then kept in the store."""
         outcomes = self.outcomes(rows)
-        tokens = torch.from_numpy(np.stack([outcomes[row].tokens for row in rows])).long()
-        clips = [self.model.to_audio(batch) for batch in tokens.clamp(min=0).split(_MICRO_BATCH)]
-        return torch.cat(clips).cpu().numpy()
+        missing = [row for row in rows if not self.store.has_clip(outcomes[row].key)]
+        for start in range(0, len(missing), _MICRO_BATCH):
+            batch = missing[start : start + _MICRO_BATCH]
+            tokens = torch.from_numpy(np.stack([outcomes[row].tokens for row in batch])).long()
+            clips = self.model.to_audio(tokens.clamp(min=0)).cpu().numpy()
+            for row, clip in zip(batch, clips, strict=True):
+                self.store.put_clip(outcomes[row].key, clip, self.model.sample_rate)
+        clips, rates = zip(*(self.store.clip(outcomes[row].key) for row in rows), strict=True)
+        return np.stack(clips), rates[0]
 
     # -- passes --------------------------------------------------------------------------------
 
@@ -125,6 +143,7 @@ class Engine:
             advance(len(rows) - len(rest))
             for batch in self._packs(rest):
                 self._pass(batch, advance)
+            advance(1)  # what the fractions of steps have lost to rounding; the bar stops at its total
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Advance]:
@@ -151,8 +170,9 @@ class Engine:
         """Passes of rows whose prompts have the same length (padding would be seen by cross-attention)."""
         for _, same in groupby(sorted(rows, key=self._length), key=self._length):
             group = tuple(same)
-            for start in range(0, len(group), self.settings.pack):
-                yield group[start : start + self.settings.pack]
+            pack = self.settings.pack or automatic_pack(self.model, self.settings.duration)
+            for start in range(0, len(group), pack):
+                yield group[start : start + pack]
 
     def _length(self, row: Row) -> int:
         if row.prompt not in self._lengths:
@@ -197,7 +217,7 @@ class Engine:
         n = len(tokens)
         padded = torch.cat([tokens, tokens[-1:].expand(_MICRO_BATCH - n, -1, -1)])
         audio = self.model.to_audio(padded)
-        return self.classifier.logits(audio, self.sample_rate)[:n].float().cpu().numpy()
+        return self.voice.classifier.logits(audio, self.model.sample_rate)[:n].float().cpu().numpy()
 
     # -- means ---------------------------------------------------------------------------------
 
@@ -243,31 +263,19 @@ class Engine:
 
 def open_engine(run: RunConfig) -> Engine:
     """The engine that a config asks for; jobs that agree on model, classifier and settings share one."""
-    from mech_music.classifier import load_classifier
-    from mech_music.loading import load_model, pick_device
-
-    wanted = (
-        run.model.path or run.model.hub_id, run.model.dtype.value, run.classifier.name, run.classifier.path,
-        astuple(run.sampling), run.duration, run.engine.device, run.engine.pack, run.engine.store,
-    )  # fmt: skip
+    wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
     if wanted not in _ENGINES:
+        from mech_music.loading import Checkpoint
+
         torch.set_num_threads(run.engine.threads or os.cpu_count() or 1)
-        model = load_model(run.model.path, run.model.hub_id, run.engine.device, run.model.dtype.value)
-        if model.n_layers != run.model.layers:
-            raise UserError(
-                f"model.layers={run.model.layers}, but the checkpoint has {model.n_layers} layers: "
-                f"set model.layers={model.n_layers}"
-            )
-        classifier = load_classifier(run.classifier.name, run.classifier.path, str(pick_device(run.engine.device)))
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
-        pack = run.engine.pack or automatic_pack(model, run.duration)
-        settings = Settings(Sampling(**asdict(run.sampling)), run.duration, pack)
+        settings = Settings(Sampling(**asdict(run.sampling)), run.duration, run.engine.pack)
         _ENGINES.clear()  # one model in memory at a time
-        _ENGINES[wanted] = Engine(model, classifier, store, settings)
+        _ENGINES[wanted] = Engine(Checkpoint(run.model, run.classifier, run.engine.device), store, settings)
     return _ENGINES[wanted]
 
 
-_ENGINES: dict[tuple, Engine] = {}
+_ENGINES: dict[tuple[object, ...], Engine] = {}
 
 
 def automatic_pack(model: HookedMusicGen, duration: float) -> int:

@@ -1,20 +1,24 @@
-"""From a checkpoint to a `HookedMusicGen`: the bundled model, a local folder, or a hub id."""
+"""From a checkpoint to a `HookedMusicGen`: the bundled model, a local folder, or a hub id.
+
+Importing audiocraft takes seconds, so that is done only when a model is really loaded.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
+from mech_music.classifier import Classifier, classifier_id, load_classifier
+from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
-from mech_music.model import HookedMusicGen
-from mech_music.quiet import quiet_imports
 
-with quiet_imports():
-    from audiocraft.models.musicgen import MusicGen
-    from audiocraft.utils.autocast import TorchAutocast
+if TYPE_CHECKING:
+    from mech_music.model import HookedMusicGen
 
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 
@@ -68,6 +72,13 @@ def load_model(
 
     ``float16`` runs as audiocraft does on a GPU (autocast); ``float32`` is the reference.
     """
+    from mech_music.model import HookedMusicGen
+    from mech_music.quiet import quiet_imports
+
+    with quiet_imports():
+        from audiocraft.models.musicgen import MusicGen
+        from audiocraft.utils.autocast import TorchAutocast
+
     place, folder = pick_device(device), checkpoint_folder(path, hub_id)
     if dtype == "float16" and place.type == "cpu":
         raise UserError("model.dtype=float16 needs a GPU: use float32 on the CPU")
@@ -102,3 +113,40 @@ def fingerprint(folder: Path) -> str:
         with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+class Checkpoint:
+    """The voice that a config asks for; its parts are loaded when they are first used.
+
+    Raises UserError at once for files and devices that are not there, and on loading for what is in them.
+    """
+
+    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str) -> None:
+        self._model, self._classifier, self._device = model, classifier, device
+        place = pick_device(device)
+        weights = fingerprint(checkpoint_folder(model.path, model.hub_id))
+        self.model_id = f"{weights} {model.dtype.value} {place.type}"
+        self.classifier_id = classifier_id(classifier.name, classifier.path)
+
+    @property
+    def model(self) -> HookedMusicGen:
+        return self._loaded_model
+
+    @property
+    def classifier(self) -> Classifier:
+        return self._loaded_classifier
+
+    @cached_property
+    def _loaded_model(self) -> HookedMusicGen:
+        wanted = self._model
+        model = load_model(wanted.path, wanted.hub_id, self._device, wanted.dtype.value)
+        if model.n_layers != wanted.layers:
+            raise UserError(
+                f"model.layers={wanted.layers}, but the checkpoint has {model.n_layers} layers: "
+                f"set model.layers={model.n_layers}"
+            )
+        return model
+
+    @cached_property
+    def _loaded_classifier(self) -> Classifier:
+        return load_classifier(self._classifier.name, self._classifier.path, str(pick_device(self._device)))

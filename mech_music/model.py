@@ -14,15 +14,18 @@ from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.attention import keep_attention_caches
-from mech_music.decode import RowNoise, Sampling, decode, n_steps
+from mech_music.concepts import CONCEPTS, concept_prompts
+from mech_music.decode import decode, n_steps
 from mech_music.errors import UserError
 from mech_music.hooks import BRANCHES, Hook, all_hooks
 from mech_music.quiet import quiet_imports
+from mech_music.sampling import RowNoise, Sampling
 
 with quiet_imports():
     from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 
+_SOME_PROMPT = concept_prompts(CONCEPTS["guitar"], 1)[0].text
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 HookFn = Callable[[Float[Tensor, "half row d_model"], "HookPoint"], Tensor | None]
 
@@ -224,7 +227,7 @@ class HookedMusicGen(NNsight):
         layer = self.musicgen.lm.transformer.layers[0]
         if not layer.norm_first or getattr(layer, "cross_attention", None) is None:
             raise UserError("this MusicGen is not pre-norm with cross-attention: its branch outputs have no hook names")
-        _, cache = self.run_with_cache(["check"], duration=2.5 / self.frame_rate)
+        _, cache = self.run_with_cache([_SOME_PROMPT], duration=2.5 / self.frame_rate)
         for index in range(self.n_layers):
             at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
             added = at["resid_pre"] + sum(at[point] for point in BRANCHES)

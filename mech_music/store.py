@@ -8,6 +8,7 @@ computed again.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from jaxtyping import Float32, Int16
 from safetensors.numpy import load, save
 
@@ -42,7 +44,7 @@ class Outcome:
 
 
 class Store:
-    """Outcomes under ``rows/`` and concept means under ``means/`` of one folder.
+    """Outcomes under ``rows/``, concept means under ``means/``, chosen clips as sound under ``clips/``.
 
     Safe for several processes on one file system. UserError if the folder cannot be written.
     """
@@ -53,7 +55,7 @@ class Store:
         self._seen: set[str] = set()
         self._shards: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
         try:
-            for part in ("rows", "means"):
+            for part in ("rows", "means", "clips"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
@@ -130,10 +132,29 @@ class Store:
     def put_mean(self, key: str, tensors: Mapping[str, np.ndarray]) -> None:
         _write(self.folder / "means", f"{key}-", save(dict(tensors)))
 
+    # -- clips ---------------------------------------------------------------------------------
 
-def _write(folder: Path, prefix: str, content: bytes) -> str:
+    def has_clip(self, key: str) -> bool:
+        return any((self.folder / "clips").glob(f"{key}-*.flac"))
+
+    def clip(self, key: str) -> tuple[Float32[np.ndarray, " sample"], int]:
+        """A stored clip and its sample rate; KeyError if there is none, or a damaged one."""
+        for path in sorted((self.folder / "clips").glob(f"{key}-*.flac")):
+            content = _read(path)
+            if content is not None:
+                return soundfile.read(io.BytesIO(content), dtype="float32")
+        raise KeyError(key)
+
+    def put_clip(self, key: str, waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> None:
+        """Keep a clip as 16-bit FLAC."""
+        content = io.BytesIO()
+        soundfile.write(content, waveform.clip(-1, 1), sample_rate, format="FLAC", subtype="PCM_16")
+        _write(self.folder / "clips", f"{key}-", content.getvalue(), ".flac")
+
+
+def _write(folder: Path, prefix: str, content: bytes, suffix: str = ".safetensors") -> str:
     """Write ``content`` under its own digest, atomically; the file name."""
-    name = f"{prefix}{hashlib.sha256(content).hexdigest()}.safetensors"
+    name = f"{prefix}{hashlib.sha256(content).hexdigest()}{suffix}"
     partial = folder / f".{name}.{os.getpid()}"
     try:
         with partial.open("wb") as file:

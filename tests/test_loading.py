@@ -101,7 +101,7 @@ def test_dtype_that_the_cpu_does_not_serve_is_one_line(checkpoint: Path, dtype: 
 def test_check_finds_a_tree_whose_branches_do_not_add_up(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer scale, say, that stands between the MLP's output and the residual stream."""
     layer: Any = made.musicgen.lm.transformer.layers[1]
-    monkeypatch.setattr(layer, "layer_scale_2", LayerScale(made.d_model, init=1.5))
+    monkeypatch.setitem(layer._modules, "layer_scale_2", LayerScale(made.d_model, init=1.5))
     with pytest.raises(UserError, match="layer 1: branch outputs do not add up"):
         made.check()
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mech_music.decode import RowNoise, Sampling
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
+from mech_music.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 
 with quiet_imports():
