@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 Scores: TypeAlias = Float[np.ndarray, "*clip label"]
-PerClip: TypeAlias = Float64[np.ndarray, "*clip"]
+# A float where there is one clip and no clip axis.
+PerClip: TypeAlias = Float64[np.ndarray, "*clip"] | np.float64
 
 
 class Effectiveness(NamedTuple):
@@ -46,12 +47,12 @@ def validate(scores: Scores, *labels: int, other: Scores | None = None) -> None:
 def log_softmax(scores: Scores) -> Float64[np.ndarray, "*clip label"]:
     """``log p_k = s_k − log Σ_j exp s_j``, in float64. Log-probabilities come back as they are."""
     wide = np.asarray(scores, dtype=np.float64)
-    return wide - _log_sum_exp(wide)[..., None]
+    return wide - _log_sum_exp(wide)
 
 
-def _log_sum_exp(scores: Float64[np.ndarray, "*clip label"]) -> PerClip:
-    highest = scores.max(axis=-1)
-    return highest + np.log(np.exp(scores - highest[..., None]).sum(axis=-1))
+def _log_sum_exp(scores: Float64[np.ndarray, "*clip label"]) -> Float64[np.ndarray, "*clip 1"]:
+    highest = scores.max(axis=-1, keepdims=True)
+    return highest + np.log(np.exp(scores - highest).sum(axis=-1, keepdims=True))
 
 
 def log_odds(scores: Scores, label: int) -> PerClip:
@@ -62,7 +63,7 @@ def log_odds(scores: Scores, label: int) -> PerClip:
     """
     validate(scores, label)
     wide = np.asarray(scores, dtype=np.float64)
-    return wide[..., label] - _log_sum_exp(np.delete(wide, label, axis=-1))
+    return wide[..., label] - _log_sum_exp(np.delete(wide, label, axis=-1))[..., 0]
 
 
 def effectiveness(before: Scores, after: Scores, original_label: int, desired_label: int) -> Effectiveness:

@@ -12,10 +12,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -32,6 +32,7 @@ _CONTROL_METRICS = ("effectiveness", "precision", "kept")
 _BEST = ("effectiveness", "effectiveness_low", "effectiveness_high", "precision", "kept", "flipped")
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where a job's results go. All of it is optional: a job's own files hold the same."""
 
@@ -240,13 +241,9 @@ def _metrics(line: Mapping[str, Any], controls: Sequence[str]) -> dict[str, floa
     return {key: value for key, value in found.items() if not math.isnan(value)} | {"n": float(line["n"])}
 
 
-class _Prefixes(Protocol):
-    def __call__(self, line: Mapping[str, Any]) -> str: ...
-
-
-def _prefixes(lines: Sequence[Mapping[str, Any]]) -> _Prefixes:
+def _prefixes(lines: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], str]:
     """From a line to the beginning of its keys: the parts in which the lines differ."""
-    parts: list[_Prefixes] = [
+    parts: list[Callable[[Mapping[str, Any]], str]] = [
         lambda line: f"{line['original']}-{line['desired']}",
         lambda line: str(line["component"]),
         lambda line: str(line["technique"]),
