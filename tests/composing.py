@@ -60,7 +60,7 @@ class CommandLine:
 
     def __call__(self, *words: str) -> int:
         """The exit status of ``mech-music <words>``."""
-        self._patch.delenv("HYDRA_FULL_ERROR", raising=False)
+        self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
         places = [f"hydra.run.dir={self.folder / 'run'}", f"hydra.sweep.dir={self.folder / 'sweep'}"]
         self._patch.setattr("sys.argv", ["mech-music", *words, *places])
         try:

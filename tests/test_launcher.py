@@ -16,7 +16,8 @@ SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20")
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    monkeypatch.setattr("mech_music.report.draw", lambda summary, folder: [])
+    for module in ("job", "report"):
+        monkeypatch.setattr(f"mech_music.{module}.draw", lambda summary, folder: [])
     return CommandLine(tmp_path, monkeypatch)
 
 
