@@ -1,0 +1,41 @@
+"""What the README shows is run: its Python, and the configs of its commands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from mech_music.paths import conf_dir
+from mech_music.validation import validate
+from tests.composing import compose_run
+
+README = (conf_dir().parent / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)[3:]
+    for kind, block in BLOCKS
+    if kind == "bash"
+    for line in block.splitlines()
+    if line.startswith("python -m mech_music.run")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_command_composes_for_every_value_it_sweeps(words: list[str]) -> None:
+    overrides = [word for word in words if "=" in word]
+    for position, word in enumerate(overrides):
+        name, _, values = word.partition("=")
+        for value in values.split(","):
+            first = [other.split(",")[0] for other in overrides]
+            validate(compose_run(*first[:position], f"{name}={value}", *first[position + 1 :]))
+
+
+def test_python_runs_and_the_piano_becomes_a_violin() -> None:
+    names: dict = {}
+    for kind, block in BLOCKS:
+        if kind == "python":
+            exec(compile(block, "README.md", "exec"), names)
+    assert names["labels"].tolist().count(1) >= 3
+    assert names["tokens"].shape == (4, 4, 25)
