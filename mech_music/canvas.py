@@ -6,6 +6,7 @@ a dash of its own.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,4 +133,4 @@ def how_measured(lines: Sequence[Line], controls: Sequence[str]) -> str:
 def file_name(*words: object) -> str:
     """Words joined to a name that every file system takes."""
     joined = "_".join(str(word) for word in words if str(word))
-    return "".join(c if c.isalnum() or c in "-_+." else "-" for c in joined)
+    return re.sub(r"-*[^\w+.-]+", "-", joined).replace("-_", "_")
