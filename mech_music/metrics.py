@@ -141,17 +141,3 @@ def group_argmax(scores: Scores, group_labels: Sequence[int]) -> Int[np.ndarray,
     if not group_labels:
         raise ValueError("the arg-max of a group needs at least one label")
     return np.asarray(group_labels)[scores[..., list(group_labels)].argmax(axis=-1)]
-
-
-def kept(
-    scores: Scores, own_label: int | Int[np.ndarray, "*clip"], group_labels: Sequence[int]
-) -> Bool[np.ndarray, "*clip"]:
-    """Whether a clip is still heard as its own word among the words of a group (genres, say).
-
-    A word stands for its first label, the one of the odds: sums over all labels of a word would favour the
-    words that AudioSet happens to split finely. ``own_label`` may differ by clip, but is one of the group.
-    """
-    strangers = sorted(set(np.unique(own_label).tolist()) - set(group_labels))
-    if strangers:
-        raise ValueError(f"label {strangers[0]} is not in its own group {list(group_labels)}")
-    return np.asarray(group_argmax(scores, group_labels) == own_label)

@@ -131,12 +131,10 @@ def test_any_leading_shape(before: np.ndarray, after: np.ndarray) -> None:
     assert metrics.ndcg(before[0], [1]) == metrics.ndcg(before[:1], [1])
 
 
-def test_flipped_and_kept() -> None:
+def test_flipped_and_group_argmax() -> None:
     scores = np.array([[3.0, 1.0, 2.0, 9.0], [1.0, 3.0, 2.0, 9.0], [2.0, 2.0, 0.0, 9.0]])
     assert metrics.flipped(scores, 0, 1).tolist() == [False, True, False]
     assert metrics.group_argmax(scores, [0, 1, 2]).tolist() == [0, 1, 0], "the first of equals"
-    assert metrics.kept(scores, 0, [0, 1, 2]).tolist() == [True, False, True]
-    assert metrics.kept(scores, np.array([0, 1, 2]), [0, 1, 2]).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,6 @@ def test_flipped_and_kept() -> None:
         (lambda: metrics.precision(np.zeros((1, 5)), np.full((1, 5), -np.inf)), "NaN or infinity"),
         (lambda: metrics.log_odds(np.zeros((2, 1)), 0), "at least two labels"),
         (lambda: metrics.ndcg(np.zeros((2, 5)), []), "at least one relevant label"),
-        (lambda: metrics.kept(np.zeros((2, 5)), 4, [0, 1]), "label 4 is not in its own group"),
     ],
 )
 def test_wrong_input_is_named_in_one_line(call, message: str) -> None:

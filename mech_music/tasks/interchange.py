@@ -163,7 +163,6 @@ def _measured(trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> pd.Da
 
 def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     original, desired = pair.original.labels[0], pair.desired.labels[0]
-    own, group = _kept_words(pair, prompts)
     effect = metrics.effectiveness(before, after, original, desired)
     measured = {
         "effectiveness": effect.total,
@@ -172,8 +171,8 @@ def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: 
         "precision": metrics.precision(before, after),
         "ideal_precision": metrics.ideal_precision(before, original, desired),
         "flipped": metrics.flipped(after, original, desired),
-        "kept": metrics.kept(after, own, group),
-        "kept_before": metrics.kept(before, own, group),
+        "kept": _kept(pair, prompts, after),
+        "kept_before": _kept(pair, prompts, before),
     }
     for when, scores in (("_before", before), ("", after)):
         for name, concept in (("original", pair.original), ("desired", pair.desired)):
@@ -182,10 +181,18 @@ def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: 
     return measured
 
 
-def _kept_words(pair: Trial, prompts: Sequence[Prompt]) -> tuple[np.ndarray, list[int]]:
-    """The label that each prompt names in the category that is not edited, and all labels of that category."""
+def _kept(pair: Trial, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
+    """Whether the prompt's word of the category that is *not* edited is heard: the genre, when instruments are swapped.
+
+    The category's most probable word must be the prompt's own or one that is relevant to it (EDM is electronic).
+    A pair across categories edits both, so there is nothing that should stay: NaN.
+    """
+    if pair.original.category is not pair.desired.category:
+        return np.full(len(prompts), np.nan)
     other = Category.genre if pair.original.category is Category.instrument else Category.instrument
     fillers = GENRE_FILLERS if other is Category.genre else INSTRUMENT_FILLERS
     words = [*fillers, *(concept.text for concept in CONCEPTS.values() if concept.category is other)]
     group = list(dict.fromkeys(label_of(word)[0] for word in words))
-    return np.array([label_of(getattr(prompt, other.value))[0] for prompt in prompts]), group
+    heard = metrics.group_argmax(scores, group)
+    own = [label_of(getattr(prompt, other.value)) for prompt in prompts]
+    return np.array([label in labels for label, labels in zip(heard, own, strict=True)], dtype=float)

@@ -112,3 +112,18 @@ def test_failed_clip_keeps_its_line() -> None:
     table = task.score(run, outcomes)
     assert table["failed"].tolist() == [True, False, False]
     assert table["effectiveness"].isna().tolist() == [True, False, False]
+
+
+def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> None:
+    run = compose_run("prompts=15", "layer=0", "controls=[]")
+    task = Interchange()
+    outcomes = outcomes_of(task.plan(run))
+    for row in outcomes:
+        if " electronic " in row.prompt:
+            outcomes[row].logits[CONCEPTS["edm"].labels[0]] = 5.0
+    table = task.score(run, outcomes)
+    electronic = table[table["prompt"].str.contains(" electronic ")]
+    assert electronic["kept"].tolist() == [1.0] * 5, "EDM is electronic music"
+    across = compose_run("prompts=2", "layer=0", "controls=[]", "pair=guitar-jazz")
+    table = task.score(across, outcomes_of(task.plan(across)))
+    assert np.isnan(table[["kept", "kept_before"]].to_numpy()).all()
