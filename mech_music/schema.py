@@ -63,7 +63,7 @@ _METRICS = (
     Column("precision", "float64", "nats", "−KL(after ‖ before) over all labels: 0 if nothing else moved"),
     Column("ideal_precision", "float64", "nats", "the precision if only the two concepts traded probabilities"),
     Column("flipped", "float64", "", "1 if desired is more probable than original after the edit, else 0"),
-    Column("kept", "float64", "", "1 if the prompt's word of the category not edited is still heard (NaN across categories)"),
+    Column("kept", "float64", "", "1 if the word of the category not edited is still heard; missing across categories"),
     Column("kept_before", "float64", "", "the same in the clip without the edit"),
     Column("ndcg_original", "float64", "", "NDCG of the original concept's labels after the edit"),
     Column("ndcg_desired", "float64", "", "NDCG of the desired concept's labels after the edit"),
