@@ -8,6 +8,7 @@ None of it helps a user; errors still come through, as exceptions.
 import io
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -33,6 +34,9 @@ def quiet_imports() -> Iterator[None]:
         os.environ.setdefault(name, value)
     for name in _TALKERS:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # The settings above come too late for a transformers that another library has imported already.
+    if transformers_logging := sys.modules.get("transformers.utils.logging"):
+        transformers_logging.disable_progress_bar()
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

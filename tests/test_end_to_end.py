@@ -1,0 +1,65 @@
+"""The real program on the bundled model, as a user starts it; small."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import soundfile
+
+from mech_music.paths import conf_dir
+from mech_music.run import INTERRUPTED
+
+SMALL = ("prompts=2", "duration=0.4", "layer=last,together", "statistics.resamples=20")
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """``python -m mech_music.run <words>`` in ``folder``, with a store of its own."""
+    env = {**os.environ, "PYTHONPATH": str(conf_dir().parent), "MECH_MUSIC_STORE": str(folder / "store")}
+    command = [sys.executable, "-W", "default", "-m", "mech_music.run", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def results(folder: Path, place: str, name: str) -> list[Path]:
+    """Files of that name among the results of each run, oldest first."""
+    return sorted((folder / place).glob(f"*/*/{name}"))
+
+
+def test_a_sweep_twice(tmp_path: Path) -> None:
+    """The second time everything comes from the store, and the table has the same bytes."""
+    words = ("-m", "component=mlp,ca", *SMALL)
+    for passes in (True, False):
+        process = start(tmp_path, *words)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert "guitar → piano" in out
+        assert ("clips" in err) is passes, err
+        assert "Warning" not in err
+    first, second = (path.read_bytes() for path in results(tmp_path, "multirun", "table.parquet"))
+    assert first == second
+    table = pd.read_parquet(results(tmp_path, "multirun", "table.parquet")[0])
+    assert set(table["layer"]) == {"", "7", "together"}
+    assert table["failed"].sum() == 0
+    clip = next((tmp_path / "multirun").rglob("*_edited.wav"))
+    assert soundfile.info(clip).duration == 0.4
+
+
+def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
+    process = start(tmp_path, "pair=instruments", "prompts=100")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("store/rows/*")):  # until the first pass is kept
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.endswith(f"mech_music: {INTERRUPTED}\n")
+    assert "Traceback" not in err
+    assert results(tmp_path, "outputs", "table.parquet") == []
