@@ -1,7 +1,7 @@
 """audiocraft's streaming attention without the work it repeats at every step.
 
 audiocraft projects the text's keys and values again at each autoregressive step and grows the
-self-attention cache by concatenation. These two subclasses keep the first and preallocate the
+self-attention cache by concatenation. The two subclasses here keep the first and preallocate the
 second. They replace the class of the modules in place, so the module tree, the parameters, the
 hooks and the arithmetic stay audiocraft's own; only repetition goes.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mech_music.quiet import quiet_imports
@@ -21,47 +22,77 @@ with quiet_imports():
 _FIRST_CAPACITY = 64
 
 
-class KeptCrossAttention(StreamingMultiheadAttention):
-    """Cross-attention that projects the conditioning once per generation."""
+def attend(
+    query: Float[Tensor, "row head 1 d_head"],
+    keys: Float[Tensor, "row head step d_head"],
+    values: Float[Tensor, "row head step d_head"],
+) -> Float[Tensor, "row head 1 d_head"]:
+    """Softmax attention of one step's query.
+
+    On a CPU not by ``scaled_dot_product_attention``: with several threads the last bits of its result
+    depend on the number of rows, and a row must not know how many others are in its pass.
+    """
+    if query.device.type != "cpu":
+        return nn.functional.scaled_dot_product_attention(query, keys, values)
+    scores = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2))
+    return torch.matmul(scores.softmax(dim=-1), values)
+
+
+class _OneStepAttention(StreamingMultiheadAttention):
+    """One autoregressive step at a time takes the short way here; everything else audiocraft's own."""
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any):
-        if not self._is_streaming:
+        if not self._is_streaming or query.shape[1] != 1:
             return super().forward(query, key, value, *args, **kwargs)
-        state, d_model = self._streaming_state, self.embed_dim
-        if "kept_keys" not in state:
-            keys_values = nn.functional.linear(key, self.in_proj_weight[d_model:], self._bias(d_model, None))
-            state["kept_keys"], state["kept_values"] = (self._split_heads(x) for x in keys_values.chunk(2, dim=-1))
-        q = self._split_heads(nn.functional.linear(query, self.in_proj_weight[:d_model], self._bias(0, d_model)))
-        out = nn.functional.scaled_dot_product_attention(q, state["kept_keys"], state["kept_values"])
+        out = attend(*self._query_keys_values(query, key))
         return self.out_proj(out.transpose(1, 2).flatten(2)), None
 
-    def _split_heads(self, x: Tensor) -> Tensor:
+    def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _project(self, x: Tensor, start: int, stop: int) -> Tensor:
+        """Parts ``start`` to ``stop`` of (query, key, value), as audiocraft stacks them in one weight."""
+        rows = slice(start * self.embed_dim, stop * self.embed_dim)
+        bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
+        return nn.functional.linear(x, self.in_proj_weight[rows], bias)
+
+    def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-    def _bias(self, start: int, stop: int | None) -> Tensor | None:
-        return None if self.in_proj_bias is None else self.in_proj_bias[start:stop]
+
+class KeptCrossAttention(_OneStepAttention):
+    """Cross-attention that projects the conditioning once per generation."""
+
+    def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        state = self._streaming_state
+        if "kept_keys" not in state:
+            for name, part in zip(("kept_keys", "kept_values"), self._project(source, 1, 3).chunk(2, -1), strict=True):
+                state[name] = self._heads(part).contiguous()
+        return self._heads(self._project(query, 0, 1)), state["kept_keys"], state["kept_values"]
 
 
-class PreallocatedSelfAttention(StreamingMultiheadAttention):
+class PreallocatedSelfAttention(_OneStepAttention):
     """Self-attention whose cache is written in place and doubled when it is full."""
+
+    def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v = (self._heads(part) for part in self._project(source, 0, 3).chunk(3, -1))
+        return q, *self._complete_kv(k, v)
 
     def _complete_kv(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         if not self._is_streaming:
             return super()._complete_kv(k, v)
-        past = self._streaming_state.get("past_keys")
-        length = 0 if past is None else past.shape[2]
-        keys, values = (self._append(name, x, length) for name, x in (("keys", k), ("values", v)))
-        return keys, values
+        return self._append("keys", k), self._append("values", v)
 
-    def _append(self, name: str, x: Tensor, length: int) -> Tensor:
-        state, total = self._streaming_state, length + x.shape[2]
-        buffer = state.get(f"buffer_{name}")
+    def _append(self, name: str, x: Tensor) -> Tensor:
+        state = self._streaming_state
+        past, buffer = state.get(f"past_{name}"), state.get(f"buffer_{name}")
+        length = 0 if past is None else past.shape[2]
+        total = length + x.shape[2]
         if buffer is None or buffer.shape[2] < total:
-            capacity = max(_FIRST_CAPACITY, 2 * length, total)
-            grown = x.new_empty(*x.shape[:2], capacity, x.shape[3])
-            if buffer is not None:
-                grown[:, :, :length] = buffer[:, :, :length]
-            buffer = state[f"buffer_{name}"] = grown
+            buffer = x.new_empty(*x.shape[:2], max(_FIRST_CAPACITY, 2 * length, total), x.shape[3])
+            if past is not None:
+                buffer[:, :, :length] = past
+            state[f"buffer_{name}"] = buffer
         buffer[:, :, length:total] = x
         state[f"past_{name}"] = buffer[:, :, :total]
         return state[f"past_{name}"]

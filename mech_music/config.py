@@ -99,7 +99,10 @@ class SamplingConfig:
 
 @dataclass
 class EngineConfig:
-    """How clips are made; no result depends on ``pack`` or ``threads``. Zero means automatic."""
+    """How clips are made. Zero means automatic.
+
+    No result depends on ``pack``, no token on ``threads`` (the classifier's last bits may).
+    """
 
     device: str = "auto"
     pack: int = 0

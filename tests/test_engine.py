@@ -72,13 +72,27 @@ def test_edits_take_effect(reference: dict[Row, Outcome]) -> None:
     assert len(clips) > 0.7 * len(reference)
 
 
-@pytest.mark.parametrize("pack", [1, 3, 7, 30])
+@pytest.mark.parametrize("pack", [1, 3, 30])
 def test_packing_changes_nothing(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], pack: int
 ) -> None:
     rows = mixed_rows()
     random.Random(pack).shuffle(rows)
     assert same(reference, engine(made, tmp_path, pack).outcomes(rows))
+
+
+def test_packing_changes_nothing_with_threads(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]
+) -> None:
+    """Nor does the number of threads change a token (it may change the last bits of what is heard)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        wide, narrow = (engine(made, tmp_path / str(pack), pack).outcomes(mixed_rows()) for pack in (50, 6))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(wide, narrow)
+    assert all(np.array_equal(wide[row].tokens, reference[row].tokens) for row in reference)
 
 
 def test_row_alone_equals_row_in_company(made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mech_music.attention import attend
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling
@@ -88,3 +89,28 @@ def test_rows_of_equal_length_do_not_know_their_neighbours(made: HookedMusicGen)
     together = made.generate(list(PROMPTS[:2]), duration=DURATION)
     alone = torch.cat([made.generate([prompt], duration=DURATION) for prompt in PROMPTS[:2]])
     assert torch.equal(together, alone)
+
+
+def test_audiocraft_own_generation_goes_on_working(made: HookedMusicGen, plain: MusicGen) -> None:
+    """A continuation feeds several steps at once before it goes step by step; both ways use the kept caches."""
+    prompt = torch.randint(0, 64, (2, 4, 9), generator=torch.Generator().manual_seed(3))
+    clips = []
+    for musicgen in (plain, made.musicgen):
+        torch.manual_seed(0)
+        attributes, _ = musicgen._prepare_tokens_and_attributes(list(PROMPTS[:2]), None)
+        clips.append(musicgen.lm.generate(prompt, attributes, max_gen_len=90, top_k=TOP_K, cfg_coef=3.0))
+    assert torch.equal(*clips)
+
+
+def test_attention_does_not_know_the_number_of_rows() -> None:
+    """Bit for bit, with several threads: the property that packing rests on."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(64, 4, steps, 32, generator=generator) for steps in (1, 77, 77))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        together = attend(q, k, v)
+        assert all(torch.equal(attend(q[:n], k[:n], v[:n]), together[:n]) for n in (1, 2, 7, 31))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(together, torch.nn.functional.scaled_dot_product_attention(q, k, v))
