@@ -121,15 +121,14 @@ class Engine:
     def audio(self, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "row sample"], int]:
         """The rows' clips and their sample rate; remade from the tokens, and then kept in the store."""
         outcomes = self.outcomes(rows)
-        missing = [row for row in rows if not self.store.has_clip(outcomes[row].key)]
+        missing = [row for row in rows if self.store.clip(outcomes[row].key) is None]
         for start in range(0, len(missing), _MICRO_BATCH):
             batch = missing[start : start + _MICRO_BATCH]
             tokens = torch.from_numpy(np.stack([outcomes[row].tokens for row in batch])).long()
-            clips = self.model.to_audio(tokens.clamp(min=0)).cpu().numpy()
-            for row, clip in zip(batch, clips, strict=True):
+            for row, clip in zip(batch, self.model.to_audio(tokens.clamp(min=0)).cpu().numpy(), strict=True):
                 self.store.put_clip(outcomes[row].key, clip, self.model.sample_rate)
-        clips, rates = zip(*(self.store.clip(outcomes[row].key) for row in rows), strict=True)
-        return np.stack(clips), rates[0]
+        stored = [clip for row in rows if (clip := self.store.clip(outcomes[row].key)) is not None]
+        return np.stack([waveform for waveform, _ in stored]), stored[0][1]
 
     # -- passes --------------------------------------------------------------------------------
 

@@ -134,16 +134,13 @@ class Store:
 
     # -- clips ---------------------------------------------------------------------------------
 
-    def has_clip(self, key: str) -> bool:
-        return any((self.folder / "clips").glob(f"{key}-*.flac"))
-
-    def clip(self, key: str) -> tuple[Float32[np.ndarray, " sample"], int]:
-        """A stored clip and its sample rate; KeyError if there is none, or a damaged one."""
+    def clip(self, key: str) -> tuple[Float32[np.ndarray, " sample"], int] | None:
+        """A stored clip and its sample rate; None if there is none (or only a damaged one)."""
         for path in sorted((self.folder / "clips").glob(f"{key}-*.flac")):
             content = _read(path)
             if content is not None:
                 return soundfile.read(io.BytesIO(content), dtype="float32")
-        raise KeyError(key)
+        return None
 
     def put_clip(self, key: str, waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> None:
         """Keep a clip as 16-bit FLAC."""

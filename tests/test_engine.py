@@ -199,3 +199,14 @@ def test_failed_row_is_reported_and_the_others_finish(made: HookedMusicGen, tmp_
     outcomes = engine(made, tmp_path).outcomes([good, bad])
     assert outcomes[bad].failed
     assert not outcomes[good].failed
+
+
+def test_audio_is_the_tokens_decoded_and_kept(made: HookedMusicGen, tmp_path: Path) -> None:
+    rows = mixed_rows()[:3]
+    own = engine(made, tmp_path)
+    clips, rate = own.audio(rows)
+    tokens = torch.from_numpy(np.stack([own.outcomes(rows)[row].tokens for row in rows])).long()
+    assert rate == made.sample_rate
+    np.testing.assert_allclose(clips, made.to_audio(tokens).numpy(), atol=2**-15)
+    again, _ = engine(None, tmp_path).audio(rows)
+    assert np.array_equal(again, clips)

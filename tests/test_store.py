@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +94,33 @@ def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"engine\.store") as caught:
         Store(tmp_path / "file" / "store")
     assert "\n" not in str(caught.value)
+
+
+def test_full_disk_is_one_line_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.put(outcomes(0, 2))
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        store.put(outcomes(2, 2))
+    monkeypatch.undo()
+    assert [path.suffix for path in (tmp_path / "rows").iterdir()] == [".safetensors"]
+    assert set(Store(tmp_path).get(outcomes(0, 4))) == set(outcomes(0, 2))
+
+
+def test_clip_is_kept_as_sound(tmp_path: Path) -> None:
+    wave = np.sin(np.arange(4000) / 10).astype(np.float32) * 0.5
+    store = Store(tmp_path)
+    assert store.clip("a" * 64) is None
+    store.put_clip("a" * 64, wave, 16_000)
+    found = Store(tmp_path).clip("a" * 64)
+    assert found is not None
+    clip, rate = found
+    assert rate == 16_000
+    np.testing.assert_allclose(clip, wave, atol=2**-15)
+    path = next((tmp_path / "clips").iterdir())
+    path.write_bytes(path.read_bytes()[:-1])
+    assert store.clip("a" * 64) is None
