@@ -88,7 +88,7 @@ def _warn_of_unknown_words(conditioner_class: Any) -> None:
             for word in dict.fromkeys(word for text in x for word in (text or "").split()):
                 if f"▁{word}" not in known and word not in _WARNED:
                     _WARNED.add(word)
-                    log.warning("musicgen-tiny does not know the word %r: what it cannot read is the unknown token", word)
+                    log.warning("musicgen-tiny does not know the word %r: it is read as <unk>", word)
         return tokenize(self, x)
 
     tokenize_and_report.reports_unknown_words = True  # pyright: ignore[reportFunctionMemberAccess]
