@@ -52,7 +52,7 @@ def _outcome(row: Row) -> Outcome:
 
 
 class CommandLine:
-    """Runs ``mech_music.run`` in this process, results under ``folder``."""
+    """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
@@ -62,7 +62,8 @@ class CommandLine:
         """The exit status of ``mech-music <words>``."""
         self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
         places = [f"hydra.run.dir={self.folder / 'run'}", f"hydra.sweep.dir={self.folder / 'sweep'}"]
-        self._patch.setattr("sys.argv", ["mech-music", *words, *places])
+        silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
+        self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *places])
         try:
             main()
         except SystemExit as end:

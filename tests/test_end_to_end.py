@@ -46,6 +46,7 @@ def test_a_sweep_twice(tmp_path: Path) -> None:
     table = pd.read_parquet(results(tmp_path, "multirun", "table.parquet")[0])
     assert set(table["layer"]) == {"", "7", "together"}
     assert not table["failed"].to_numpy().any()
+    assert len(list((tmp_path / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 4, "W&B, offline, by default"
     clip = next((tmp_path / "multirun").rglob("*_edited.wav"))
     assert soundfile.info(clip).duration == 0.4
 
