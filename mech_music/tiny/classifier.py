@@ -1,4 +1,5 @@
-"""Training of tiny's PaSST on log-mel spectrograms of clean clips and of the codec's reconstructions.
+"""Training of tiny's PaSST on log-mel spectrograms of clean clips, of the codec's reconstructions, and of
+reconstructions from codes that were made wrong here and there, as a language model's samples are.
 
 Downstream numbers are softmax probabilities over all 527 AudioSet classes, so that softmax is what is trained: against
 a target distribution that shares the mass among a clip's instrument, its genre, their related labels and everything.
@@ -25,6 +26,9 @@ _MUSIC, _MUSICAL_INSTRUMENT = 137, 138
 # Shares of the target distribution; the rest, spread over all classes, bounds the odds at about e^8.
 _MAIN, _RELATED, _GENERAL = 0.40, 0.05, 0.025
 N_MELS, FRAMES = 64, 400
+VERSIONS = ("clean", "reconstructed", "from wrong codes")
+# The largest share of wrong codes, by codebook; each clip has its own part of it.
+_WRONG = (0.01, 0.05, 0.25, 0.5)
 
 
 def shape(config: TinyConfig) -> ClassifierConfig:
@@ -56,22 +60,33 @@ def _rows(config: TinyConfig) -> Int[np.ndarray, " clip"]:
     return np.concatenate([train, held_out.offset + np.arange(len(held_out))])
 
 
+def spoil(
+    codes: Int[Tensor, "clip codebook frame"], random: np.random.Generator, size: int
+) -> Int[Tensor, "clip codebook frame"]:
+    """Codes with some replaced by random ones of `size`: the finer the codebook the more."""
+    share = random.random((len(codes), 1, 1)) * np.array(_WRONG)[: codes.shape[1], None]
+    wrong = torch.from_numpy(random.random(codes.shape) < share)
+    return torch.where(wrong, torch.from_numpy(random.integers(size, size=codes.shape)), codes.long())
+
+
 @torch.no_grad()
 def _write_mels(path: Path, workspace: Workspace) -> None:
     rows, audio = _rows(workspace.config), workspace.load_array("corpus")
     codes, model = workspace.load_tensors("codes")["codes"], codec.load(workspace)
     listener = Classifier(shape(workspace.config))
-    mels = open_memmap(path, mode="w+", dtype=np.float16, shape=(2, len(rows), N_MELS, FRAMES))
+    mels = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(VERSIONS), len(rows), N_MELS, FRAMES))
     for start in loop.tracked(range(0, len(rows), 8), "mels"):
         part = slice(start, start + 8)
-        clean = torch.from_numpy(data.read(audio, rows[part]))
-        for version, clips in enumerate((clean, codec.decode(model, codes[rows[part]]))):
+        clean, tokens = torch.from_numpy(data.read(audio, rows[part])), codes[rows[part]]
+        random = loop.generator(workspace.config.seed, "mels", start)
+        spoilt = spoil(tokens, random, workspace.config.codec.codebook_size)
+        for version, clips in enumerate((clean, codec.decode(model, tokens), codec.decode(model, spoilt))):
             mels[version, part] = listener.spectrogram(clips).numpy()
     mels.flush()
 
 
 def run_mels(workspace: Workspace) -> None:
-    """The mels stage: [version, clip, mel, frame], float16, version 0 clean and 1 reconstructed."""
+    """The mels stage: [version, clip, mel, frame], float16, the versions those of VERSIONS."""
     write_atomically(workspace.result_path("mels"), partial(_write_mels, workspace=workspace))
     workspace.seal("mels")
 
@@ -92,7 +107,7 @@ class _Trainer:
         random = loop.generator(self.seed, "classifier", step)
         rows = random.integers(len(self.targets), size=self.config.loop.batch)
         both = step >= self.config.clean_only * self.config.loop.steps
-        versions = random.integers(2 if both else 1, size=len(rows))
+        versions = random.integers(len(VERSIONS) if both else 1, size=len(rows))
         mels = torch.from_numpy(self.mels[versions, rows].astype(np.float32))[:, None]
         logits, features = self.model.net(mels + 0.05 * torch.randn_like(mels))
         wanted = torch.from_numpy(self.targets[rows])

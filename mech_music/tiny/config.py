@@ -57,18 +57,18 @@ class CodecConfig:
 
 @dataclass
 class ClassifierConfig:
-    """A small PaSST; reconstructions join the clean clips after a part `clean_only` of the steps."""
+    """A small PaSST; the other versions join the clean clips after a part `clean_only` of the steps."""
 
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=3600, batch=24, learning_rate=8e-4, weight_decay=0.05)
+        default_factory=lambda: LoopConfig(steps=2200, batch=24, learning_rate=8e-4, weight_decay=0.05)
     )
-    # Training clips whose spectrograms are kept, clean and reconstructed.
+    # Training clips whose spectrograms are kept, in every version.
     clips: int = 6000
     width: int = 128
     depth: int = 4
     heads: int = 4
     patchout: int = 24
-    clean_only: float = 0.2
+    clean_only: float = 0.1
 
 
 @dataclass
