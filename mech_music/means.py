@@ -15,24 +15,24 @@ from mech_music.hooks import Hook
 POINTS = ("attn_out", "cross_attn_out", "mlp_out", "resid_post")
 """What is recorded: every point that a component names, of every layer, in one go."""
 
-# Sums are kept as integers of 2⁻³² so that addition is exact and associative: the mean is the same
-# bit for bit whatever the packing. Activations up to 2³¹ / n are safe.
-_UNIT = 2.0**32
+# Sums are kept as multiples of 2⁻³⁰, whole numbers in float64, so that addition is exact and associative: the
+# mean is the same bit for bit whatever the packing. Safe while n · |activation| < 2²³.
+_UNIT = 2.0**30
 
 
 class MeanRecorder:
     """Sums what it is shown, row after row; memory does not grow with the number of rows."""
 
     def __init__(self, hooks: Sequence[Hook], n_steps: int, d_model: int, device: torch.device) -> None:
-        self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.int64, device=device) for hook in hooks}
+        self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.float64, device=device) for hook in hooks}
         self.n_rows = 0
 
     def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None:
         """Add the first ``n_rows`` rows of a ``[half·row, 1, d_model]`` value (the rest is padding)."""
         rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
-        self._sums[hook][step] += (rows * _UNIT).round().long().sum(dim=1)
+        self._sums[hook][step] += (rows * _UNIT).round().sum(dim=1)
 
     def means(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
         """The means so far, by hook name; non-finite activations make their sums meaningless."""
         unit = _UNIT * self.n_rows
-        return {hook.name: (total.double() / unit).float().cpu().numpy() for hook, total in self._sums.items()}
+        return {hook.name: (total / unit).float().cpu().numpy() for hook, total in self._sums.items()}

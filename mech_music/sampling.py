@@ -52,9 +52,18 @@ def _generator(prompt: str, seed: int, device: torch.device) -> torch.Generator:
 def sample_top_k(
     logits: Float[Tensor, "row codebook card"], noise: Float[Tensor, "row codebook card"], sampling: Sampling
 ) -> Int[Tensor, "row codebook"]:
-    """Draw one token per codebook from the ``top_k`` most probable ones (ties at the edge included)."""
+    """Draw one token per codebook from the ``top_k`` most probable ones (ties at the edge included).
+
+    The winner of the race over all tokens is the winner among the ``top_k`` if it is one of them; only
+    where it is not must the others be found, which spares sorting nearly always.
+    """
     probs = torch.softmax(logits / sampling.temperature, dim=-1)
+    token = torch.argmax(probs / noise, dim=-1, keepdim=True)
     if 0 < sampling.top_k < probs.shape[-1]:
-        kth = torch.topk(probs, sampling.top_k, dim=-1).values[..., -1:]
-        probs = probs * (probs >= kth)
-    return torch.argmax(probs / probs.sum(dim=-1, keepdim=True) / noise, dim=-1)
+        better = (probs > probs.gather(-1, token)).sum(dim=-1)
+        outside = better >= sampling.top_k
+        if outside.any():
+            rest = probs[outside]
+            kth = torch.topk(rest, sampling.top_k, dim=-1).values[..., -1:]
+            token[outside] = torch.argmax(rest * (rest >= kth) / noise[outside], dim=-1, keepdim=True)
+    return token[..., 0]
