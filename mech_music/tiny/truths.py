@@ -81,4 +81,4 @@ def measure(subject: "Subject", seed: int) -> Iterator[tuple[str, int, str]]:
                 subject.generate(source, 3.0, seed + 1, len(source))
             with _hooked(subject, attribute, record, None):
                 odds = _odds(subject, asked, (original, desired), seed)
-            yield f"{title}, {component} replaced in all layers", _N, _row(odds)
+            yield f"  all layers' {component} replaced", _N, _row(odds)
