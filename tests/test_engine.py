@@ -143,7 +143,7 @@ def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path
 
 
 def test_mean_does_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
-    a, b = (engine(made, tmp_path / str(pack), pack).mean(Mean("guitar", 7)) for pack in (2, 128))
+    a, b = (engine(made, tmp_path / str(pack), pack).mean(Mean("guitar", 7)) for pack in (1, 128))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
