@@ -135,7 +135,7 @@ def test_a_value_that_makes_no_sense(override: str) -> None:
     ("error", "part"),
     [
         (OSError(28, "No space left on device", "/data/x"), "the disk is full (/data/x)"),
-        (PermissionError(13, "Permission denied", "/root/x"), "cannot use /root/x: Permission denied"),
+        (PermissionError(13, "Permission denied", "/some/x"), "cannot use /some/x: Permission denied"),
         (RuntimeError("two\nlines"), "RuntimeError: two lines"),
     ],
 )
