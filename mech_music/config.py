@@ -101,7 +101,8 @@ class SamplingConfig:
 class EngineConfig:
     """How clips are made. Zero means automatic.
 
-    No result depends on ``pack``, no token on ``threads`` (the classifier's last bits may).
+    ``threads``: one for a narrow model, every core for a wide one. No result depends on ``pack``, no token on
+    ``threads`` (the classifier's last bits may).
     """
 
     device: str = "auto"

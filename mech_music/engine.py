@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
@@ -266,11 +265,11 @@ def open_engine(run: RunConfig) -> Engine:
     if wanted not in _ENGINES:
         from mech_music.loading import Checkpoint
 
-        torch.set_num_threads(run.engine.threads or os.cpu_count() or 1)
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration, run.engine.pack)
         _ENGINES.clear()  # one model in memory at a time
-        _ENGINES[wanted] = Engine(Checkpoint(run.model, run.classifier, run.engine.device), store, settings)
+        voice = Checkpoint(run.model, run.classifier, run.engine.device, run.engine.threads)
+        _ENGINES[wanted] = Engine(voice, store, settings)
     return _ENGINES[wanted]
 
 

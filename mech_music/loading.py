@@ -121,8 +121,8 @@ class Checkpoint:
     Raises UserError at once for files and devices that are not there, and on loading for what is in them.
     """
 
-    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str) -> None:
-        self._model, self._classifier, self._device = model, classifier, device
+    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str, threads: int = 0) -> None:
+        self._model, self._classifier, self._device, self._threads = model, classifier, device, threads
         place = pick_device(device)
         weights = fingerprint(checkpoint_folder(model.path, model.hub_id))
         self.model_id = f"{weights} {model.dtype.value} {place.type}"
@@ -145,8 +145,14 @@ class Checkpoint:
                 f"model.layers={wanted.layers}, but the checkpoint has {model.n_layers} layers: "
                 f"set model.layers={model.n_layers}"
             )
+        torch.set_num_threads(self._threads or _threads_for(model.d_model))
         return model
 
     @cached_property
     def _loaded_classifier(self) -> Classifier:
         return load_classifier(self._classifier.name, self._classifier.path, str(pick_device(self._device)))
+
+
+def _threads_for(d_model: int) -> int:
+    """One thread for a narrow model, whose operations are too short to share; every core for a wide one."""
+    return 1 if d_model < 512 else os.cpu_count() or 1
