@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property, partial
@@ -91,6 +92,8 @@ class Engine:
         self._means: dict[Mean, dict[str, Tensor]] = {}
         self._lengths: dict[str, int] = {}
         self._quiet, self._running = quiet, False
+        self._ear: ThreadPoolExecutor | None = None
+        self._heard: Future[None] | None = None
 
     @property
     def model(self) -> HookedMusicGen:
@@ -134,14 +137,14 @@ class Engine:
     def _run(self, rows: Sequence[Row]) -> None:
         sources = dict.fromkeys(t.source for row in rows for edit in row.edits for t in edit.shift)
         unrecorded = [source for source in sources if not self.store.has_mean(self._mean_key(source))]
-        with self._progress(len(rows) + sum(source.n_prompts for source in unrecorded)) as advance:
+        with self._progress(len(rows) + sum(source.n_prompts for source in unrecorded)) as advance, self._listening():
             for source in unrecorded:
                 self._record(source, advance)
+            self._wait()
             rest = [row for row in rows if self.key(row) not in self.store]
             advance(len(rows) - len(rest))
             for batch in self._packs(rest):
                 self._pass(batch, advance)
-            advance(1)  # what the fractions of steps have lost to rounding; the bar stops at its total
 
     @contextmanager
     def _progress(self, total: int) -> Iterator[Advance]:
@@ -161,6 +164,7 @@ class Engine:
             with Progress(*columns, console=Console(stderr=True), disable=self._quiet) as progress:
                 task = progress.add_task("clips", total=total)
                 yield lambda clips: progress.advance(task, clips)
+                progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
         finally:
             self._running = False
 
@@ -202,7 +206,33 @@ class Engine:
             on_step=lambda _: advance(len(rows) / self.n_steps),
         )[: len(rows)]
 
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Within, clips are decoded and classified in a second thread while the next pass is generated."""
+        if self._ear is not None:
+            yield
+            return
+        with ThreadPoolExecutor(1) as self._ear:
+            try:
+                yield
+                self._wait()
+            finally:
+                self._ear = self._heard = None
+
+    def _wait(self) -> None:
+        """Until what was given to the second thread is in the store; an error there is raised here."""
+        if self._heard is not None:
+            self._heard.result()
+
     def _keep(self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
+        """Hear the clips and store their outcomes; at most one pass waits to be heard."""
+        if self._ear is None:
+            self._hear(rows, tokens)
+        else:
+            self._wait()
+            self._heard = self._ear.submit(self._hear, rows, tokens)
+
+    def _hear(self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
         failed = (tokens < 0).flatten(1).any(1).cpu().numpy()
         logits = np.concatenate([self._classify(batch) for batch in tokens.clamp(min=0).split(_MICRO_BATCH)])
         logits[failed] = np.nan

@@ -99,9 +99,10 @@ class WandbTracker:
     def log_figures(self, paths: Sequence[Path]) -> None:
         import wandb
 
-        images = [wandb.Image(str(path), caption=path.stem) for path in paths if path.suffix == ".png"]
+        # A key each: W&B complains of one key with images of several sizes.
+        images = {f"figures/{path.stem}": wandb.Image(str(path)) for path in paths if path.suffix == ".png"}
         if images:
-            self._log({"figures": images})
+            self._log(images)
 
     def _log(self, values: Mapping[str, Any]) -> None:
         # The explicit step is what makes a resumed run drop what it already holds.

@@ -19,7 +19,7 @@ from tests.composing import compose_run
 
 def test_defaults_are_the_papers() -> None:
     run = compose_run()
-    assert (run.prompts, run.duration, run.layer, run.pair) == (50, 4.0, "all", "guitar-piano")
+    assert (run.prompts, run.duration, run.layer, run.pair) == (40, 4.0, "all", "guitar-piano")
     assert compose_run("model=small").prompts == 100
     assert compose_run("prompts=7").prompts == 7
     assert (run.sampling.top_k, run.sampling.temperature, run.sampling.guidance) == (250, 1.0, 3.0)
