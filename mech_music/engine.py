@@ -5,7 +5,8 @@
 3. Pack the missing rows, of any job and with any edits, into passes; trace each pass once.
 4. Decode and classify; write each pass to the store in one piece.
 
-Interrupted at any moment, at most the pass in flight is lost; run again, it goes on from the store.
+Killed at any moment, at most two passes are lost (one being generated, one being heard); run again, it goes on from
+the store.
 """
 
 from __future__ import annotations

@@ -78,22 +78,6 @@ def _spread(found: Intervals) -> dict[str, float]:
     return {name + end: float(x) for end, means in ends for name, x in zip(METRICS, means, strict=True)}
 
 
-def pool_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """The same table with each prompt number's metrics averaged over all pairs, as if they were one pair.
-
-    For curves over many pairs, as published. Prompts of one number share mood, tempo and the other category's
-    word, and all pairs of one original share its clips: so the number is what a bootstrap must resample.
-    """
-    table = conform(table)
-    n_pairs = len(table[["original", "desired"]].drop_duplicates())
-    metrics = list(METRICS)
-    table[metrics] = table[metrics].where(~table["failed"])
-    keys = [axis for axis in AXES if axis not in ("original", "desired")] + ["index"]
-    pooled = cast(pd.DataFrame, table.groupby(keys, sort=False, dropna=False)[metrics].mean()).reset_index()
-    names = {"original": "all", "desired": f"all ({n_pairs} pairs)", "prompt": "", "row": "", "baseline": ""}
-    return conform(pooled.assign(**names, failed=pooled["effectiveness"].isna()))
-
-
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the long table, atomically; the same table gives the same bytes."""
     _write_parquet(conform(table), COLUMNS, path)

@@ -74,18 +74,6 @@ def test_failed_clips_are_left_out_and_counted(table: pd.DataFrame) -> None:
     assert line["effectiveness_high"] < 10
 
 
-def test_pairs_are_pooled_prompt_by_prompt() -> None:
-    table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")])
-    table.loc[(table["original"] == "jazz") & (table["index"] == 0), "failed"] = True
-    pooled = tables.pool_pairs(table)
-    assert len(pooled) == len(table) // 2
-    assert set(pooled["desired"]) == {"all (2 pairs)"}
-    guitar, jazz = (_values(table.query(f"original == '{name}'"), "2") for name in ("guitar", "jazz"))
-    expected = [guitar[0], *(guitar[1:] + jazz[1:]) / 2]
-    np.testing.assert_allclose(_values(pooled, "2"), expected)
-    assert not pooled["failed"].to_numpy().any()
-
-
 def test_same_table_same_bytes(table: pd.DataFrame, tmp_path: Path) -> None:
     tables.write_table(table, tmp_path / "a" / "table.parquet")
     tables.write_table(table.sample(frac=1, random_state=0), tmp_path / "b.parquet")
