@@ -19,8 +19,6 @@ from mech_music.quiet import quiet_imports
 with quiet_imports():
     from audiocraft.modules.transformer import StreamingMultiheadAttention
 
-_FIRST_CAPACITY = 64
-
 
 def attend(
     query: Float[Tensor, "row head 1 d_head"],
@@ -72,7 +70,12 @@ class KeptCrossAttention(_OneStepAttention):
 
 
 class PreallocatedSelfAttention(_OneStepAttention):
-    """Self-attention whose cache is written in place and doubled when it is full."""
+    """Self-attention whose cache has its full length from the first step and is written in place.
+
+    ``n_steps`` is set before a generation (`expect_steps`); one that goes on for longer gets a longer cache.
+    """
+
+    n_steps: int = 0
 
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (self._heads(part) for part in self._project(source, 0, 3).chunk(3, -1))
@@ -89,7 +92,7 @@ class PreallocatedSelfAttention(_OneStepAttention):
         length = 0 if past is None else past.shape[2]
         total = length + x.shape[2]
         if buffer is None or buffer.shape[2] < total:
-            buffer = x.new_empty(*x.shape[:2], max(_FIRST_CAPACITY, 2 * length, total), x.shape[3])
+            buffer = x.new_empty(*x.shape[:2], max(self.n_steps, 2 * length, total), x.shape[3])
             if past is not None:
                 buffer[:, :, :length] = past
             state[f"buffer_{name}"] = buffer
@@ -111,6 +114,13 @@ def keep_attention_caches(lm: nn.Module) -> None:
         ):
             if type(attention) is StreamingMultiheadAttention and _is_plain(attention):
                 attention.__class__ = kind
+
+
+def expect_steps(lm: nn.Module, n_steps: int) -> None:
+    """Tell the self-attention of every layer how many steps the next generation has."""
+    for layer in lm.transformer.layers:  # type: ignore[union-attr]
+        if isinstance(layer.self_attn, PreallocatedSelfAttention):
+            layer.self_attn.n_steps = n_steps
 
 
 def _is_plain(attention: StreamingMultiheadAttention) -> bool:

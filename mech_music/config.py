@@ -101,14 +101,19 @@ class SamplingConfig:
 class EngineConfig:
     """How clips are made. Zero means automatic.
 
-    ``threads``: one for a narrow model, every core for a wide one. No result depends on ``pack``, no token on
-    ``threads`` (the classifier's last bits may).
+    ``threads``: one for a narrow model, every core for a wide one. ``workers``: processes that make passes, one for
+    each core where a model uses one thread. No result depends on ``pack`` or ``workers``, no token on ``threads``
+    (the classifier's last bits may). ``keep_tokens``, ``keep_audio``: what is stored of every clip beside the
+    classifier's logits; audio can be remade from tokens, tokens by generating again.
     """
 
     device: str = "auto"
     pack: int = 0
     store: str | None = None  # null: the user's cache folder
     threads: int = 0
+    workers: int = 0
+    keep_tokens: bool = True
+    keep_audio: bool = False
 
 
 @dataclass

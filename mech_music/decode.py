@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mech_music.attention import expect_steps
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling, sample_top_k
 
@@ -48,6 +49,7 @@ def decode(
     given = unknown if forced is None else forced.expand(rows, -1, -1)
     sequence, _, mask = pattern.build_pattern_sequence(given, lm.special_token_id)
     finite = torch.ones(rows, dtype=torch.bool, device=device)
+    expect_steps(lm, sequence.shape[-1] - 1)
     with lm.streaming():
         for step in range(sequence.shape[-1] - 1):
             logits = _guided_logits(lm, sequence[..., step : step + 1], conditions, sampling.guidance)
@@ -65,5 +67,5 @@ def _guided_logits(
     lm: LMModel, tokens: Tensor, conditions: dict[str, tuple[Tensor, Tensor]], guidance: float
 ) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
-    cond, uncond = logits[:, :, -1].chunk(2)
+    cond, uncond = logits[:, :, -1].float().chunk(2)
     return uncond + (cond - uncond) * guidance

@@ -15,6 +15,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Half(StrEnum):
@@ -71,7 +72,13 @@ class Edit:
     random: int | None = None
 
 
-@dataclass(frozen=True)
+@lru_cache(maxsize=2**16)
+def _canonical(edits: tuple[Edit, ...]) -> str:
+    """Edits as text; many prompts share the same ones."""
+    return json.dumps([asdict(edit) for edit in edits], sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One clip: nothing else decides it, given the model and the generation settings.
 
@@ -85,5 +92,5 @@ class Row:
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
-        canonical = json.dumps([context, asdict(self)], sort_keys=True, separators=(",", ":"))
+        canonical = f"{context}\n{self.seed}\n{_canonical(self.edits)}\n{self.prompt}"
         return hashlib.sha256(canonical.encode()).hexdigest()

@@ -91,6 +91,6 @@ def prefetch(runs: Sequence[RunConfig]) -> None:
     try:
         for run in runs:
             rows |= dict.fromkeys(instantiate(run.task).plan(run))
-        open_engine(runs[0]).outcomes(rows)
+        open_engine(runs[0]).ensure(rows)
     except Exception as error:
         log.info("not prefetched: %s", explain(error), exc_info=error)

@@ -16,6 +16,7 @@ import torch
 from mech_music.classifier import Classifier, classifier_id, load_classifier
 from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
+from mech_music.workers import n_cores
 
 if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
@@ -82,8 +83,6 @@ def load_model(
     place, folder = pick_device(device), checkpoint_folder(path, hub_id)
     if dtype == "float16" and place.type == "cpu":
         raise UserError("model.dtype=float16 needs a GPU: use float32 on the CPU")
-    if dtype == "bfloat16":
-        raise UserError("model.dtype=bfloat16 is not supported yet: use float32, or float16 on a GPU")
     if (folder / "t5").is_dir():  # a model that brings its own text encoder, as the bundled one does
         from mech_music.tiny import register_t5
 
@@ -98,6 +97,9 @@ def load_model(
     if dtype == "float32":
         musicgen.lm.float()
         musicgen.autocast = TorchAutocast(enabled=False)
+    elif dtype == "bfloat16":
+        musicgen.lm.to(torch.bfloat16)
+        musicgen.autocast = TorchAutocast(enabled=True, device_type=place.type, dtype=torch.bfloat16)
     return HookedMusicGen(musicgen, fingerprint(folder))
 
 
@@ -123,6 +125,7 @@ class Checkpoint:
 
     def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str, threads: int = 0) -> None:
         self._model, self._classifier, self._device, self._threads = model, classifier, device, threads
+        self.name = model.name
         place = pick_device(device)
         weights = fingerprint(checkpoint_folder(model.path, model.hub_id))
         self.model_id = f"{weights} {model.dtype.value} {place.type}"
@@ -155,4 +158,4 @@ class Checkpoint:
 
 def _threads_for(d_model: int) -> int:
     """One thread for a narrow model, whose operations are too short to share; every core for a wide one."""
-    return 1 if d_model < 512 else os.cpu_count() or 1
+    return 1 if d_model < 512 else n_cores()

@@ -231,8 +231,8 @@ class HookedMusicGen(NNsight):
         for index in range(self.n_layers):
             at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
             added = at["resid_pre"] + sum(at[point] for point in BRANCHES)
-            scale = at["resid_post"].abs().max().clamp(min=1)
-            if at["resid_pre"].shape[-1] != self.d_model or (added - at["resid_post"]).abs().max() > 1e-2 * scale:
+            allowed = max(1e-3, 4 * torch.finfo(self.dtype).eps) * at["resid_post"].abs().max().clamp(min=1)
+            if at["resid_pre"].shape[-1] != self.d_model or (added - at["resid_post"]).abs().max() > allowed:
                 raise UserError(
                     f"layer {index}: branch outputs do not add up to the residual stream; "
                     "this release of audiocraft is not supported"

@@ -90,6 +90,7 @@ def _check_numbers(run: RunConfig) -> None:
         "audio.weakest": (run.audio.weakest, 0),
         "engine.pack": (run.engine.pack, 0),
         "engine.threads": (run.engine.threads, 0),
+        "engine.workers": (run.engine.workers, 0),
     }
     for key, (value, least) in at_least.items():
         if value < least:

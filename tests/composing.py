@@ -33,6 +33,9 @@ class MadeUpEngine:
     def __init__(self) -> None:
         self.asked: list[list[Row]] = []
 
+    def ensure(self, rows: Iterable[Row]) -> None:
+        self.outcomes(rows)
+
     def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
         self.asked.append(list(rows))
         return {row: _outcome(row) for row in self.asked[-1]}

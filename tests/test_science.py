@@ -8,8 +8,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mech_music.engine import Engine, Settings
+from mech_music.engine import Engine
 from mech_music.loading import Checkpoint
+from mech_music.performer import Settings
 from mech_music.store import Store
 from mech_music.tables import summarise
 from mech_music.tasks.interchange import Interchange

@@ -1,0 +1,94 @@
+"""The store's command line: ``python -m mech_music.store {size,verify,compact,prune}``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import Progress
+from rich.table import Table
+
+from mech_music.errors import UserError
+from mech_music.paths import default_store_dir
+from mech_music.store import upkeep
+
+_KINDS = ("rows", "means", "clips", "damaged", "remains")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mech_music.store", description="Look after the row store.")
+    parser.add_argument("--store", type=Path, default=default_store_dir(), help="its folder (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command", metavar="{size,verify,compact,prune}")
+    commands.add_parser("size", help="what the store holds (the default)")
+    commands.add_parser("verify", help="read every file; damaged ones are set aside (exit code 1)")
+    commands.add_parser("compact", help="join small files, each row once")
+    prune = commands.add_parser("prune", help="remove what is not wanted; without --yes only say what that is")
+    prune.add_argument("--what", nargs="+", choices=_KINDS, default=["rows"], help="kinds of files (default: rows)")
+    prune.add_argument("--model", help="only rows of this model, by its config's name")
+    prune.add_argument("--older-than", type=float, metavar="DAYS", help="only files older than this")
+    prune.add_argument("--yes", action="store_true", help="really remove them")
+    return parser
+
+
+def _table(holdings: Sequence[upkeep.Holding]) -> Table:
+    table = Table("what", "model", "settings", "items", "files", "size", "newest")
+    for holding in holdings:
+        about = dict(holding.about)
+        newest = time.strftime("%Y-%m-%d %H:%M", time.localtime(holding.newest)) if holding.files else ""
+        numbers = f"{holding.items:,}", f"{len(holding.files):,}", decimal(holding.size)
+        table.add_row(holding.what, about.get("model", ""), about.get("settings", ""), *numbers, newest)
+    return table
+
+
+def run(arguments: Sequence[str] | None, console: Console) -> int:
+    """Do what the arguments say; the exit code. UserError for a folder that is no store."""
+    options = _parser().parse_args(arguments)
+    folder = upkeep.check_store(options.store.expanduser())
+    if options.command == "verify":
+        return _verify(folder, console)
+    if options.command == "compact":
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("compact", total=None)
+            before, after = upkeep.compact(folder, lambda: progress.advance(task))
+        console.print(f"{before} files of rows are now {after}")
+    elif options.command == "prune":
+        _prune(folder, options, console)
+    else:
+        console.print(f"Store: {folder}", soft_wrap=True, highlight=False)
+        console.print(_table(upkeep.survey(folder)))
+    return 0
+
+
+def _verify(folder: Path, console: Console) -> int:
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("verify", total=upkeep.count_files(folder))
+        damaged = upkeep.verify(folder, lambda: progress.advance(task))
+    for path in damaged:
+        console.print(f"damaged, set aside: {path}", soft_wrap=True, highlight=False)
+    console.print(f"{len(damaged)} damaged files" if damaged else "every file is what was written")
+    return 1 if damaged else 0
+
+
+def _prune(folder: Path, options: argparse.Namespace, console: Console) -> None:
+    chosen = upkeep.prunable(folder, options.what, options.model, options.older_than)
+    console.print(_table(chosen))
+    if options.yes:
+        upkeep.prune(chosen)
+    console.print("Removed." if options.yes else "Nothing removed yet: add --yes to remove these files.")
+
+
+def main() -> None:
+    """Entry point: exits 0; 1 for damage and mistakes (one line on stderr)."""
+    try:
+        raise SystemExit(run(None, Console()))
+    except UserError as error:
+        Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"mech_music: {error}")
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What a store holds, whether it is whole, and how to make it smaller.
+
+Everything here is safe while others read and write: files are only added and removed, never changed, and what is
+removed has been written elsewhere first (compact) or is computed again when it is asked for (prune).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load
+
+from mech_music.errors import UserError
+from mech_music.store.files import DAMAGED, is_partial, read_file, write_file
+from mech_music.store.rows import pack_shard
+
+PARTS = ("rows", "means", "clips")
+_SHARD_BYTES = 64 * 2**20  # compacted shards: few files, each still quickly read and verified
+_ABANDONED = 3600.0  # seconds after which a partial file belongs to nobody
+About = tuple[tuple[str, str], ...]
+Advance = Callable[[], None]
+
+
+@dataclass
+class Holding:
+    """Files of one kind: rows of one model and settings, means, clips, or what is left over."""
+
+    what: str
+    about: About = ()
+    files: list[Path] = field(default_factory=list)
+    items: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.files if path.exists())
+
+    @property
+    def newest(self) -> float:
+        """When the last of them was written, in seconds since the epoch."""
+        return max((path.stat().st_mtime for path in self.files if path.exists()), default=0.0)
+
+
+def check_store(folder: Path) -> Path:
+    """The folder, if it is a store; UserError if not."""
+    if not all((folder / part).is_dir() for part in PARTS):
+        raise UserError(f"no store at '{folder}': give another folder with --store, or run something first")
+    return folder
+
+
+def survey(folder: Path) -> list[Holding]:
+    """Everything in the store: rows by who made them, then means, clips, damaged files and remains."""
+    shards: dict[About, Holding] = {}
+    for path in _whole(folder, "rows"):
+        about, items = _glance(path)
+        holding = shards.setdefault(about, Holding("rows", about))
+        holding.files.append(path)
+        holding.items += items
+    found = [shards[about] for about in sorted(shards)]
+    for part in ("means", "clips"):
+        files = list(_whole(folder, part))
+        found.append(Holding(part, files=files, items=len(files)))
+    everything = [path for part in PARTS for path in (folder / part).rglob("*") if path.is_file()]
+    damaged = [path for path in everything if path.suffix == DAMAGED]
+    remains = [path for path in everything if is_partial(path)]
+    return [*found, Holding("damaged", (), damaged, len(damaged)), Holding("remains", (), remains, len(remains))]
+
+
+def _whole(folder: Path, part: str) -> Iterator[Path]:
+    suffix = ".flac" if part == "clips" else ".safetensors"
+    return (path for path in sorted((folder / part).rglob(f"*{suffix}")) if not is_partial(path))
+
+
+def _glance(path: Path) -> tuple[About, int]:
+    """Who made a shard and how many rows are in it, from its header; nobody and none if that cannot be read."""
+    try:
+        with safe_open(path, "numpy") as shard:
+            return tuple(sorted((shard.metadata() or {}).items())), shard.get_slice("keys").get_shape()[0]
+    except (SafetensorError, OSError):
+        return (), 0
+
+
+def count_files(folder: Path) -> int:
+    """Files that `verify` will read."""
+    return sum(1 for part in PARTS for _ in _whole(folder, part))
+
+
+def verify(folder: Path, advance: Advance) -> list[Path]:
+    """Read every file; those that are not what was written are set aside and returned."""
+    damaged = []
+    for part in PARTS:
+        for path in _whole(folder, part):
+            if read_file(path) is None and path.with_suffix(DAMAGED).exists():  # else another process removed it
+                damaged.append(path)
+            advance()
+    return damaged
+
+
+def compact(folder: Path, advance: Advance) -> tuple[int, int]:
+    """Join small shards of one maker, each row once; the numbers of shards before and after.
+
+    A joined shard is written before its parts are removed, so a kill at any moment loses nothing.
+    """
+    before = after = 0
+    for holding in survey(folder):
+        if holding.what != "rows":
+            continue
+        before += len(holding.files)
+        small = [path for path in holding.files if path.stat().st_size < _SHARD_BYTES // 2]
+        after += len(holding.files) - len(small)
+        for parts in _portions(small):
+            after += _join(folder / "rows", parts, holding.about)
+            advance()
+    for path in _abandoned(folder):
+        path.unlink(missing_ok=True)
+    return before, after
+
+
+def _portions(files: Iterable[Path]) -> Iterator[list[Path]]:
+    portion: list[Path] = []
+    size = 0
+    for path in files:
+        portion.append(path)
+        size += path.stat().st_size
+        if size >= _SHARD_BYTES:
+            yield portion
+            portion, size = [], 0
+    if portion:
+        yield portion
+
+
+def _join(folder: Path, parts: list[Path], about: About) -> int:
+    """Write shards (of one shape each) as one, and remove them; how many files it takes afterwards."""
+    if len(parts) == 1:
+        return 1
+    contents = [(path, load(content)) for path in parts if (content := read_file(path)) is not None]
+
+    def shape(item: tuple[Path, dict[str, np.ndarray]]) -> tuple[int, ...]:
+        return (item[1]["logits"].shape[1], *item[1]["tokens"].shape[1:])
+
+    n_files = 0
+    for _, same in groupby(sorted(contents, key=shape), key=shape):
+        group = list(same)
+        keys, first = np.unique(np.concatenate([shard["keys"] for _, shard in group]), axis=0, return_index=True)
+        logits, tokens = (np.concatenate([shard[name] for _, shard in group])[first] for name in ("logits", "tokens"))
+        joined = write_file(folder, "", pack_shard([key.tobytes() for key in keys], logits, tokens, dict(about)))
+        n_files += 1
+        for path, _ in group:
+            if path.name != joined:
+                path.unlink(missing_ok=True)
+    return n_files
+
+
+def _abandoned(folder: Path) -> Iterator[Path]:
+    for holding in survey(folder):
+        if holding.what == "remains":
+            yield from (path for path in holding.files if time.time() - path.stat().st_mtime > _ABANDONED)
+
+
+def prunable(folder: Path, what: Iterable[str], model: str | None, days: float | None) -> list[Holding]:
+    """What `prune` would remove: holdings of the kinds in ``what``, of one model, not written to for ``days``.
+
+    UserError for a model that the store has no rows of.
+    """
+    found = [holding for holding in survey(folder) if holding.what in what and holding.files]
+    if model is not None:
+        known = sorted({dict(holding.about).get("model", "") for holding in found if holding.what == "rows"})
+        if model not in known:
+            raise UserError(f"no rows of model '{model}' in the store; it has: {', '.join(known) or 'none'}")
+        found = [holding for holding in found if dict(holding.about).get("model") == model]
+    if days is not None:
+        for holding in found:
+            holding.files = [path for path in holding.files if time.time() - path.stat().st_mtime > 86_400 * days]
+    return [holding for holding in found if holding.files]
+
+
+def prune(holdings: Iterable[Holding]) -> None:
+    """Remove the files of these holdings; what they held is computed again when it is asked for."""
+    for holding in holdings:
+        for path in holding.files:
+            path.unlink(missing_ok=True)
