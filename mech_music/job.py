@@ -82,8 +82,8 @@ def write_audio(
     return write_clips(choices, waveforms, sample_rate, folder / "audio")
 
 
-def prefetch(runs: Sequence[RunConfig]) -> None:
-    """Make the clips of jobs that share one engine in common passes, each clip once.
+def prefetch(runs: Sequence[RunConfig]) -> bool:
+    """Make the clips of jobs that share one engine in common passes, each clip once; whether all are there.
 
     A job that cannot be planned, and an engine that fails, are left for the job's own turn, which says why.
     """
@@ -94,3 +94,5 @@ def prefetch(runs: Sequence[RunConfig]) -> None:
         open_engine(runs[0]).ensure(rows)
     except Exception as error:
         log.info("not prefetched: %s", explain(error), exc_info=error)
+        return False
+    return True

@@ -31,8 +31,10 @@ def n_cores() -> int:
 
 
 def can_fork() -> bool:
-    """Linux only: elsewhere a forked copy may not use the system's libraries."""
-    return sys.platform == "linux"
+    """On Linux (elsewhere a copy may not use the system's libraries), in no worker, and without a GPU in use."""
+    torch = sys.modules.get("torch")
+    in_use = torch is not None and torch.cuda.is_initialized()
+    return sys.platform == "linux" and not multiprocessing.current_process().daemon and not in_use
 
 
 def spread(

@@ -19,8 +19,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mech_music.config import RunConfig, StatisticsConfig, as_run, folder_name
 from mech_music.errors import UserError
 from mech_music.explain import explain
-from mech_music.sweep import Failed, record_failure
+from mech_music.launcher.composer import Composer
+from mech_music.sweep import Done, Failed, record_failure
 from mech_music.validation import validate
+from mech_music.workers import Advance, n_cores, spread
 
 
 class PackedLauncher(Launcher):
@@ -33,17 +35,22 @@ class PackedLauncher(Launcher):
         """One JobReturn a job, in order. Its value is Done or Failed: a failed job never stops the others."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        jobs = [self._compose(n, overrides) for n, overrides in enumerate(job_overrides, initial_job_idx)]
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        jobs = [self._compose(composer, n, overrides) for n, overrides in enumerate(job_overrides, initial_job_idx)]
         runs = [_valid(job) for job in jobs]
-        returns: dict[int, JobReturn] = {}
+        results: dict[int, Done | Failed] = {}
         for places in _by_engine(runs):
-            self._prefetch([run for place in places if (run := runs[place])])
-            returns |= {place: self._run(job_overrides[place], jobs[place]) for place in places}
-        return [returns[place] for place in range(len(jobs))]
+            wanted = [run for place in places if (run := runs[place])]
+            alike = self._prefetch(wanted) and all(run.logger.name == "none" for run in wanted)
+            some = [jobs[place] for place in places]
+            # What is left of a job is plain Python. W&B wants its runs in one process.
+            for at, result in spread(self._run, some, n_cores() if alike else 1, lambda _: None):
+                results[places[at]] = result
+        return [_returned(job_overrides[place], results[place]) for place in range(len(jobs))]
 
-    def _compose(self, number: int, overrides: Sequence[str]) -> DictConfig | Failed:
+    def _compose(self, composer: Composer, number: int, overrides: Sequence[str]) -> DictConfig | Failed:
         try:
-            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            config = composer(overrides)
         except Exception as error:
             return record_failure(self._folder(number, overrides), explain(error))
         with open_dict(config):
@@ -56,24 +63,30 @@ class PackedLauncher(Launcher):
         named = sorted(o for o in filter_overrides(overrides) if o.partition("=")[0] not in left_out)
         return Path(str(self.config.hydra.sweep.dir)) / f"{number}_{folder_name(','.join(named))}"
 
-    def _prefetch(self, runs: Sequence[RunConfig]) -> None:
-        if runs:
-            from mech_music.job import prefetch
+    def _prefetch(self, runs: Sequence[RunConfig]) -> bool:
+        """Whether every clip of the jobs is there."""
+        if not runs:
+            return False
+        from mech_music.job import prefetch
 
-            prefetch(runs)
+        return prefetch(runs)
 
-    def _run(self, overrides: Sequence[str], job: DictConfig | Failed) -> JobReturn:
+    def _run(self, job: DictConfig | Failed, _: Advance) -> Done | Failed:
         if isinstance(job, Failed):
-            failed = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-            failed.return_value = job
-            return failed
+            return job
         return run_job(
             hydra_context=self.hydra_context,
             task_function=self.task_function,
             config=job,
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
-        )
+        ).return_value
+
+
+def _returned(overrides: Sequence[str], result: Done | Failed) -> JobReturn:
+    returned = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+    returned.return_value = result
+    return returned
 
 
 def _valid(job: DictConfig | Failed) -> RunConfig | None:
