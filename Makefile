@@ -57,9 +57,11 @@ $(UV):
 	$(PYTHON) -m venv $(DEPS)
 	$(DEPS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-# The stamp makes a second run instant, and possible without a network.
+# The stamp makes a second run instant, and possible without a network. The import at the end compiles what every
+# command imports, so that the first one does not wait for it (nor all of them, where Python may not write bytecode).
 $(INSTALLED): pyproject.toml requirements.lock | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(PY) requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
+	PYTHONDONTWRITEBYTECODE= $(PY) -W ignore -c "import mech_music.job, mech_music.model, hear21passt.base" 2> /dev/null
 	@touch $@

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, cast, get_type_hints
 
 from hydra.core.config_store import ConfigStore
@@ -199,6 +200,7 @@ def keys(parent: str = "") -> list[str]:
     return [item.name for item in fields(part)] if is_dataclass(part) else []
 
 
+@cache
 def load_technique(name: str, strength: float = 1.0) -> TechniqueConfig:
     """The technique that ``conf/technique/<name>.yaml`` writes; ``strength`` fills its ``${strength}``.
 

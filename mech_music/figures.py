@@ -24,13 +24,13 @@ Lines: TypeAlias = list[Line]
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
 _MARK = "Filled points: effectiveness above the intervals of all controls that were run."
-_MOST = 24
+_MOST = 12
 
 
 def draw_all(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Every figure that the summary allows; the files written, PNG and SVG.
 
-    Of each kind at most 24 are drawn, those with the greatest effects; a log line says what was left out.
+    Of each kind at most 12 are drawn, those with the greatest effects; a log line says what was left out.
     """
     kinds = (layer_curves, heatmap, tradeoff, dose_response)
     return [path for draw in kinds for path in draw(summary, folder)]

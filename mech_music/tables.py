@@ -116,7 +116,10 @@ def _typed(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     unknown = [name for name in table.columns if name not in names]
     if missing or unknown:
         raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
-    return cast(pd.DataFrame, table[names]).astype({column.name: column.dtype for column in columns})
+    chosen = cast(pd.DataFrame, table[names])
+    found = dict(chosen.dtypes)
+    types = {column.name: column.dtype for column in columns if found[column.name] != column.dtype}
+    return chosen.astype(types) if types else chosen
 
 
 def _ordered(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -126,7 +129,10 @@ def _ordered(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             return values.map(places)
         return values.map(_ROLES.index) if values.name == "role" else values
 
-    return table.sort_values(by, key=key, kind="stable", ignore_index=True)
+    varying = [name for name in by if table[name].nunique(dropna=False) > 1]
+    if not varying:
+        return table.reset_index(drop=True)
+    return table.sort_values(varying, key=key, kind="stable", ignore_index=True)
 
 
 def _describe(line: pd.Series) -> str:

@@ -11,7 +11,7 @@ from mech_music.edits import Row
 from mech_music.errors import UserError
 from tests.composing import CommandLine
 
-SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20")
+SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20", "engine.workers=1")
 
 
 @pytest.fixture

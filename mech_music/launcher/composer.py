@@ -26,7 +26,8 @@ class Composer:
     """``composer(overrides)`` is what the loader's ``load_sweep_config(master, overrides)`` gives, sooner."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        self._loader, self._master = loader, master
+        assert isinstance(loader, ConfigLoaderImpl)
+        self._loader, self._master, self._repository = loader, master, loader.repository
         self._read: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}
 
@@ -54,7 +55,7 @@ class Composer:
     def _is_group(self, override: Override) -> bool:
         name = override.key_or_group
         if name not in self._groups:
-            self._groups[name] = bool(self._loader.get_group_options(name))
+            self._groups[name] = self._repository.group_exists(name)
         return self._groups[name]
 
 

@@ -41,10 +41,11 @@ class PackedLauncher(Launcher):
         results: dict[int, Done | Failed] = {}
         for places in _by_engine(runs):
             wanted = [run for place in places if (run := runs[place])]
-            alike = self._prefetch(wanted) and all(run.logger.name == "none" for run in wanted)
             some = [jobs[place] for place in places]
-            # What is left of a job is plain Python. W&B wants its runs in one process.
-            for at, result in spread(self._run, some, n_cores() if alike else 1, lambda _: None):
+            # What is left of a job whose clips are there is plain Python. W&B wants its runs in one process.
+            easy = self._prefetch(wanted) and all(run.logger.name == "none" for run in wanted)
+            n_workers = (wanted[0].engine.workers or n_cores()) if easy else 1
+            for at, result in spread(self._run, some, n_workers, lambda _: None):
                 results[places[at]] = result
         return [_returned(job_overrides[place], results[place]) for place in range(len(jobs))]
 

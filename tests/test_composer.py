@@ -1,0 +1,54 @@
+"""A sweep's jobs are composed quickly, and exactly as Hydra composes them."""
+
+from __future__ import annotations
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from mech_music import launcher
+from mech_music.config import register
+from mech_music.launcher.composer import Composer
+from mech_music.paths import conf_dir
+
+register()
+launcher.install()
+
+SWEEPS = {
+    "values": [["strength=1", "layer=last"], ["strength=2.5", "layer=all"], ["layer='0,5'", "pair=jazz-rock"]],
+    "files": [["technique=adjust", "strength=2"], ["model=small", "prompts=3"], ["technique=steer", "strength=0"]],
+    "overrides of Hydra": [["hydra.sweep.dir=elsewhere", "seed=1"], ["seed=2"]],
+    "an experiment": [["experiment=velez2024/fig4", "model=tiny", "prompts=2"], ["experiment=velez2024/fig5"]],
+    "nested, lists, nothing": [["sampling.top_k=5", "controls=[self]"], ["controls=[]", "engine.store=null"], []],
+    "added and removed": [["+technique.shift.original=0.5"], ["~technique.shift.desired"], ["++seed=4"]],
+    "not set": [["classifier.path=somewhere"], ["logger=none", "logger.tags=[a,b]"]],
+}
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_equals_hydras_own(sweep: str) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        loader = hydra.config_loader
+        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+        composer = Composer(loader, master)
+        for overrides in SWEEPS[sweep] * 2:  # the second time from what was read
+            expected = loader.load_sweep_config(master, list(overrides))
+            assert OmegaConf.to_yaml(composer(overrides)) == OmegaConf.to_yaml(expected)
+
+
+@pytest.mark.parametrize("override", ["strenth=1", "component=mpl", "technique=replce", "prompts=many"])
+def test_a_mistake_raises_what_hydra_raises(override: str) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        loader = hydra.config_loader
+        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+        with pytest.raises(Exception) as expected:
+            loader.load_sweep_config(master, [override])
+        with pytest.raises(type(expected.value)) as raised:
+            Composer(loader, master)([override])
+        assert str(raised.value) == str(expected.value)
