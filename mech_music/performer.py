@@ -83,7 +83,7 @@ class Performer:
             "model": voice.name,
             "model_id": voice.model_id,
             "classifier_id": voice.classifier_id,
-            "settings": f"{settings.duration:g} s, {json.dumps(asdict(settings.sampling))}",
+            "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
         }
         self._means: dict[Mean, dict[str, Tensor]] = {}
         self._lengths: dict[str, int] = {}
@@ -272,6 +272,10 @@ class Performer:
         if stored is None or not stored.tokens.size:
             return self.tokens([row])
         return torch.from_numpy(stored.tokens[None]).long().to(self.model.device)
+
+
+def _words(sampling: Sampling) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in asdict(sampling).items())
 
 
 def _padded(rows: Sequence[Row]) -> list[Row]:

@@ -129,7 +129,7 @@ def _ordered(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
             return values.map(places)
         return values.map(_ROLES.index) if values.name == "role" else values
 
-    varying = [name for name in by if table[name].nunique(dropna=False) > 1]
+    varying = [name for name in by if len(table[name].unique()) > 1]
     if not varying:
         return table.reset_index(drop=True)
     return table.sort_values(varying, key=key, kind="stable", ignore_index=True)

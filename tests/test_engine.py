@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from mech_music.capacity import is_out_of_memory
 from mech_music.config import EngineConfig
 from mech_music.edits import Edit, Half, History, Mean, Row, Term
 from mech_music.engine import Engine
+from mech_music.errors import UserError
 from mech_music.model import HookedMusicGen
 from mech_music.performer import Settings
 from mech_music.sampling import Sampling
@@ -214,3 +217,106 @@ def test_audio_is_the_tokens_decoded_and_kept(made: HookedMusicGen, tmp_path: Pa
     np.testing.assert_allclose(clips, made.to_audio(tokens).numpy(), atol=2**-15)
     again, _ = engine(None, tmp_path).audio(rows)
     assert np.array_equal(again, clips)
+
+
+# -- processes, memory, what is kept -----------------------------------------------------------------
+
+
+def test_worker_processes_change_nothing(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = engine(made, tmp_path, pack=9, workers=2)
+    monkeypatch.setattr(own.performer, "_generate", _elsewhere(own, os.getpid()))
+    assert same(reference, own.outcomes(mixed_rows()))
+
+
+def _elsewhere(own: Engine, parent: int) -> Callable[..., torch.Tensor]:
+    """Generation that refuses to run in this process: so it must be a worker's."""
+    generate = own.performer._generate
+
+    def checked(*args: Any, **kwargs: Any) -> torch.Tensor:
+        assert os.getpid() != parent
+        return generate(*args, **kwargs)
+
+    return checked
+
+
+def test_a_pass_that_does_not_fit_is_halved(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, sizes = engine(made, tmp_path, pack=32), []
+    perform = own.performer.perform
+
+    def scarce(rows: Sequence[Row], advance: Any) -> None:
+        sizes.append(len(rows))
+        if len(rows) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        perform(rows, advance)
+
+    monkeypatch.setattr(own.performer, "perform", scarce)
+    assert same(reference, own.outcomes(mixed_rows()))
+    too_large = [size for size in sizes if size > 6]
+    assert len(too_large) <= 4, "every size is tried once only"
+    assert max(sizes[-5:]) <= 6
+
+
+def test_out_of_memory_within_a_trace_is_recognised(made: HookedMusicGen) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(Exception) as caught:
+        made.visit(["music"] * 4, made.select_hooks("blocks.0.hook_mlp_out"), fail, duration=0.1)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_when_the_smallest_pass_does_not_fit_it_says_so(
+    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = engine(made, tmp_path)
+
+    def never(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(own.performer, "perform", never)
+    with pytest.raises(UserError, match="the smallest"):
+        own.outcomes(mixed_rows()[:20])
+
+
+def test_tokens_that_are_not_kept_are_made_again(made: HookedMusicGen, tmp_path: Path) -> None:
+    rows = mixed_rows()[:6]
+    kept, spare = engine(made, tmp_path / "a"), engine(made, tmp_path / "b", keep_tokens=False)
+    assert all(outcome.tokens.shape == (4, 0) for outcome in spare.outcomes(rows).values())
+    for row in rows:
+        assert np.array_equal(spare.outcomes([row])[row].logits, kept.outcomes([row])[row].logits)
+    assert np.array_equal(spare.audio(rows)[0], kept.audio(rows)[0])
+
+
+def test_audio_is_kept_of_every_clip_if_wanted(made: HookedMusicGen, tmp_path: Path) -> None:
+    rows = mixed_rows()[:6]
+    own = engine(made, tmp_path, keep_audio=True)
+    keys = [outcome.key for outcome in own.outcomes(rows).values()]
+    clips = [own.store.clip(key) for key in keys]
+    assert all(clip is not None for clip in clips)
+    again, _ = engine(made, tmp_path / "other").audio(rows)
+    heard = np.stack([clip[0] for clip in clips if clip is not None])
+    np.testing.assert_allclose(heard, again, atol=2**-14)
+
+
+def test_a_row_of_another_engine_is_not_made_twice(
+    made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other engine finishes its rows while this one is at its first pass."""
+    rows, own, other = mixed_rows(), engine(made, tmp_path, pack=8), engine(made, tmp_path)
+    generate, made_here = own.performer._generate, []
+
+    def meanwhile(some: Sequence[Row], *args: Any, **kwargs: Any) -> torch.Tensor:
+        other.outcomes(rows)
+        made_here.extend(some)
+        return generate(some, *args, **kwargs)
+
+    for source in (PIANO, GUITAR):
+        other.mean(source)
+    monkeypatch.setattr(own.performer, "_generate", meanwhile)
+    assert same(reference, own.outcomes(rows))
+    assert len(made_here) <= 8

@@ -51,7 +51,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
     if options.command == "verify":
         return _verify(folder, console)
     if options.command == "compact":
-        with Progress(console=console, transient=True) as progress:
+        with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("compact", total=None)
             before, after = upkeep.compact(folder, lambda: progress.advance(task))
         console.print(f"{before} files of rows are now {after}")
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
 
 
 def _verify(folder: Path, console: Console) -> int:
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("verify", total=upkeep.count_files(folder))
         damaged = upkeep.verify(folder, lambda: progress.advance(task))
     for path in damaged:
