@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
-from mech_music.benchmarks.measure import Side, Timing, alternate
+from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import (
-    Subject,
     Transformers,
     duration,
     load_bfloat16,
@@ -18,81 +18,77 @@ from mech_music.benchmarks.models import (
     load_plain,
     plain_name,
     plain_tokens,
+    threads,
 )
 from mech_music.benchmarks.table import Line, compare
 
-_HALF = "plain audiocraft, float16 (its own choice on a GPU)"
+if TYPE_CHECKING:
+    from audiocraft.models.musicgen import MusicGen
+
+    from mech_music.model import HookedMusicGen
 
 
 def run(bench: Bench) -> Iterator[Line]:
-    """Every number of prompts of both models; float32, and 16 bits at the largest of the random model's."""
+    """Every number of prompts; float32, and 16 bits at the largest number of the random model's."""
     sizes = bench.config.decode
     yield from _tiny(bench, sizes.tiny_rows, sizes.tiny_frames)
     yield from _random(bench, sizes.random_rows, bench.frames(sizes.random_frames))
+    yield from _sixteen_bits(bench, max(sizes.random_rows), bench.frames(sizes.random_frames))
 
 
 def _tiny(bench: Bench, sizes: list[int], frames: int) -> Iterator[Line]:
-    for rows in sizes:
-        plain, ours = alternate(_common(bench, bench.tiny, rows, frames), bench.config.rounds)
-        yield compare("decode", _what(bench.tiny, rows, frames), plain, ours)
+    plain, ours = load_plain(bench.tiny, bench.device), load_ours(bench.tiny, bench.device)
+    for n in sizes:
+        sides = [_plain(bench, plain, n, frames), _ours(ours.name, ours.model, n, frames, ours.threads)]
+        timing, own = alternate(sides, bench.config.rounds)
+        yield compare("decode", f"tiny, {n} prompts, {frames} frames", timing, own)
 
 
 def _random(bench: Bench, sizes: list[int], frames: int) -> Iterator[Line]:
-    for rows in sizes:
-        sides = [*_common(bench, bench.random, rows, frames), _transformers(bench, rows, frames)]
-        if rows == max(sizes):
-            sides += _sixteen_bits(bench, rows, frames)
-        plain, ours, other, *halves = alternate(sides, bench.config.rounds)
-        what = _what(bench.random, rows, frames)
-        yield compare("decode", what, plain, ours)
-        yield compare("decode", what, other, ours, note="transformers is given the encoded text")
-        yield from _halves(what, plain, ours, halves)
+    plain, ours = load_plain(bench.random, bench.device), load_ours(bench.random, bench.device)
+    other = Transformers(bench.config.shape, bench.device)
+    for n in sizes:
+        sides = [
+            _plain(bench, plain, n, frames),
+            _transformers(bench, other, ours.model, n, frames),
+            _ours(ours.name, ours.model, n, frames, ours.threads),
+        ]
+        *others, own = alternate(sides, bench.config.rounds)
+        for timing in others:
+            yield compare("decode", f"{bench.random.name}, {n} prompts, {frames} frames", timing, own)
 
 
-def _halves(what: str, plain: Timing, ours: Timing, halves: list[Timing]) -> Iterator[Line]:
-    for half in halves:
-        if half.name == _HALF:
-            yield compare("decode", what, half, halves[0])
-        else:
-            yield compare("decode", what, ours, half)
-            yield compare("decode", what, plain, half)
-
-
-def _common(bench: Bench, subject: Subject, rows: int, frames: int) -> list[Side]:
-    """Plain audiocraft and ours on the same prompts."""
-    texts, plain, ours = made.prompts(rows), load_plain(subject, bench.device), load_ours(subject, bench.device)
-    return [
-        Side(
-            plain_name(bench.plain_threads), lambda _: plain_tokens(plain, texts, frames), rows, bench.plain_threads
-        ),
-        Side(
-            ours.name, lambda seed: ours.model.generate(texts, seed, duration=duration(frames)), rows, ours.threads
-        ),
-    ]  # fmt: skip
-
-
-def _transformers(bench: Bench, rows: int, frames: int) -> Side:
-    text = max(load_ours(bench.random, bench.device).model.prompt_length(prompt) for prompt in made.prompts(rows))
-    model = Transformers(bench.config.shape, bench.device)
-    name = f"transformers, {bench.plain_threads} threads"
-    return Side(name, lambda _: model.tokens(rows, text, frames), rows, bench.plain_threads)
-
-
-def _sixteen_bits(bench: Bench, rows: int, frames: int) -> list[Side]:
-    """Ours in bfloat16; on a GPU, what audiocraft does there by itself too."""
-    texts, model = made.prompts(rows), load_bfloat16(bench.random, bench.device)
-    threads = load_ours(bench.random, bench.device).threads
+def _sixteen_bits(bench: Bench, n: int, frames: int) -> Iterator[Line]:
+    """Ours in bfloat16 against float32; on a GPU also against float16, which audiocraft takes there by itself."""
+    ours, half = load_ours(bench.random, bench.device), load_bfloat16(bench.random, bench.device)
+    on_gpu = bench.device.type == "cuda"
+    plain = load_plain(bench.random, bench.device, half=on_gpu)
+    other = Transformers(bench.config.shape, bench.device, torch.bfloat16)
+    name = "float16, its own choice on a GPU" if on_gpu else "float32"
     sides = [
-        Side(
-            f"ours in bfloat16, {threads} threads",
-            lambda seed: model.generate(texts, seed, duration=duration(frames)), rows, threads,
-        )
-    ]  # fmt: skip
-    if bench.device.type == "cuda":
-        plain = load_plain(bench.random, torch.device("cuda"), half=True)
-        sides.append(Side(_HALF, lambda _: plain_tokens(plain, texts, frames), rows, bench.plain_threads))
-    return sides
+        _plain(bench, plain, n, frames, f", {name}"),
+        _transformers(bench, other, ours.model, n, frames, ", bfloat16"),
+        _ours(f"{ours.name}, float32", ours.model, n, frames, ours.threads),
+        _ours(f"{ours.name}, bfloat16", half, n, frames, ours.threads),
+    ]
+    *others, own = alternate(sides, bench.config.rounds)
+    for timing in others:
+        yield compare("decode", f"{bench.random.name}, {n} prompts, {frames} frames", timing, own)
 
 
-def _what(subject: Subject, rows: int, frames: int) -> str:
-    return f"{subject.name}, {rows} prompts, {frames} frames"
+def _plain(bench: Bench, musicgen: MusicGen, n: int, frames: int, dtype: str = "") -> Side:
+    count = bench.plain_threads
+    return Side(plain_name(count) + dtype, lambda _: plain_tokens(musicgen, made.prompts(n), frames), n, count)
+
+
+def _transformers(
+    bench: Bench, other: Transformers, reader: HookedMusicGen, n: int, frames: int, dtype: str = ""
+) -> Side:
+    """``reader`` tells how many tokens the prompts have."""
+    count, text = bench.plain_threads, max(map(reader.prompt_length, made.prompts(n)))
+    name = f"transformers (given the encoded text), {threads(count)}{dtype}"
+    return Side(name, lambda _: other.tokens(n, text, frames), n, count)
+
+
+def _ours(name: str, model: HookedMusicGen, n: int, frames: int, count: int) -> Side:
+    return Side(name, lambda seed: model.generate(made.prompts(n), seed, duration=duration(frames)), n, count)

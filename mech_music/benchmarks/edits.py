@@ -28,10 +28,10 @@ def _lines(bench: Bench, subject: Subject, n_rows: int, frames: int) -> Iterator
     one = [made.somewhere(row) for row in none]
     every = [made.everywhere(row, model.n_layers) for row in none]
     named = {"no edit": none, "one site": one, f"all {3 * model.n_layers} sites": every}
-    sides = [
-        Side(f"{name}, {ours.name}", lambda _, rows=rows: edited_tokens(model, rows, mean, frames), n_rows, ours.threads)
-        for name, rows in named.items()
-    ]
-    unedited, *edited = alternate(sides, bench.config.rounds)
+
+    def side(name: str, rows: list[Row]) -> Side:
+        return Side(f"{name}, {ours.name}", lambda _: edited_tokens(model, rows, mean, frames), n_rows, ours.threads)
+
+    unedited, *edited = alternate([side(*item) for item in named.items()], bench.config.rounds)
     for timing in edited:
         yield compare("edits", f"{subject.name}, {n_rows} rows, {frames} frames", timing, unedited)

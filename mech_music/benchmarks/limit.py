@@ -25,8 +25,8 @@ import torch
 
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
-from mech_music.benchmarks.measure import Side, alternate, paired_ratio
-from mech_music.benchmarks.models import Subject, duration, load_bfloat16, load_ours
+from mech_music.benchmarks.measure import Side, Timing, alternate, paired_ratio
+from mech_music.benchmarks.models import Ours, duration, load_bfloat16, load_ours
 from mech_music.benchmarks.table import Line
 from mech_music.model import HookedMusicGen
 
@@ -71,58 +71,55 @@ class Work:
 def run(bench: Bench) -> Iterator[Line]:
     """tiny and the random model in float32, and the random model in bfloat16."""
     sizes = bench.config.limit
-    frames = bench.frames(sizes.random_frames)
     tiny = load_ours(bench.tiny, bench.device)
-    yield from _lines(bench, bench.tiny, tiny.model, tiny.threads, sizes.tiny_rows, sizes.tiny_frames)
-    random = load_ours(bench.random, bench.device)
-    yield from _lines(bench, bench.random, random.model, random.threads, sizes.random_rows, frames)
-    half = load_bfloat16(bench.random, bench.device)
-    yield from _lines(bench, bench.random, half, random.threads, sizes.random_rows, frames)
+    yield from _lines(bench, "tiny", tiny, tiny.model, sizes.tiny_rows, sizes.tiny_frames)
+    random, frames = load_ours(bench.random, bench.device), bench.frames(sizes.random_frames)
+    for model in (random.model, load_bfloat16(bench.random, bench.device)):
+        yield from _lines(bench, bench.random.name, random, model, sizes.random_rows, frames)
 
 
-def _lines(
-    bench: Bench, subject: Subject, model: HookedMusicGen, threads: int, sizes: list[int], frames: int
-) -> Iterator[Line]:
-    prompt, limits = made.prompts(1)[0], bench.config.limit
-    sides = [
-        Side("ours", lambda _, n=n: model.generate([prompt] * n, list(range(n)), duration=duration(frames)), n, threads)
-        for n in sizes
-    ]
-    sides += [_product(edge, model, threads) for edge in limits.matrices]
-    sides += [_copy(limits.copied_mb, model.device, threads)]
-    *timings, copied = alternate(sides, bench.config.rounds)
-    passes, products = timings[: len(sizes)], timings[len(sizes) :]
+def _lines(bench: Bench, name: str, ours: Ours, model: HookedMusicGen, sizes: list[int], frames: int) -> Iterator[Line]:
+    passes, products, copied = _timings(bench, ours, model, sizes, frames)
     peak = [max(rates) for rates in zip(*(timing.rates(timing.amount) for timing in products), strict=True)]
     bandwidth = copied.rates(copied.amount)
     best = min(passes, key=lambda timing: median(timing.each))
-    work, dtype = Work.of(model, prompt, frames), str(model.dtype).removeprefix("torch.")
+    work = Work.of(model, made.prompts(1)[0], frames)
     for n, timing in zip(sizes, passes, strict=True):
-        what = f"{subject.name}, {n} rows, {frames} frames, {dtype}"
+        what = f"{name}, {n} rows, {frames} frames, {str(model.dtype).removeprefix('torch.')}"
         note = f"{1 / median(timing.each):.3g} clips/s" + (", the best pass size" if timing is best else "")
-        rates = timing.rates(n * work.flops)
-        yield _share(what, f"ours, threads {threads}", "torch.matmul", "GFLOP/s", rates, peak, note)
-        read = timing.rates(work.bytes(n, model.dtype.itemsize))
-        yield _share(what, f"ours, threads {threads}", "copying memory", "GB/s", read, bandwidth, note)
+        computed = timing.rates(n * work.flops), peak
+        read = timing.rates(work.bytes(n, model.dtype.itemsize)), bandwidth
+        for unit, limit, rates in (("GFLOP/s", "torch.matmul", computed), ("GB/s", "copying memory", read)):
+            values = tuple(rate / 1e9 for rate in rates[0]), tuple(rate / 1e9 for rate in rates[1])
+            yield Line("limit", what, ours.name, limit, unit, paired_ratio(*values), values, note)
 
 
-def _share(
-    what: str, first: str, second: str, unit: str, achieved: tuple[float, ...], peak: tuple[float, ...] | list[float],
-    note: str,
-) -> Line:  # fmt: skip
-    values = tuple(rate / 1e9 for rate in achieved), tuple(rate / 1e9 for rate in peak)
-    return Line("limit", what, first, second, unit, paired_ratio(*values), values, note)
+def _timings(
+    bench: Bench, ours: Ours, model: HookedMusicGen, sizes: list[int], frames: int
+) -> tuple[list[Timing], list[Timing], Timing]:
+    """Passes of every size, matrix products and a copy, in turns."""
+    prompt, limits = made.prompts(1)[0], bench.config.limit
+
+    def decoding(n: int) -> Side:
+        seeds = list(range(n))
+        return Side("", lambda _: model.generate([prompt] * n, seeds, duration=duration(frames)), n, ours.threads)
+
+    largest = max(limits.matrices)
+    sides = [decoding(n) for n in sizes]
+    sides += [_product(edge, (largest // edge) ** 3, model, ours.threads) for edge in limits.matrices]
+    sides += [_copy(limits.copied_mb, model.device, ours.threads)]
+    *timings, copied = alternate(sides, bench.config.rounds)
+    return timings[: len(sizes)], timings[len(sizes) :], copied
 
 
-def _product(edge: int, model: HookedMusicGen, threads: int) -> Side:
-    """A square matrix product in the model's number format; its amount: floating-point operations."""
-    a, b = (torch.randn(edge, edge, device=model.device, dtype=model.dtype) for _ in range(2))
-    return Side("torch.matmul", lambda _: torch.matmul(a, b), 2 * edge**3, threads)
+def _product(edge: int, times: int, model: HookedMusicGen, count: int) -> Side:
+    """Square matrix products in the model's number format; the amount: floating-point operations."""
+    a, b, out = (torch.randn(edge, edge, device=model.device, dtype=model.dtype) for _ in range(3))
+    return Side("", lambda _: [torch.matmul(a, b, out=out) for _ in range(times)], 2 * times * edge**3, count)
 
 
-def _copy(megabytes: int, device: torch.device, threads: int) -> Side:
-    """A copy too large for any cache; its amount: bytes read and written."""
+def _copy(megabytes: int, device: torch.device, count: int) -> Side:
+    """A copy too large for any cache; the amount: bytes read and written."""
     source = torch.zeros(megabytes * 2**18, device=device)
     target = torch.empty_like(source)
-    return Side("copy", lambda _: target.copy_(source), 2 * source.nbytes, threads)
-
-
+    return Side("", lambda _: target.copy_(source), 2 * source.nbytes, count)

@@ -36,12 +36,13 @@ def _cpu() -> str:
 
 def _commit() -> str:
     """The commit of this checkout (marked if files differ from it), or the version of an installed package."""
-    folder = Path(mech_music.__file__).parent
     try:
-        commit, changed = (
-            subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
+        commit, changed = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return f"version {mech_music.__version__}"
     return f"{commit} with changes" if changed else commit
+
+
+def _git(*words: str) -> str:
+    folder = str(Path(mech_music.__file__).parent)
+    return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()

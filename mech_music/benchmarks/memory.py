@@ -28,7 +28,7 @@ def run(bench: Bench) -> Iterator[Line]:
     peaks: dict[int, list[dict[str, float]]] = {sizes.rows: [], sizes.rows * sizes.times: []}
     for number in range(bench.config.rounds):
         for n, found in peaks.items():
-            store = bench.scratch / f"memory {number} {n}"
+            store = bench.scratch / f"memory-{number}-{n}"
             words = ["-m", __name__, str(n), str(sizes.frames), str(store), str(bench.device)]
             found.append(json.loads(python(words, bench.scratch).splitlines()[-1]))
     small, large = peaks.values()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, nn
 
 from mech_music.benchmarks.config import Shape
 from mech_music.config import ClassifierConfig, ModelConfig
@@ -69,7 +69,7 @@ def make_random(shape: Shape, folder: Path) -> Subject:
     return Subject(f"random {shape.layers} × {shape.width}", folder, shape.layers)
 
 
-def _save(path: Path, model: torch.nn.Module, config: dict[str, Any]) -> None:
+def _save(path: Path, model: nn.Module, config: dict[str, Any]) -> None:
     state = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     torch.save({"best_state": state, "xp.cfg": OmegaConf.to_yaml(OmegaConf.create(config), resolve=False)}, path)
 
@@ -117,7 +117,7 @@ class Transformers:
     other sides do.
     """
 
-    def __init__(self, shape: Shape, device: torch.device) -> None:
+    def __init__(self, shape: Shape, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         with quiet_imports():
             from transformers import MusicgenForCausalLM
             from transformers.models.musicgen.configuration_musicgen import MusicgenDecoderConfig
@@ -126,7 +126,8 @@ class Transformers:
             num_attention_heads=shape.heads, hidden_size=shape.width, pad_token_id=shape.codes,
             bos_token_id=shape.codes,
         )  # fmt: skip
-        self._model = MusicgenForCausalLM(config).eval().to(device)
+        self._model = MusicgenForCausalLM(config).eval()
+        nn.Module.to(self._model, device, dtype)
         self._shape = shape
 
     @torch.no_grad()
@@ -136,7 +137,7 @@ class Transformers:
             from transformers import DynamicCache, EncoderDecoderCache
         model, device = self._model, self._model.device
         start = torch.full((4 * rows, 1), self._shape.codes, device=device)
-        hidden = torch.randn(2 * rows, text, self._shape.width, device=device)
+        hidden = torch.randn(2 * rows, text, self._shape.width, device=device, dtype=model.dtype)
         hidden[rows:] = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -144,7 +145,7 @@ class Transformers:
                 start, encoder_hidden_states=hidden, guidance_scale=GUIDANCE, do_sample=True,
                 top_k=min(TOP_K, self._shape.codes), max_new_tokens=frames + 3,
                 decoder_start_token_id=self._shape.codes, num_return_sequences=1,
-                past_key_values=EncoderDecoderCache(DynamicCache(config=model.config), DynamicCache(config=model.config)),
+                past_key_values=EncoderDecoderCache(*(DynamicCache(config=model.config) for _ in range(2))),
             )  # fmt: skip
         assert isinstance(tokens, Tensor)
         return tokens
@@ -163,7 +164,7 @@ class Ours:
 
     @property
     def name(self) -> str:
-        return f"ours, {_threads(self.threads)}"
+        return f"ours, {threads(self.threads)}"
 
 
 def load_ours(subject: Subject, device: torch.device) -> Ours:
@@ -173,9 +174,9 @@ def load_ours(subject: Subject, device: torch.device) -> Ours:
     )
     before = torch.get_num_threads()
     voice = Checkpoint(config, ClassifierConfig(name="tiny"), str(device))
-    model, threads = voice.model, torch.get_num_threads()
+    model, picked = voice.model, torch.get_num_threads()
     torch.set_num_threads(before)
-    return Ours(voice, model, threads)
+    return Ours(voice, model, picked)
 
 
 def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
@@ -185,10 +186,11 @@ def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
     return model
 
 
-def plain_name(threads: int) -> str:
+def plain_name(count: int) -> str:
     """How the table calls audiocraft's side."""
-    return f"plain audiocraft, {_threads(threads)}"
+    return f"plain audiocraft, {threads(count)}"
 
 
-def _threads(n: int) -> str:
-    return f"{n} thread{'s' if n > 1 else ''}"
+def threads(count: int) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{count} thread{'s' if count > 1 else ''}"

@@ -20,7 +20,7 @@ from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import Ours, Subject, duration, load_ours, load_plain, plain_name, plain_tokens
 from mech_music.benchmarks.table import Line, compare
 from mech_music.classifier import Classifier, load_classifier
-from mech_music.edits import Mean, Row
+from mech_music.edits import Edit, Mean, Row
 from mech_music.engine import Engine, Settings, automatic_pack
 from mech_music.hooks import Hook
 from mech_music.sampling import Sampling
@@ -57,10 +57,11 @@ class Script:
         audio: Any = self.musicgen.compression_model.decode(self.tokens(rows))
         return self.classifier.logits(audio[:, 0].float(), self.musicgen.sample_rate).softmax(-1)
 
-    def _hook(self, place: int, n_rows: int, edit: Any) -> Any:
+    def _hook(self, place: int, n_rows: int, edit: Edit) -> Any:
         hook, device = Hook.parse(edit.hook), self.musicgen.device
         layer: Any = self.musicgen.lm.transformer.layers[hook.layer]
-        shift = sum(term.weight * self._mean(term.source, edit.hook) for term in edit.shift).to(device)
+        terms = [term.weight * self._mean(term.source, edit.hook) for term in edit.shift]
+        shift = torch.stack(terms).sum(0).to(device)
         halves, steps = torch.tensor([place, n_rows + place], device=device), count()
 
         def change(_module: object, _inputs: object, output: Any) -> None:
@@ -95,7 +96,7 @@ def run(bench: Bench) -> Iterator[Line]:
 
 def _lines(bench: Bench, subject: Subject, n_prompts: int, frames: int) -> Iterator[Line]:
     ours = load_ours(subject, bench.device)
-    store = Store(bench.scratch / f"reference {subject.name}")
+    store = Store(bench.scratch / f"reference-{subject.layers}")
     engine = Engine(ours.voice, store, Settings(Sampling(), duration(frames)), quiet=True)
     means = {source: engine.mean(source) for source in (made.ORIGINAL, made.DESIRED)}
 

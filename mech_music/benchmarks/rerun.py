@@ -39,9 +39,9 @@ def run(bench: Bench) -> Iterator[Line]:
 
 
 def _sweep(bench: Bench, name: str, jobs: int, words: list[str]) -> float:
-    folder = bench.scratch / f"sweep {name}"
+    folder = bench.scratch / f"sweep-{name}"
     start = time.perf_counter()
-    python(["-m", "mech_music.run", "-m", *words, f"hydra.sweep.dir='{folder}'"], bench.scratch)
+    python(["-m", "mech_music.run", "-m", *words, f"hydra.sweep.dir={folder}"], bench.scratch)
     taken = time.perf_counter() - start
     done = len(list(folder.glob("*/table.parquet")))
     if done != jobs:

@@ -48,9 +48,10 @@ def somewhere(row: Row) -> Row:
 
 
 def random_means(n_steps: int, d_model: int) -> Callable[[Mean, str], Tensor]:
-    """Stand-ins for concept means where their values do not matter: ``[step, half, d_model]``, small."""
-    mean = 0.01 * torch.randn(n_steps, 2, d_model, generator=torch.Generator().manual_seed(0))
-    return lambda source, hook: mean
+    """Stand-ins for both concepts' means where their values do not matter: ``[step, half, d_model]``, small."""
+    generator = torch.Generator().manual_seed(0)
+    means = {source: 0.01 * torch.randn(n_steps, 2, d_model, generator=generator) for source in (ORIGINAL, DESIRED)}
+    return lambda source, hook: means[source]
 
 
 def by_length(rows: Sequence[Row], length: Callable[[str], int], most: int) -> list[list[Row]]:

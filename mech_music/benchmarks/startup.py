@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from mech_music.benchmarks.table import Line, compare
 from mech_music.errors import UserError
 
 IMPORTS = "import mech_music.run, mech_music.job, mech_music.model, hear21passt.models.passt"
-_COUNTED = re.compile(r"\b[1-9]\d*/\d+\b")
+_COUNTED = re.compile(r"clips[^\n]*?\b[1-9]\d*/\d+\b")
 _PATIENCE = 300.0
 
 
@@ -41,11 +42,11 @@ def run(bench: Bench) -> Iterator[Line]:
 def _first_pass(bench: Bench, number: int) -> None:
     """Start the command and wait until its bar has counted a clip; then stop it."""
     words = [
-        "logger=none", f"engine.device={bench.device}", f"engine.store={bench.scratch / f'startup {number}'}",
-        f"hydra.run.dir={bench.scratch / f'started {number}'}",
+        "logger=none", f"engine.device={bench.device}", f"engine.store={bench.scratch / f'startup-{number}'}",
+        f"hydra.run.dir={bench.scratch / f'started-{number}'}",
     ]  # fmt: skip
     ours, its = pty.openpty()
-    command = [sys.executable, "-m", "mech_music.run", *(word.replace(" ", "\\ ") for word in words)]
+    command = [sys.executable, "-m", "mech_music.run", *words]
     env = {**environment(bench.scratch), "TERM": "xterm", "COLUMNS": "100"}
     child = subprocess.Popen(
         command, cwd=bench.scratch, env=env, stdin=its, stdout=its, stderr=its, start_new_session=True
@@ -60,7 +61,9 @@ def _first_pass(bench: Bench, number: int) -> None:
 
 def _wait_for_clip(terminal: int) -> None:
     shown, start = "", time.monotonic()
-    while time.monotonic() - start < _PATIENCE:
+    while (left := start + _PATIENCE - time.monotonic()) > 0:
+        if not select.select([terminal], [], [], left)[0]:
+            break
         try:
             shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(terminal, 4096).decode(errors="replace"))
         except OSError:  # the command has ended
@@ -68,7 +71,7 @@ def _wait_for_clip(terminal: int) -> None:
         if _COUNTED.search(shown):
             return
     last = (shown.split("\n") or [""])[-1].strip()
-    raise UserError(f"`python -m mech_music.run` ended before its first clip: {last}")
+    raise UserError(f"`python -m mech_music.run` showed no first clip, last of all: {last}")
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
