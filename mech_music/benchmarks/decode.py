@@ -10,16 +10,9 @@ import torch
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, alternate
-from mech_music.benchmarks.models import (
-    Transformers,
-    duration,
-    load_bfloat16,
-    load_ours,
-    load_plain,
-    plain_name,
-    plain_tokens,
-    threads,
-)
+from mech_music.benchmarks.models import duration, threads
+from mech_music.benchmarks.others import Transformers, load_plain, plain_name, plain_tokens
+from mech_music.benchmarks.ours import load_bfloat16, load_ours
 from mech_music.benchmarks.table import Line, compare
 
 if TYPE_CHECKING:

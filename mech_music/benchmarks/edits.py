@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, alternate
-from mech_music.benchmarks.models import Subject, duration, load_ours
-from mech_music.benchmarks.reference import edited_tokens
+from mech_music.benchmarks.models import Subject, duration
+from mech_music.benchmarks.ours import edited_tokens, load_ours
 from mech_music.benchmarks.table import Line, compare
 from mech_music.edits import Row
 

@@ -26,7 +26,8 @@ import torch
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, Timing, alternate, paired_ratio
-from mech_music.benchmarks.models import Ours, duration, load_bfloat16, load_ours
+from mech_music.benchmarks.models import duration
+from mech_music.benchmarks.ours import Ours, load_bfloat16, load_ours
 from mech_music.benchmarks.table import Line
 from mech_music.model import HookedMusicGen
 

@@ -6,22 +6,23 @@ as raw PyTorch hooks; then the whole pass is decoded and classified. The concept
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mech_music.affine import compile_edits, visitor
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, alternate
-from mech_music.benchmarks.models import Ours, Subject, duration, load_ours, load_plain, plain_name, plain_tokens
+from mech_music.benchmarks.models import Subject, duration
+from mech_music.benchmarks.others import load_plain, plain_name, plain_tokens
+from mech_music.benchmarks.ours import Ours, Resolve, edited_tokens, load_ours, packs
 from mech_music.benchmarks.table import Line, compare
 from mech_music.classifier import Classifier, load_classifier
 from mech_music.edits import Edit, Mean, Row
-from mech_music.engine import Engine, Settings, automatic_pack
+from mech_music.engine import Engine, Settings
 from mech_music.hooks import Hook
 from mech_music.sampling import Sampling
 from mech_music.store import Store
@@ -29,9 +30,6 @@ from mech_music.store import Store
 if TYPE_CHECKING:
     from audiocraft.models.musicgen import MusicGen
 
-    from mech_music.model import HookedMusicGen
-
-Resolve = Callable[[Mean, str], Tensor]
 _MODULES = {"attn_out": "self_attn", "cross_attn_out": "cross_attention", "mlp_out": "linear2"}
 
 
@@ -74,19 +72,6 @@ class Script:
         return getattr(layer, _MODULES[hook.point]).register_forward_hook(change)
 
 
-def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
-    """One pass of ours with its edits, ``[row, codebook, frame]``; the rows' prompts have one length."""
-    maps = compile_edits(rows, mean, model.n_steps(duration(frames)), model.device)
-    return model.visit(
-        [row.prompt for row in rows],
-        tuple(maps),
-        visitor(maps),
-        seeds=[row.seed for row in rows],
-        duration=duration(frames),
-        sampling=Sampling(),
-    )
-
-
 def run(bench: Bench) -> Iterator[Line]:
     """Generation alone and the whole way, on tiny and on the random model."""
     sizes = bench.config.reference
@@ -122,9 +107,7 @@ def _sides(bench: Bench, script: Script, ours: Ours, engine: Engine, mean: Resol
         return [made.versions(prompt, seed, model.n_layers) for prompt in made.prompts(n_prompts)]
 
     def generate(_round: int) -> None:
-        rows = [row for version in passes() for row in version]
-        pack = automatic_pack(model, engine.settings.duration)
-        for batch in made.by_length(rows, model.prompt_length, pack):
+        for batch in packs(model, [row for version in passes() for row in version], script.frames):
             edited_tokens(model, batch, mean, script.frames)
 
     def outcomes(_round: int) -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from mech_music.benchmarks import rows as rows_of
-from mech_music.benchmarks.models import Subject, duration, load_plain, plain_tokens
-from mech_music.benchmarks.reference import Script, edited_tokens
+from mech_music.benchmarks.models import Subject, duration
+from mech_music.benchmarks.others import load_plain, plain_tokens
+from mech_music.benchmarks.ours import edited_tokens
+from mech_music.benchmarks.reference import Script
 from mech_music.benchmarks.rows import everywhere, somewhere, versions
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
