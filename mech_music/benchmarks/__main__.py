@@ -76,6 +76,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a mistake in several lines
     try:
         hydra.main(config_path=str(conf_dir() / "benchmarks"), config_name="config", version_base="1.3")(_app)()
+    except KeyboardInterrupt:
+        fail("stopped; what was finished is in the table of its output folder", 130)
     except Exception as error:
         fail(_reason(error))
 
