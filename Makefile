@@ -12,7 +12,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check lint format lock tiny wheel clean
+.PHONY: help env demo test bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -28,6 +28,9 @@ demo: $(INSTALLED) ## run the main job on the bundled tiny model: guitar to pian
 
 test: $(INSTALLED) ## run the tests
 	$(PY) -m pytest
+
+bench: $(INSTALLED) ## measure against plain audiocraft, transformers and the machine's limits (minutes; see conf/benchmarks)
+	$(PY) -m mech_music.benchmarks
 
 check: lint ## the same as lint
 

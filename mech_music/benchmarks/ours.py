@@ -1,0 +1,74 @@
+"""Our side: a model as users load it, and its passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mech_music.affine import compile_edits, visitor
+from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
+from mech_music.benchmarks.rows import by_length
+from mech_music.config import ClassifierConfig, ModelConfig
+from mech_music.edits import Mean, Row
+from mech_music.engine import automatic_pack
+from mech_music.loading import Checkpoint, load_model
+from mech_music.sampling import Sampling
+
+if TYPE_CHECKING:
+    from mech_music.model import HookedMusicGen
+
+Resolve = Callable[[Mean, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """A voice as users get it, its model loaded. ``threads``: what the loader picks for it."""
+
+    voice: Checkpoint
+    model: HookedMusicGen
+    threads: int
+
+    @property
+    def name(self) -> str:
+        return f"ours, {threads(self.threads)}"
+
+
+def load_ours(subject: Subject, device: torch.device) -> Ours:
+    """Our model through our loader, in float32, heard by tiny's classifier."""
+    config = ModelConfig(
+        name=subject.name, path=str(subject.folder), layers=subject.layers, frame_rate=float(FRAME_RATE)
+    )
+    before = torch.get_num_threads()
+    voice = Checkpoint(config, ClassifierConfig(name="tiny"), str(device))
+    model, picked = voice.model, torch.get_num_threads()
+    torch.set_num_threads(before)
+    return Ours(voice, model, picked)
+
+
+def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
+    """Our model with the language model's weights in bfloat16."""
+    model = load_model(str(subject.folder), device=str(device))
+    model.musicgen.lm.to(torch.bfloat16)
+    return model
+
+
+def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
+    """One pass of ours with its edits, ``[row, codebook, frame]``; the rows' prompts have one length."""
+    maps = compile_edits(rows, mean, model.n_steps(duration(frames)), model.device)
+    return model.visit(
+        [row.prompt for row in rows],
+        tuple(maps),
+        visitor(maps),
+        seeds=[row.seed for row in rows],
+        duration=duration(frames),
+        sampling=Sampling(),
+    )
+
+
+def packs(model: HookedMusicGen, rows: Sequence[Row], frames: int) -> list[list[Row]]:
+    """The rows in passes of the size that the engine picks by itself."""
+    return by_length(rows, model.prompt_length, automatic_pack(model, duration(frames)))

@@ -1,0 +1,68 @@
+"""The command line of the benchmarks, end to end on its smallest size."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from mech_music.benchmarks.__main__ import run
+from mech_music.benchmarks.bench import Bench
+from mech_music.benchmarks.config import BenchmarksConfig, register
+from mech_music.benchmarks.measure import Timing
+from mech_music.benchmarks.table import Line, compare
+from mech_music.errors import UserError
+from mech_music.paths import conf_dir
+
+
+def test_a_cheap_benchmark_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    register()
+    with initialize_config_dir(str(conf_dir() / "benchmarks"), version_base="1.3"):
+        config = OmegaConf.to_object(compose("config", ["size=quick", "only=[edits]", "device=cpu"]))
+    assert isinstance(config, BenchmarksConfig)
+    run(config, tmp_path)
+    saved = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert [line["benchmark"] for line in saved["lines"]] == ["edits"] * 4
+    assert {"date", "CPU", "GPU", "cores", "torch", "threads", "commit"} <= saved["header"].keys()
+    for line in saved["lines"]:
+        (first,), (second,) = line["rounds"]
+        assert line["ratio"]["median"] == pytest.approx(first / second)
+        assert second > 0
+    assert (tmp_path / "benchmarks.md").read_text().count("| edits |") == 4
+    assert "mech_music benchmarks" in capsys.readouterr().out
+
+
+def test_a_failure_leaves_the_others_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = compare("limit", "what", Timing("a", (1.0,)), Timing("b", (2.0,)))
+
+    def fail(bench: Bench) -> list[Line]:
+        raise UserError("no memory")
+
+    monkeypatch.setattr("mech_music.benchmarks.edits.run", fail)
+    monkeypatch.setattr("mech_music.benchmarks.limit.run", lambda bench: [line])
+    with pytest.raises(UserError, match="^failed: edits"):
+        run(BenchmarksConfig(only=["edits", "limit"], device="cpu"), tmp_path)
+    assert [line["benchmark"] for line in json.loads((tmp_path / "benchmarks.json").read_text())["lines"]] == ["limit"]
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("only=edits,decod", "unknown benchmark 'decod'; did you mean decode? Allowed: reference, decode"),
+        ("rounds=0", "rounds=0: expected at least 1"),
+        ("round=2", "unknown key 'round'; did you mean rounds?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, word: str, answer: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(conf_dir().parent)}
+    command = [sys.executable, "-m", "mech_music.benchmarks", word]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"mech_music: {answer}")
+    assert list(tmp_path.iterdir()) == []
