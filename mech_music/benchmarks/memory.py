@@ -49,7 +49,8 @@ def main(n: int, frames: int, store: Path, device: str) -> dict[str, float]:
     from mech_music.benchmarks import rows as made
     from mech_music.benchmarks.models import bundled, duration
     from mech_music.benchmarks.ours import load_ours
-    from mech_music.engine import Engine, Settings
+    from mech_music.engine import Engine
+    from mech_music.performer import Settings
     from mech_music.sampling import Sampling
     from mech_music.store import Store
 

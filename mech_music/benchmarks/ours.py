@@ -11,12 +11,13 @@ from torch import Tensor
 
 from mech_music.affine import compile_edits, visitor
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
-from mech_music.benchmarks.rows import by_length
+from mech_music.capacity import Capacity
 from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.edits import Mean, Row
-from mech_music.engine import automatic_pack
+from mech_music.engine import Engine
 from mech_music.loading import Checkpoint, load_model
 from mech_music.sampling import Sampling
+from mech_music.workers import Advance, n_cores, spread
 
 if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
@@ -50,10 +51,8 @@ def load_ours(subject: Subject, device: torch.device) -> Ours:
 
 
 def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
-    """Our model with the language model's weights in bfloat16."""
-    model = load_model(str(subject.folder), device=str(device))
-    model.musicgen.lm.to(torch.bfloat16)
-    return model
+    """Our model in bfloat16."""
+    return load_model(str(subject.folder), device=str(device), dtype="bfloat16")
 
 
 def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
@@ -69,6 +68,16 @@ def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, fra
     )
 
 
-def packs(model: HookedMusicGen, rows: Sequence[Row], frames: int) -> list[list[Row]]:
-    """The rows in passes of the size that the engine picks by itself."""
-    return by_length(rows, model.prompt_length, automatic_pack(model, duration(frames)))
+def generation(engine: Engine, ours: Ours, mean: Resolve, frames: int) -> Callable[[Sequence[Row]], None]:
+    """What the engine does with rows, without hearing them: passes of its size in as many processes as it takes."""
+    n_workers = n_cores() if ours.threads == 1 and ours.model.device.type == "cpu" else 1
+    most = Capacity(ours.model, duration(frames), 0, n_workers).rows
+
+    def one(pack: Sequence[Row], _advance: Advance) -> None:
+        edited_tokens(ours.model, pack, mean, frames)
+
+    def generate(rows: Sequence[Row]) -> None:
+        for _ in spread(one, engine.performer.packs(rows, most, n_workers), n_workers, lambda _: None):
+            pass
+
+    return generate

@@ -18,12 +18,13 @@ from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import Subject, duration
 from mech_music.benchmarks.others import load_plain, plain_name, plain_tokens
-from mech_music.benchmarks.ours import Ours, Resolve, edited_tokens, load_ours, packs
+from mech_music.benchmarks.ours import Ours, Resolve, generation, load_ours
 from mech_music.benchmarks.table import Line, compare
 from mech_music.classifier import Classifier, load_classifier
 from mech_music.edits import Edit, Mean, Row
-from mech_music.engine import Engine, Settings
+from mech_music.engine import Engine
 from mech_music.hooks import Hook
+from mech_music.performer import Settings
 from mech_music.sampling import Sampling
 from mech_music.store import Store
 
@@ -101,14 +102,14 @@ def _lines(bench: Bench, subject: Subject, n_prompts: int, frames: int) -> Itera
 def _sides(bench: Bench, script: Script, ours: Ours, engine: Engine, mean: Resolve, n_prompts: int) -> list[Side]:
     """Rows of a new seed in each round (the means are of seed 0), so that nothing is in the store yet."""
     model, seeds = ours.model, count(1)
+    generated = generation(engine, ours, mean, script.frames)
 
     def passes() -> list[list[Row]]:
         seed = next(seeds)
         return [made.versions(prompt, seed, model.n_layers) for prompt in made.prompts(n_prompts)]
 
     def generate(_round: int) -> None:
-        for batch in packs(model, [row for version in passes() for row in version], script.frames):
-            edited_tokens(model, batch, mean, script.frames)
+        generated([row for version in passes() for row in version])
 
     def outcomes(_round: int) -> None:
         engine.outcomes([row for version in passes() for row in version])

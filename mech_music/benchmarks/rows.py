@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -52,11 +52,3 @@ def random_means(n_steps: int, d_model: int) -> Callable[[Mean, str], Tensor]:
     generator = torch.Generator().manual_seed(0)
     means = {source: 0.01 * torch.randn(n_steps, 2, d_model, generator=generator) for source in (ORIGINAL, DESIRED)}
     return lambda source, hook: means[source]
-
-
-def by_length(rows: Sequence[Row], length: Callable[[str], int], most: int) -> list[list[Row]]:
-    """Passes of at most ``most`` rows whose prompts have one length."""
-    groups: dict[int, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(length(row.prompt), []).append(row)
-    return [group[at : at + most] for group in groups.values() for at in range(0, len(group), most)]

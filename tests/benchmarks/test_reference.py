@@ -68,13 +68,6 @@ def test_versions_are_distinct_and_cover_the_layers() -> None:
     assert len(somewhere(rows[0]).edits) == 1
 
 
-def test_passes_hold_one_length() -> None:
-    rows = [row for prompt in rows_of.prompts(5) for row in versions(prompt, 0, 8)]
-    passes = rows_of.by_length(rows, lambda prompt: len(prompt.split()), 100)
-    assert sorted((row for batch in passes for row in batch), key=rows.index) == rows
-    assert all(len(batch) <= 100 and len({len(row.prompt.split()) for row in batch}) == 1 for batch in passes)
-
-
 def test_sampling_is_the_same_on_both_sides(script: Script) -> None:
     plain_tokens(script.musicgen, [PROMPTS[0]], FRAMES)
     ours, theirs = Sampling(), script.musicgen.generation_params

@@ -1,0 +1,194 @@
+"""Everything that may happen to a long sweep, with real processes, real signals, and a disk that is really full.
+
+Each process is forked from this one, so that it starts with its libraries loaded; from there on it is the command
+line as a user starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mech_music.store import Store, upkeep
+
+SWEEP = ("-m", "component=mlp,ca", "pair=guitar-piano,jazz-rock", "layer=0,together", "prompts=4", "duration=0.4")
+QUICK = ("logger=none", "statistics.resamples=50", "engine.pack=16", "audio.strongest=1", "audio.weakest=0")
+KILLS = 20
+
+
+class Process:
+    """``mech_music.run <words>`` in a process of its own; what it prints is in ``<folder>/printed``."""
+
+    def __init__(self, folder: Path, store: Path, *words: str) -> None:
+        folder.mkdir(exist_ok=True, parents=True)
+        self.folder = folder
+        argv = ["mech-music", *words, *QUICK, f"engine.store={store}", f"hydra.sweep.dir={folder / 'sweep'}"]
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(argv, folder / "printed")
+
+    def wait(self) -> int:
+        """The exit status; minus the signal's number for a process that was killed."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> int:
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait()
+
+    @property
+    def printed(self) -> str:
+        return (self.folder / "printed").read_text()
+
+    @property
+    def tables(self) -> list[bytes]:
+        """The bytes of the sweep's table and summary, and of its jobs'."""
+        paths = [path for name in ("table", "summary") for path in (self.folder / "sweep").rglob(f"{name}.parquet")]
+        return [path.read_bytes() for path in sorted(paths)]
+
+
+def _become(argv: list[str], printed: Path) -> None:
+    """Never returns."""
+    status = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        out = os.open(printed, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        sys.argv = argv
+        from mech_music.run import main
+
+        main()
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Process:
+    """The sweep as it is when nothing happens to it."""
+    import hear21passt.base  # noqa: F401
+
+    import mech_music.figures
+    import mech_music.job
+    import mech_music.model  # noqa: F401
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    start = time.monotonic()
+    process = Process(folder, folder / "store", *SWEEP)
+    assert process.wait() == 0, process.printed
+    (folder / "seconds").write_text(str(time.monotonic() - start))
+    assert len(process.tables) == 2 * (8 + 1)
+    return process
+
+
+def rows_in(store: Path) -> tuple[int, int]:
+    """Distinct rows, and rows with those that are there twice."""
+    return len(Store(store)), sum(holding.items for holding in upkeep.survey(store) if holding.what == "rows")
+
+
+def test_killed_twenty_times(undisturbed: Process, tmp_path: Path) -> None:
+    """At random moments, from its first instant on; then left alone. Nothing is lost, and nothing is different."""
+    seconds, chance = float((undisturbed.folder / "seconds").read_text()), random.Random(0)
+    killed, stored = 0, [0]
+    while killed < KILLS:
+        process = Process(tmp_path, tmp_path / "store", *SWEEP)
+        time.sleep(chance.uniform(0, 0.9 * seconds))
+        killed += process.kill() == -signal.SIGKILL
+        if (tmp_path / "store" / "rows").is_dir():
+            stored.append(rows_in(tmp_path / "store")[0])
+            assert stored[-1] >= stored[-2]
+    assert stored[1] > 0 or stored[-1] > 0
+    process = Process(tmp_path, tmp_path / "store", *SWEEP)
+    assert process.wait() == 0, process.printed
+    assert process.tables == undisturbed.tables
+    assert rows_in(tmp_path / "store")[0] == rows_in(undisturbed.folder / "store")[0]
+    assert not upkeep.verify(tmp_path / "store", lambda: None)
+
+
+def test_two_processes_share_a_store(undisturbed: Process, tmp_path: Path) -> None:
+    processes = [Process(tmp_path / name, tmp_path / "store", *SWEEP) for name in ("one", "other")]
+    for process in processes:
+        assert process.wait() == 0, process.printed
+        assert process.tables == undisturbed.tables
+    distinct, all_rows = rows_in(tmp_path / "store")
+    assert distinct == rows_in(undisturbed.folder / "store")[0]
+    assert all_rows < 2 * distinct, "each made everything: nothing was shared"
+    upkeep.compact(tmp_path / "store", lambda: None)
+    assert rows_in(tmp_path / "store") == (distinct, distinct)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "one bit flipped"])
+def test_every_file_damaged(undisturbed: Process, tmp_path: Path, damage: str) -> None:
+    store, chance = tmp_path / "store", random.Random(1)
+    subprocess.run(["cp", "-r", undisturbed.folder / "store", store], check=True)
+    files = [path for part in ("rows", "means") for path in (store / part).iterdir()]
+    for path in files:
+        content = bytearray(path.read_bytes())
+        at = chance.randrange(len(content))
+        if damage == "truncated":
+            content = content[:at]
+        else:
+            content[at] ^= 1 << chance.randrange(8)
+        path.write_bytes(content)
+    process = Process(tmp_path, store, *SWEEP)
+    assert process.wait() == 0, process.printed
+    assert process.tables == undisturbed.tables
+    damaged = next(holding.items for holding in upkeep.survey(store) if holding.what == "damaged")
+    assert damaged == len(files)
+
+
+def test_a_full_disk(undisturbed: Process, tmp_path: Path) -> None:
+    """One clear line, nothing half-written; with more room the same command goes on from there."""
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        process = Process(tmp_path, disk / "store", *SWEEP)
+        assert process.wait() == 1
+        assert "No space left on device" in process.printed
+        assert "Traceback" not in process.printed
+        assert not upkeep.verify(disk / "store", lambda: None)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        process = Process(tmp_path, disk / "store", *SWEEP)
+        assert process.wait() == 0, process.printed
+        assert process.tables == undisturbed.tables
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of its own in memory; needs the right to mount one."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no right to mount a small file system here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_infinite_activations_fail_their_own_rows_only(tmp_path: Path) -> None:
+    """Every other row of the same passes has its result, and the failed ones keep their lines in the table."""
+    words = ("-m", "technique=scale", "component=mlp", "layer=together", "strength=0.5,1e38", "prompts=3")
+    process = Process(tmp_path, tmp_path / "store", *words, "duration=0.4", "controls=[noise]")
+    assert process.wait() == 0, process.printed
+    table = pd.read_parquet(tmp_path / "sweep" / "table.parquet")
+    effects = table[table["role"] == "technique"]
+    assert set(effects.loc[effects["failed"], "strength"]) == {1e38}
+    assert set(effects.loc[~effects["failed"], "strength"]) == {0.5}
+    assert not table.loc[table["role"] == "noise", "failed"].any()
+    log = next((tmp_path / "sweep").rglob("mech_music.log"), None)
+    told = process.printed + (log.read_text() if log else "")
+    assert "failed" in told
