@@ -35,19 +35,19 @@ class Wanted:
 
 def parse(words: Sequence[str]) -> Wanted:
     """The words of the command line. UserError for any that it does not know."""
-    options = dict(word.split("=", 1) for word in words if word.startswith(("out=", "audio=")))
+    given = dict(word.split("=", 1) for word in words if word.startswith(("out=", "audio=")))
+    options = {"out": "", "audio": "1"} | given
     folders = [word for word in words if not word.startswith(("out=", "audio="))]
     if len(folders) != 1:
         more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
         raise UserError(f"the report needs one folder{more} (usage: python -m mech_music.report <folder> [out=<file>])")
-    audio = options["audio"] if "audio" in options else "1"
-    if audio not in ("0", "1"):
-        raise UserError(f"unknown value audio='{audio}'; allowed: 0 (no clips), 1")
+    if options["audio"] not in ("0", "1"):
+        raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
     folder = Path(folders[0]).expanduser()
-    out = Path(options["out"]).expanduser() if "out" in options else folder / "report.html"
+    out = Path(options["out"]).expanduser() if options["out"] else folder / "report.html"
     if out.is_dir():
         raise UserError(f"out='{out}' is a folder: name a file, for instance out={out / 'report.html'}")
-    return Wanted(folder, out, audio == "1")
+    return Wanted(folder, out, options["audio"] == "1")
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from mech_music.explain import explain
 from mech_music.metrics import log_softmax
 from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
-from mech_music.schema import AXES, Role
+from mech_music.schema import AXES
 from mech_music.store import Outcome
 from mech_music.tables import conform
 
@@ -81,7 +81,9 @@ def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
             break
         kept |= new
         samples.setdefault(choice.cell, []).append(_sample(choice, sounds))
-    shown = {key: {part: sound[part] for part in ("audio", "image", "seconds", "top_hz")} for key, sound in kept.items()}
+    shown = {
+        key: {part: sound[part] for part in ("audio", "image", "seconds", "top_hz")} for key, sound in kept.items()
+    }
     return Heard(shown, samples, notes)
 
 
@@ -129,12 +131,14 @@ def _sounds(job: Job, wanted: set[str]) -> dict[str, dict[str, Any]]:
     """By row key. UserError if the model cannot be opened, or gives other clips than the table's."""
     if not wanted:
         return {}
-    run = cast(RunConfig, job.run)
-    rows = [row for key, row in _rows(job).items() if key in wanted]
-    engine = open_engine(run)
-    outcomes = engine.outcomes(rows)
-    if {outcomes[row].key for row in rows} != wanted:
+    known = _rows(job)
+    engine = open_engine(cast(RunConfig, job.run))
+    key, unedited = next((key, row) for key, row in known.items() if not row.edits)
+    # Asked alone: where nothing of the table is in the store, one clip is made in vain, and not all of them.
+    if engine.outcomes([unedited])[unedited].key != key:
         raise UserError("the model, the classifier or the settings here are not those that made its table")
+    rows = [row for key, row in known.items() if key in wanted]
+    outcomes = engine.outcomes(rows)
     waveforms, rate = engine.audio(rows)
     return {
         outcomes[row].key: {

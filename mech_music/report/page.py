@@ -100,5 +100,5 @@ def _title(found: Found) -> str:
 
 def _config(found: Found) -> str:
     """The first job's whole config, as Hydra wrote it."""
-    path = found.jobs[0].folder / ".hydra" / "config.yaml"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    paths = [job.folder / ".hydra" / "config.yaml" for job in found.jobs]
+    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), "")

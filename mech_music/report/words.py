@@ -158,7 +158,11 @@ def _from_table(found: Found) -> list[Paragraph]:
                 f"Means over prompts with {100 * spread['level']:g} % intervals of a paired bootstrap over prompts "
                 f"({spread['resamples']} resamples).",
                 f"{len(effects)} edited clips in {len(found.jobs)} jobs"
-                + (f"; {failed} lines of the table have a clip that could not be made and are left out." if failed else "."),
+                + (
+                    f"; {failed} lines of the table have a clip that could not be made and are left out."
+                    if failed
+                    else "."
+                ),
             ],
         ),
     ]
@@ -173,7 +177,9 @@ def _layer_words(layers: Sequence[str]) -> str:
     numbers = [int(layer) for layer in single]
     run = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1))
     words = [f"{numbers[0]} to {numbers[-1]}, one at a time"] if run else [f"{layer} alone" for layer in single]
-    words += ["all layers at once" if layer == "together" else f"{layer} at once" for layer in layers if layer not in single]
+    words += [
+        "all layers at once" if layer == "together" else f"{layer} at once" for layer in layers if layer not in single
+    ]
     return "; ".join(words)
 
 

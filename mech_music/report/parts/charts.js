@@ -24,7 +24,7 @@ function axis(t, title, more = {}) {
 function layoutOf(t, more) {
   return {
     paper_bgcolor: t.paper, plot_bgcolor: t.paper, font: { color: t.ink, size: 12, family: "system-ui, sans-serif" },
-    margin: { l: 56, r: 12, t: 30, b: 44 }, showlegend: false, hovermode: "closest", dragmode: false, ...more,
+    margin: { l: 56, r: 26, t: 30, b: 44 }, showlegend: false, hovermode: "closest", dragmode: false, ...more,
   };
 }
 
@@ -170,7 +170,7 @@ function drawCurves(lines, choose) {
     chart(place, `${componentWord(component)}: effectiveness and precision by layer with intervals and controls. Greatest effectiveness ${written("effectiveness", top.effectiveness)} nats at ${layerWord(top.layer)}. ${verdict(top)}`,
       traces, layoutOf(t, {
         title: { text: componentWord(component), x: 0.02, xanchor: "left", y: 0.985, font: { size: 14, color: t.ink } },
-        xaxis: axis(t, "layer edited", { anchor: "y2", range: endsOf(places), tickvals: ticks.map((layer) => places.get(layer)), ticktext: ticks, zeroline: false, showgrid: false }),
+        xaxis: axis(t, "layer edited", { anchor: "y2", range: endsOf(places), tickvals: ticks.map((layer) => places.get(layer)), ticktext: ticks, ticklabeloverflow: "allow", zeroline: false, showgrid: false }),
         yaxis: axis(t, "effectiveness (nats)<br>up: nearer to desired", { domain: [0.53, 1], range: ranges[0] }),
         yaxis2: axis(t, "precision (nats)<br>0: no other label moved", { domain: [0, 0.47], range: ranges[1] }),
       }), choose);
