@@ -20,6 +20,7 @@ from mech_music.config import RunConfig, StatisticsConfig, as_run, register
 from mech_music.errors import UserError
 from mech_music.explain import explain
 from mech_music.results import SUMMARY, TABLE
+from mech_music.schema import Role
 from mech_music.sweep import Failed
 from mech_music.tables import concat_tables, read_summary, read_table, summarise
 
@@ -51,6 +52,16 @@ class Found:
     @property
     def runs(self) -> list[RunConfig]:
         return [job.run for job in self.jobs if job.run is not None]
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """The lines of the table that are no control's."""
+        return cast(pd.DataFrame, self.table[self.table["role"] == Role.technique.value])
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Original and desired concept of every pair, in the table's order."""
+        return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
 
 
 def read_results(folder: Path) -> Found:

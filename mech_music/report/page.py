@@ -79,7 +79,7 @@ def _fixed_parts() -> Mapping[str, Markup]:
 
 
 def _part(name: str) -> str:
-    return files(__package__).joinpath("parts", name).read_text(encoding="utf-8")
+    return files("mech_music.report").joinpath("parts", name).read_text(encoding="utf-8")
 
 
 def _template() -> Any:
@@ -92,10 +92,8 @@ def _size(text: str) -> int:
 
 
 def _title(found: Found) -> str:
-    pairs = dict.fromkeys(zip(found.table["original"], found.table["desired"], strict=True))
-    models = ", ".join(dict.fromkeys(found.table["model"]))
-    first = " → ".join(next(iter(pairs)))
-    return f"{first if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {models}"
+    pairs, models = found.pairs, ", ".join(dict.fromkeys(found.table["model"]))
+    return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {models}"
 
 
 def _config(found: Found) -> str:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from mech_music import canvas
 from mech_music.controls import controls_run
 from mech_music.report.clips import Heard
-from mech_music.schema import AXES, CONTROLS, METRICS, layer_order, summary_columns
+from mech_music.schema import AXES, METRICS, layer_order, summary_columns
 
 MOST_LINES = 20_000
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer", "component")]
 _ENDS = ("", "_low", "_high")
+_OF_CONTROLS = ("effectiveness", "precision", "kept")
 # The first are asked for first; an axis that follows from those before it (the classifier from the model) is left out.
 _SELECTABLE = (
     "model", "pair", "technique", "strength", "half", "frames", "history", "duration", "seed", "prompts",
@@ -28,13 +30,13 @@ def strongest_blocks(effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The effects that one page can hold, and a sentence on what was left out (empty: nothing)."""
     if len(effects) <= MOST_LINES:
         return effects, ""
-    groups = effects.groupby(_BLOCK, sort=False, dropna=False)
-    best, number = groups["effectiveness"].max(), groups.ngroup()
-    ranked = best.reset_index(drop=True).sort_values(ascending=False, kind="stable").index
-    sizes = number.value_counts().reindex(ranked).cumsum()
-    kept = set(sizes[sizes <= MOST_LINES].index)
+    number = effects.groupby(_BLOCK, sort=False, dropna=False).ngroup().to_numpy()
+    best = np.full(number.max() + 1, -np.inf)
+    np.fmax.at(best, number, effects["effectiveness"].to_numpy())
+    ranked = np.argsort(-best, kind="stable")
+    kept = ranked[np.bincount(number)[ranked].cumsum() <= MOST_LINES]
     words = f"This page shows the {len(kept)} of {len(best)} blocks with the greatest effects; summary.parquet has all."
-    return effects[number.isin(kept)].reset_index(drop=True), words
+    return cast(pd.DataFrame, effects[np.isin(number, kept)]).reset_index(drop=True), words
 
 
 def payload(effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def payload(effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[
     controls = controls_run(summary)
     names = ["pair", *(axis for axis in AXES if axis != "role"), "n", "failed", "verdict"]
     names += [metric + end for metric in METRICS for end in _ENDS]
-    names += [f"{control}_{metric}{end}" for control in controls for metric in _SHOWN for end in _ENDS]
+    names += [f"{control}_{metric}{end}" for control in controls for metric in _OF_CONTROLS for end in _ENDS]
     return {
         "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
         "selectors": selectors(effects),
@@ -62,18 +64,17 @@ def payload(effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[
     }
 
 
-_SHOWN = ("effectiveness", "precision", "kept")
-assert {control.value for control in CONTROLS} == set(canvas.CONTROL_WORDS)
-
-
 def selectors(effects: pd.DataFrame) -> list[str]:
     """The axes in which the blocks differ, without those that follow from others."""
     chosen: list[str] = []
     for axis in _SELECTABLE:
-        alone = effects.groupby(chosen)[axis].nunique().max() if chosen else effects[axis].nunique()
-        if alone > 1:
+        if _distinct(effects, [*chosen, axis]) > (_distinct(effects, chosen) if chosen else 1):
             chosen.append(axis)
     return chosen
+
+
+def _distinct(effects: pd.DataFrame, axes: Sequence[str]) -> int:
+    return len(set(zip(*(effects[axis] for axis in axes), strict=True)))
 
 
 def as_json(value: object) -> str:

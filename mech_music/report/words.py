@@ -32,8 +32,7 @@ _CONTROL_WORDS = {
 
 def question(found: Found) -> str:
     """What the run asks, in one or two sentences."""
-    effects = found.table[found.table["role"] == Role.technique.value]
-    pairs = list(dict.fromkeys(zip(effects["original"], effects["desired"], strict=True)))
+    effects, pairs = found.effects, found.pairs
     edited = _listed([words for name, words in COMPONENT_WORDS.items() if name in set(effects["component"])], "or")
     how = _listed(list(dict.fromkeys(effects["technique"])), "or")
     if len(pairs) == 1:
@@ -140,31 +139,27 @@ def _control(role: Role) -> str:
 
 
 def _from_table(found: Found) -> list[Paragraph]:
-    table, summary = found.table, found.summary
-    effects = table[table["role"] == Role.technique.value]
-    pairs = list(dict.fromkeys(zip(effects["original"], effects["desired"], strict=True)))
-    layers = sorted(dict.fromkeys(effects["layer"]), key=layer_order)
-    counts = ", ".join(str(n) for n in sorted(set(effects["prompts"])))
-    examples = [prompt for original in dict.fromkeys(pair[0] for pair in pairs[:2]) for prompt in _example(original)]
-    spread = summary.iloc[0]
-    failed = int(table["failed"].sum())
+    pairs, layers = found.pairs, sorted(set(found.effects["layer"]), key=layer_order)
+    counts = ", ".join(str(n) for n in sorted(set(found.effects["prompts"])))
+    originals = dict.fromkeys(original for original, _ in pairs[:2])
+    examples = [example for original in originals for example in _example(original)]
     return [
         ("Layers", [f"{_layer_words(layers)}."] if layers else []),
         ("Pairs", [_shortened([f"{original} → {desired}" for original, desired in pairs]) + "."] if pairs else []),
         ("Prompts", [f"{counts} for each concept, the same for edit and controls.", *examples]),
-        (
-            "Statistics",
-            [
-                f"Means over prompts with {100 * spread['level']:g} % intervals of a paired bootstrap over prompts "
-                f"({spread['resamples']} resamples).",
-                f"{len(effects)} edited clips in {len(found.jobs)} jobs"
-                + (
-                    f"; {failed} lines of the table have a clip that could not be made and are left out."
-                    if failed
-                    else "."
-                ),
-            ],
-        ),
+        ("Statistics", _statistics(found)),
+    ]
+
+
+def _statistics(found: Found) -> list[str]:
+    level, resamples = (found.summary[name].tolist()[0] for name in ("level", "resamples"))
+    failed = int(found.table["failed"].to_numpy().sum())
+    left_out = f"; {failed} lines of the table have a clip that could not be made and are left out" if failed else ""
+    jobs = "one job" if len(found.jobs) == 1 else f"{len(found.jobs)} jobs"
+    return [
+        f"Means over prompts with {100 * level:g} % intervals of a paired bootstrap over prompts "
+        f"({resamples} resamples).",
+        f"{len(found.effects)} edited clips in {jobs}{left_out}.",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -61,15 +62,13 @@ def test_a_half_finished_sweep_says_what_is_missing(copied: Path, capsys: pytest
 
 
 def test_a_job_that_finished_later_counts(copied: Path) -> None:
-    """The sweep's own table is older than a job's: the jobs' tables are joined anew."""
+    """The sweep's own table is taken if it is the newest; else the jobs' tables are joined anew."""
     own = copied / "table.parquet"
     shutil.copy(job(copied, 0) / "table.parquet", own)
-    (job(copied, 3) / "table.parquet").touch()
-    assert set(read_results(copied).table["strength"]) == {1.0}
-    import os
-
-    os.utime(own, (0, 0))
-    assert set(read_results(copied).table["strength"]) == {1.0, 2.0}
+    newest = job(copied, 3).joinpath("table.parquet").stat().st_mtime
+    for seconds, strengths in ((10, {1.0}), (-10, {1.0, 2.0})):
+        os.utime(own, (newest + seconds, newest + seconds))
+        assert set(read_results(copied).table["strength"]) == strengths
 
 
 def test_one_job_of_a_sweep(copied: Path) -> None:

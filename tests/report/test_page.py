@@ -44,9 +44,9 @@ def cells(page: Page) -> pd.DataFrame:
 
 def lines_of(found: Found, cell: pd.Series, role: str) -> pd.DataFrame:
     """The clips of the table behind a cell, or behind one of its controls."""
-    table = found.table[found.table["role"] == role]
-    same = ["original", "desired"] if role == "noise" else ["original", "desired", "component", "layer", "strength"]
-    return table[(table[same] == cell[same].to_numpy()).all(axis=1)]
+    of_the_edit = [] if role == "noise" else ["component", "layer", "strength"]
+    same = [f"{axis} == {json.dumps(cell[axis])}" for axis in ("original", "desired", *of_the_edit)]
+    return found.table.query(" and ".join([f"role == {role!r}", *same]))
 
 
 def test_every_number_is_the_table_s(page: Page, found: Found) -> None:
@@ -122,7 +122,7 @@ def test_what_is_in_a_table_cannot_write_the_page(found: Found) -> None:
     html = build(hostile, audio=False).html
     assert "<b>tiny" not in html
     assert "</pre><b>" not in html
-    assert cells(Page(html, 0))["model"][0] == "</script><b>tiny"
+    assert cells(Page(html, 0))["model"].tolist()[0] == "</script><b>tiny"
 
 
 def test_few_bytes_hold_few_clips(page: Page, found: Found) -> None:
