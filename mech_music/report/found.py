@@ -25,6 +25,7 @@ from mech_music.sweep import Failed
 from mech_music.tables import concat_tables, read_summary, read_table, summarise
 
 FAILED = "failed.txt"
+_MOST_NAMED = 12
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
 
 
@@ -177,4 +178,6 @@ def _not_started(folder: Path, places: Sequence[Path]) -> list[str]:
     except (HydraException, ValueError):  # another sweeper's own grammar
         return []
     absent = [(number, job) for number, job in enumerate(jobs) if number not in numbers]
-    return [f"Job {number} was not started: {' '.join(job)}" for number, job in absent]
+    named = [f"Job {number} was not started: {' '.join(job)}" for number, job in absent[:_MOST_NAMED]]
+    more = len(absent) - len(named)
+    return named + ([f"… and {more} more jobs were not started."] if more else [])
