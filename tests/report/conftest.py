@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,20 +18,20 @@ SWEPT = (
 
 
 @pytest.fixture(scope="session")
-def engine_patch() -> Iterator[pytest.MonkeyPatch]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """The command line that made the sweep, with its made-up engine; nothing stays patched."""
     with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-@pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory, engine_patch: pytest.MonkeyPatch) -> CommandLine:
-    """The command line that made the sweep, with its made-up engine."""
-    for module in ("job", "results"):
-        engine_patch.setattr(f"mech_music.{module}.draw", lambda summary, folder: [])
-    command = CommandLine(tmp_path_factory.mktemp("report"), engine_patch)
-    engine_patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
-    assert command(*SWEPT) == 0
+        for module in ("job", "results"):
+            patch.setattr(f"mech_music.{module}.draw", lambda summary, folder: [])
+        command = CommandLine(tmp_path_factory.mktemp("report"), patch)
+        assert command(*SWEPT) == 0
     return command
+
+
+@pytest.fixture(autouse=True)
+def listening(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips come from the engine that made the sweep."""
+    monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +51,10 @@ def found(sweep: Path) -> Found:
 
 
 @pytest.fixture(scope="session")
-def page(found: Found) -> Page:
-    return build(found)
+def page(found: Found, command: CommandLine) -> Page:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+        return build(found)
 
 
 @pytest.fixture(scope="session")
