@@ -17,7 +17,7 @@ from mech_music.config import AudioConfig, RunConfig
 from mech_music.edits import Row
 from mech_music.engine import Engine, open_engine
 from mech_music.explain import explain
-from mech_music.report import draw, save, show
+from mech_music.results import draw, save, show
 from mech_music.store import Outcome
 from mech_music.sweep import Done
 from mech_music.tasks import Task

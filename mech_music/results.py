@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,6 +38,8 @@ def show(summary: pd.DataFrame, folder: Path) -> None:
     console.print(terminal_table(summary, console.width))
     parts = [name for name in ("figures", "audio") if (folder / name).is_dir()]
     console.print(f"Tables{', '.join(['', *parts])}: {folder}", soft_wrap=True, highlight=False)
+    page = shlex.join(["python", "-m", "mech_music.report", str(folder)])
+    console.print(f"One page of it all, to see and to hear: {page}", soft_wrap=True, highlight=False)
 
 
 def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: StatisticsConfig) -> None:

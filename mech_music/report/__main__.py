@@ -1,0 +1,84 @@
+"""``python -m mech_music.report <folder> [out=<file>] [audio=0]`` makes the page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from mech_music.errors import UserError
+from mech_music.explain import explain, fail, is_known
+
+USAGE = """\
+One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.
+
+  python -m mech_music.report <folder>     the output folder of a run (outputs/…) or of a sweep (multirun/…)
+
+  out=<file>    where the page is written; default: report.html in that folder
+  audio=0       leave the clips out; the model is then not loaded
+
+Clips are taken from the store, and made again where the store has lost them.
+"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    folder: Path
+    out: Path
+    audio: bool
+
+
+def parse(words: Sequence[str]) -> Wanted:
+    """The words of the command line. UserError for any that it does not know."""
+    given = dict(word.split("=", 1) for word in words if word.startswith(("out=", "audio=")))
+    options = {"out": "", "audio": "1"} | given
+    folders = [word for word in words if not word.startswith(("out=", "audio="))]
+    if len(folders) != 1:
+        more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
+        raise UserError(f"the report needs one folder{more} (usage: python -m mech_music.report <folder> [out=<file>])")
+    if options["audio"] not in ("0", "1"):
+        raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
+    folder = Path(folders[0]).expanduser()
+    out = Path(options["out"]).expanduser() if options["out"] else folder / "report.html"
+    if out.is_dir():
+        raise UserError(f"out='{out}' is a folder: name a file, for instance out={out / 'report.html'}")
+    return Wanted(folder, out, options["audio"] == "1")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Make the page. Exits with 1 and one line on stderr if that cannot be done."""
+    words = sys.argv[1:] if words is None else words
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if {"-h", "--help"} & set(words):
+        console.print(USAGE, end="")
+        return
+    try:
+        _make(parse(words), console)
+    except KeyboardInterrupt:
+        fail("stopped; no page was written", 130)
+    except Exception as error:
+        if not is_known(error):
+            raise
+        fail(explain(error))
+
+
+def _make(wanted: Wanted, console: Console) -> None:
+    from mech_music.report.found import read_results
+    from mech_music.report.page import build, write
+
+    found = read_results(wanted.folder)
+    page = build(found, wanted.audio)
+    write(page, wanted.out)
+    clips = f", {page.clips} clips" if page.clips else ", no clips"
+    console.print(f"{wanted.out}: {wanted.out.stat().st_size / 1e6:.1f} MB{clips}. Open it in a browser.")
+    for note in [*found.missing, *(f"failed: {one.folder.name}: {one.reason}" for one in found.failures)]:
+        console.print(note)
+
+
+if __name__ == "__main__":
+    main()

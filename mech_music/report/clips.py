@@ -1,0 +1,200 @@
+"""The clips behind the cells: which are chosen, and what a page needs of each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+from hydra.utils import instantiate
+
+from mech_music.classifier import label_names
+from mech_music.concepts import CONCEPTS
+from mech_music.config import RunConfig
+from mech_music.edits import Row
+from mech_music.engine import open_engine
+from mech_music.errors import UserError
+from mech_music.explain import explain
+from mech_music.metrics import log_softmax
+from mech_music.report.found import Job
+from mech_music.report.sound import encoded, spectrogram
+from mech_music.schema import AXES
+from mech_music.store import Outcome
+from mech_music.tables import conform
+
+log = logging.getLogger(__name__)
+MOST = 240
+_TOP = 5
+_LINE = [*AXES, "index"]
+_A_SECOND, _A_CLIP = 7_000, 9_000  # a generous guess of what a second, and a picture, take on the page; bytes
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One prompt of a cell: ``end`` says whether its effect is the strongest or the weakest of the cell's ``n``."""
+
+    cell: int
+    end: str
+    n: int
+    job: int
+    line: Mapping[str, Any]
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        return self.line["baseline"], self.line["row"]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """``sounds`` and ``samples`` as the page reads them; ``notes`` say which clips are not there, and why."""
+
+    sounds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
+    """The clips of the chosen prompts of as many cells as fit in ``room`` bytes.
+
+    ``effects``: a line a cell, its place is the cell's number. Clips come from the store, remade from their tokens
+    where need be. A job whose model is not here, or is not the one that made its table, has a note instead of clips.
+    """
+    choices = list(_within(_choices(effects, jobs), room))
+    sounds: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
+    for place in dict.fromkeys(choice.job for choice in choices):
+        job = jobs[place]
+        wanted = {key for choice in choices if choice.job == place for key in choice.keys} - sounds.keys()
+        try:
+            sounds |= _sounds(job, wanted)
+        except UserError as error:
+            notes.append(f"No clips of job {job.folder.name}: {explain(error)}")
+    samples: dict[int, list[dict[str, Any]]] = {}
+    kept: dict[str, dict[str, Any]] = {}
+    for choice in (choice for choice in choices if all(key in sounds for key in choice.keys)):
+        new = {key: sounds[key] for key in choice.keys if key not in kept}
+        room -= sum(len(sound["audio"]) + len(sound["image"]) for sound in new.values()) + 1_500
+        if room < 0:
+            break
+        kept |= new
+        samples.setdefault(choice.cell, []).append(_sample(choice, sounds))
+    shown = {
+        key: {part: sound[part] for part in ("audio", "image", "seconds", "top_hz")} for key, sound in kept.items()
+    }
+    return Heard(shown, samples, notes)
+
+
+# -- which -----------------------------------------------------------------------------------------------
+
+
+def _choices(effects: pd.DataFrame, jobs: Sequence[Job]) -> list[Choice]:
+    """The strongest prompt of every cell, then the weakest; within each, cells of great effects first."""
+    cells = {tuple(line): cell for cell, line in enumerate(effects[list(AXES)].itertuples(index=False))}
+    choices: dict[tuple[int, str], Choice] = {}
+    for place, job in enumerate(jobs):
+        measured = job.table.query("role == 'technique' and not failed").dropna(subset=["effectiveness"])
+        for axes, lines in measured.groupby(list(AXES), sort=False, dropna=False):
+            cell = cells.get(cast(tuple[Any, ...], axes)) if job.run is not None else None
+            if cell is not None:
+                for choice in _ends(cell, place, lines):
+                    choices.setdefault((cell, choice.end), choice)
+    effect = effects["effectiveness"].to_numpy()
+    return sorted(choices.values(), key=lambda choice: (choice.end != "strongest", -effect[choice.cell]))
+
+
+def _ends(cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
+    order = lines.sort_values("effectiveness", kind="stable")
+    facts = cast(list[dict[str, Any]], order.to_dict("records"))
+    yield Choice(cell, "strongest", len(facts), job, facts[-1])
+    if len(facts) > 1:
+        yield Choice(cell, "weakest", len(facts), job, facts[0])
+
+
+def _within(choices: Sequence[Choice], room: int) -> Iterator[Choice]:
+    """The first choices that will probably fit; an unedited clip is carried once for all its cells."""
+    carried: set[str] = set()
+    for choice in choices:
+        carried |= set(choice.keys)
+        a_clip = _A_CLIP + _A_SECOND * float(choice.line["duration"])
+        if len(carried) * a_clip > room or len(carried) > MOST:
+            return
+        yield choice
+
+
+# -- what of them ----------------------------------------------------------------------------------------
+
+
+def _sounds(job: Job, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """By row key. UserError if the model cannot be opened, or gives other clips than the table's."""
+    if not wanted:
+        return {}
+    known = _rows(job)
+    engine = open_engine(cast(RunConfig, job.run))
+    key, unedited = next((key, row) for key, row in known.items() if not row.edits)
+    # Asked alone: where nothing of the table is in the store, one clip is made in vain, and not all of them.
+    if engine.outcomes([unedited])[unedited].key != key:
+        raise UserError("the model, the classifier or the settings here are not those that made its table")
+    rows = [row for key, row in known.items() if key in wanted]
+    outcomes = engine.outcomes(rows)
+    waveforms, rate = engine.audio(rows)
+    return {
+        outcomes[row].key: {
+            "audio": encoded(waveform, rate),
+            "image": spectrogram(waveform, rate),
+            "seconds": len(waveform) / rate,
+            "top_hz": rate / 2,
+            "logits": outcomes[row].logits,
+        }
+        for row, waveform in zip(rows, waveforms, strict=True)
+    }
+
+
+def _rows(job: Job) -> dict[str, Row]:
+    """The job's rows by their keys in the store.
+
+    The plan is scored once with outcomes that failed and have their own numbers for keys: that tells, without a
+    model, which row each line of the table stands for.
+    """
+    run = cast(RunConfig, job.run)
+    task = instantiate(run.task)
+    plan = task.plan(run)
+    empty = np.full(1, np.nan, np.float32), np.full((1, 1), -1, np.int16)
+    numbered = conform(task.score(run, {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}))
+    both = job.table[[*_LINE, "row", "baseline"]].merge(numbered[[*_LINE, "row", "baseline"]], on=_LINE)
+    return {
+        key: plan[int(number)]
+        for part in ("row", "baseline")
+        for key, number in zip(both[f"{part}_x"], both[f"{part}_y"], strict=True)
+    }
+
+
+def _sample(choice: Choice, sounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One prompt as the page shows it, with what the classifier hears before and after."""
+    line = choice.line
+    before, after = (np.exp(log_softmax(sounds[key]["logits"])) for key in choice.keys)
+    return {
+        "end": choice.end,
+        "n": choice.n,
+        "index": line["index"],
+        "prompt": line["prompt"],
+        "effectiveness": line["effectiveness"],
+        "precision": line["precision"],
+        "before": choice.keys[0],
+        "after": choice.keys[1],
+        "labels": _labels(before, after, line),
+    }
+
+
+def _labels(before: np.ndarray, after: np.ndarray, line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The most probable labels of either clip and the labels of both concepts, by their greater probability."""
+    role = {CONCEPTS[line[name]].labels[0]: name for name in ("desired", "original") if line[name] in CONCEPTS}
+    shown = {*role, *np.argsort(-before)[:_TOP].tolist(), *np.argsort(-after)[:_TOP].tolist()}
+    names = label_names(len(before))
+    ordered = sorted(shown, key=lambda label: (-max(before[label], after[label]), label))
+    return [
+        {"name": names[label], "concept": role.get(label, ""), "before": before[label], "after": after[label]}
+        for label in ordered
+    ]

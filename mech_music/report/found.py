@@ -1,0 +1,183 @@
+"""What lies in the folder of a run or of a sweep: tables, configs, failures, and what is not there."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from mech_music.config import RunConfig, StatisticsConfig, as_run, register
+from mech_music.errors import UserError
+from mech_music.explain import explain
+from mech_music.results import SUMMARY, TABLE
+from mech_music.schema import Role
+from mech_music.sweep import Failed
+from mech_music.tables import concat_tables, read_summary, read_table, summarise
+
+FAILED = "failed.txt"
+_MOST_NAMED = 12
+_CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that has a table. ``run``: its config, None if that is not there or is of another version."""
+
+    folder: Path
+    run: RunConfig | None
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a report is made of. ``missing``: one sentence for each thing that is not there (yet)."""
+
+    folder: Path
+    jobs: list[Job]
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    command: str | None
+    failures: list[Failed] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[RunConfig]:
+        return [job.run for job in self.jobs if job.run is not None]
+
+    @property
+    def effects(self) -> pd.DataFrame:
+        """The lines of the table that are no control's."""
+        return cast(pd.DataFrame, self.table[self.table["role"] == Role.technique.value])
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Original and desired concept of every pair, in the table's order."""
+        return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
+
+
+def read_results(folder: Path) -> Found:
+    """Everything in the folder of a run or of a sweep, finished or not. UserError if it holds no table at all."""
+    if not folder.is_dir():
+        raise UserError(f"no folder '{folder}': give the output folder of a run (outputs/…) or of a sweep (multirun/…)")
+    places = _job_folders(folder)
+    jobs, failures, missing = _read_jobs(places)
+    missing += _not_started(folder, places)
+    if not jobs and not (folder / TABLE).is_file():
+        raise UserError(_nothing(folder, failures, missing))
+    # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
+    jobs = jobs or [Job(folder, None, read_table(folder / TABLE))]
+    table, summary = _joined(folder, jobs)
+    if any(job.run is None for job in jobs):
+        missing.append("Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown.")
+    return Found(folder, jobs, table, summary, _command(folder), failures, missing)
+
+
+def _job_folders(folder: Path) -> list[Path]:
+    """The folder itself if it is a job's; else the jobs below it, by number."""
+    if (folder / _HYDRA).is_file():
+        return [folder]
+    signs = (_HYDRA, TABLE, FAILED)
+    below = [path for path in folder.iterdir() if any((path / name).is_file() for name in signs)]
+    below = [path for path in below if not (path / _SWEEP).is_file()]  # a sweep of its own
+    return sorted(below, key=lambda path: (_number(path) is None, _number(path), path.name))
+
+
+def _number(folder: Path) -> int | None:
+    """The number of a sweep's job, with which the name of its folder begins."""
+    start = folder.name.partition("_")[0]
+    return int(start) if start.isdecimal() else None
+
+
+def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[str]]:
+    """The jobs with a table, those that failed, and those that are not finished."""
+    jobs, failures, missing = [], [], []
+    for place in places:
+        if (place / TABLE).is_file():
+            try:
+                jobs.append(Job(place, _config(place), read_table(place / TABLE)))
+            except UserError as error:
+                failures.append(Failed(place, explain(error)))
+        elif (place / FAILED).is_file():
+            failures.append(Failed(place, (place / FAILED).read_text(errors="replace").strip()))
+        else:
+            missing.append(f"Job {place.name} has no table yet: it is running, or it was stopped.")
+    return jobs, failures, missing
+
+
+def _config(place: Path) -> RunConfig | None:
+    register()
+    try:
+        loaded = OmegaConf.load(place / _CONFIG)
+        return as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return None
+
+
+def _joined(folder: Path, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of all jobs and its summary: the ones that the run wrote, if no job has finished since."""
+    own, short = folder / TABLE, folder / SUMMARY
+    tables = [job.folder / TABLE for job in jobs]
+    if own.is_file() and short.is_file() and all(own.stat().st_mtime >= path.stat().st_mtime for path in tables):
+        return read_table(own), read_summary(short)
+    table = concat_tables(tables)
+    statistics = next((job.run.statistics for job in jobs if job.run), StatisticsConfig())
+    return table, summarise(table, statistics.resamples, statistics.level, statistics.seed)
+
+
+def _nothing(folder: Path, failures: Sequence[Failed], missing: Sequence[str]) -> str:
+    if failures:
+        return f"no results in '{folder}': {len(failures)} jobs failed, the first with: {failures[0].reason}"
+    if missing:
+        return f"no results in '{folder}' yet: none of its jobs has a {TABLE}; let the run finish, or start it again"
+    return f"no results in '{folder}': it has no {TABLE}; give the output folder of a run or of a sweep"
+
+
+# -- what was asked for ----------------------------------------------------------------------------------
+
+
+def _asked(folder: Path) -> Any:
+    """Hydra's own record of the command line; None if it is not there or cannot be read."""
+    for path in (folder / _HYDRA, folder / _SWEEP):
+        try:
+            return OmegaConf.load(path).hydra
+        except (OSError, YAMLError, OmegaConfBaseException):
+            continue
+    return None
+
+
+def _command(folder: Path) -> str | None:
+    """The command that makes these results again, ready for a shell."""
+    hydra = _asked(folder)
+    if hydra is None:
+        return None
+    several = ["-m"] if (folder / _SWEEP).is_file() else []
+    words = [word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")]
+    return shlex.join(["python", "-m", "mech_music.run", *several, *words, *hydra.overrides.task])
+
+
+def _not_started(folder: Path, places: Sequence[Path]) -> list[str]:
+    """The jobs of a sweep that have no folder."""
+    hydra = _asked(folder) if (folder / _SWEEP).is_file() else None
+    numbers = {_number(place) for place in places}
+    if hydra is None or None in numbers:
+        return []
+    params = [f"{key}={value}" for key, value in (OmegaConf.select(hydra, "sweeper.params") or {}).items()]
+    try:
+        overrides = OverridesParser.create().parse_overrides([*params, *hydra.overrides.task])
+        (jobs,) = BasicSweeper.split_arguments(overrides, None)
+    except (HydraException, ValueError):  # another sweeper's own grammar
+        return []
+    absent = [(number, job) for number, job in enumerate(jobs) if number not in numbers]
+    named = [f"Job {number} was not started: {' '.join(job)}" for number, job in absent[:_MOST_NAMED]]
+    more = len(absent) - len(named)
+    return named + ([f"… and {more} more jobs were not started."] if more else [])

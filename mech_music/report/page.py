@@ -1,0 +1,102 @@
+"""One page that holds everything: text, charts, numbers, sounds. It needs no network and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from mech_music.atomic import replacing
+from mech_music.controls import beside_controls
+from mech_music.errors import UserError
+from mech_music.report.clips import Heard, hear
+from mech_music.report.found import Found
+from mech_music.report.payload import as_json, payload, strongest_blocks
+from mech_music.report.provenance import fingerprints, versions
+from mech_music.report.words import methods, question
+
+LIMIT = 20_000_000
+_SPARE = 300_000  # of text around the data, bytes
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page's HTML, and how many clips it carries."""
+
+    html: str
+    clips: int
+
+
+def build(found: Found, audio: bool = True) -> Page:
+    """The page of what was found. ``audio``: with clips, which may load the model to remake sounds from tokens.
+
+    UserError if there are so many numbers that the page would be larger than `LIMIT`.
+    """
+    effects, left_out = strongest_blocks(beside_controls(found.summary))
+    if effects.empty:
+        raise UserError(f"nothing to show in '{found.folder}': its table holds controls only")
+    fixed = _fixed_parts()
+    numbers = as_json(payload(effects, found.summary, Heard()))
+    room = LIMIT - _SPARE - sum(map(_size, (*fixed.values(), numbers)))
+    if room < 0:
+        raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
+    heard = hear(effects, found.jobs, room) if audio else Heard(notes=["This page was made without clips (audio=0)."])
+    html = _template().render(
+        **fixed,
+        title=_title(found),
+        question=question(found),
+        methods=methods(found),
+        found=found,
+        notes=[*filter(None, [left_out]), *found.missing, *heard.notes],
+        fingerprints=fingerprints(found),
+        checked=bool(heard.samples) and not heard.notes,
+        versions=versions(),
+        config=_config(found),
+        n_clips=len(heard.sounds),
+        data=Markup(as_json(payload(effects, found.summary, heard))),
+        sounds=Markup(as_json(heard.sounds)),
+    )
+    return Page(html, len(heard.sounds))
+
+
+def write(page: Page, path: Path) -> None:
+    """Write the page, atomically. UserError if that cannot be done."""
+    with replacing(path) as partial:
+        partial.write_text(page.html, encoding="utf-8")
+
+
+def _fixed_parts() -> Mapping[str, Markup]:
+    """The script and style that every page carries."""
+    from plotly.offline import get_plotlyjs
+
+    parts = {name.replace(".", "_"): _part(name) for name in ("page.css", "cells.js", "charts.js", "page.js")}
+    return {name: Markup(text) for name, text in (*parts.items(), ("plotly", get_plotlyjs()))}
+
+
+def _part(name: str) -> str:
+    return files("mech_music.report").joinpath("parts", name).read_text(encoding="utf-8")
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html.jinja"))
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def _title(found: Found) -> str:
+    pairs, models = found.pairs, ", ".join(dict.fromkeys(found.table["model"]))
+    return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {models}"
+
+
+def _config(found: Found) -> str:
+    """The first job's whole config, as Hydra wrote it."""
+    paths = [job.folder / ".hydra" / "config.yaml" for job in found.jobs]
+    return next((path.read_text(encoding="utf-8") for path in paths if path.is_file()), "")

@@ -1,0 +1,51 @@
+"""Where the numbers come from: fingerprints of model, classifier and table, and versions of the software."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from mech_music.config import RunConfig
+from mech_music.errors import UserError
+from mech_music.explain import explain
+from mech_music.report.found import Found
+from mech_music.results import TABLE
+
+_PACKAGES = ("mech_music", "audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
+
+
+def versions() -> list[tuple[str, str]]:
+    """Of Python and of the packages that decide results, on this machine."""
+    return [("Python", platform.python_version()), *((name, _version(name)) for name in _PACKAGES)]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def fingerprints(found: Found) -> list[tuple[str, str]]:
+    """What identifies the table, and each model and classifier as they are found on this machine."""
+    path = found.folder / TABLE
+    own = [("table.parquet", hashlib.sha256(path.read_bytes()).hexdigest())] if path.is_file() else []
+    return own + _voices(found.runs)
+
+
+def _voices(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
+    from mech_music.loading import Checkpoint
+
+    lines: dict[tuple[str, str], None] = {}
+    distinct = {str((run.model, run.classifier, run.engine.device)): run for run in runs}
+    for run in distinct.values():
+        try:
+            voice = Checkpoint(run.model, run.classifier, run.engine.device)
+        except UserError as error:
+            lines[f"model {run.model.name}", f"not found here: {explain(error)}"] = None
+        else:
+            lines[f"model {run.model.name}", voice.model_id] = None
+            lines[f"classifier {run.classifier.name}", voice.classifier_id] = None
+    return list(lines)

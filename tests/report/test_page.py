@@ -1,0 +1,201 @@
+"""The page's data: the numbers and clips are those of the table and of the store, and nothing else is needed."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from mech_music.classifier import label_names
+from mech_music.config import TechniqueConfig, load_technique
+from mech_music.controls import beside_controls
+from mech_music.edits import Row
+from mech_music.report import payload
+from mech_music.report.clips import Heard, hear
+from mech_music.report.found import Found
+from mech_music.report.page import LIMIT, Page, build
+from mech_music.report.words import formula, methods
+from mech_music.schema import AXES, METRICS
+from mech_music.store import Outcome
+from mech_music.tables import summarise
+from tests.composing import CommandLine, MadeUpEngine
+from tests.made_up_results import made_up_table
+
+
+def part(page: Page, name: str) -> Any:
+    """The JSON that the page carries under this name."""
+    text = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page.html, re.DOTALL)
+    assert text
+    return json.loads(text[1])
+
+
+def cells(page: Page) -> pd.DataFrame:
+    return pd.DataFrame(part(page, "data")["columns"])
+
+
+def lines_of(found: Found, cell: pd.Series, role: str) -> pd.DataFrame:
+    """The clips of the table behind a cell, or behind one of its controls."""
+    of_the_edit = [] if role == "noise" else ["component", "layer", "strength"]
+    same = [f"{axis} == {json.dumps(cell[axis])}" for axis in ("original", "desired", *of_the_edit)]
+    return found.table.query(" and ".join([f"role == {role!r}", *same]))
+
+
+def test_every_number_is_the_table_s(page: Page, found: Found) -> None:
+    shown = cells(page)
+    assert len(shown) == 2 * 2 * 2 * 3
+    for _, cell in shown.iloc[::3].iterrows():
+        behind = lines_of(found, cell, "technique")
+        assert cell["n"] == len(behind) == 3
+        for metric in METRICS:
+            assert cell[metric] == pytest.approx(behind[metric].mean(), rel=1e-4, nan_ok=True)
+        for control in ("self", "random", "noise"):
+            for metric in ("effectiveness", "precision", "kept"):
+                mean = lines_of(found, cell, control)[metric].mean()
+                assert cell[f"{control}_{metric}"] == pytest.approx(mean, rel=1e-4)
+
+
+def test_every_interval_is_the_summary_s(page: Page, found: Found) -> None:
+    effects = beside_controls(found.summary)
+    shown = cells(page)
+    for name in (
+        "effectiveness_low",
+        "effectiveness_high",
+        "precision_low",
+        "noise_effectiveness_high",
+        "self_kept_low",
+    ):
+        np.testing.assert_allclose(shown[name], effects[name], rtol=1e-4)
+    assert shown["verdict"].tolist() == effects["verdict"].tolist()
+
+
+def test_the_clips_are_the_strongest_and_the_weakest(page: Page, found: Found, command: CommandLine) -> None:
+    shown, samples, sounds = cells(page), part(page, "data")["samples"], part(page, "sounds")
+    assert len(samples) == len(shown)
+    rows = {command.engine.outcomes([row])[row].key: row for asked in list(command.engine.asked) for row in asked}
+    for place, pair in list(samples.items())[::5]:
+        behind = lines_of(found, shown.iloc[int(place)], "technique").sort_values("effectiveness")
+        assert [one["end"] for one in pair] == ["strongest", "weakest"]
+        assert [one["after"] for one in pair] == [behind["row"].iloc[-1], behind["row"].iloc[0]]
+        assert [one["before"] for one in pair] == [behind["baseline"].iloc[-1], behind["baseline"].iloc[0]]
+        for key in (pair[0]["before"], pair[0]["after"]):
+            clip, rate = command.engine.audio([rows[key]])
+            heard, heard_rate = soundfile.read(io.BytesIO(content(sounds[key]["audio"])))
+            assert (heard_rate, len(heard)) == (rate, clip.shape[1])
+            assert sounds[key]["seconds"] == clip.shape[1] / rate
+            assert np.corrcoef(heard, clip[0])[0, 1] > 0.8
+
+
+def test_the_labels_are_those_of_the_stored_logits(page: Page, command: CommandLine) -> None:
+    rows = {command.engine.outcomes([row])[row].key: row for asked in list(command.engine.asked) for row in asked}
+    sample = part(page, "data")["samples"]["0"][0]
+    logits = command.engine.outcomes([rows[sample["after"]]])[rows[sample["after"]]].logits.astype(float)
+    odds = np.exp(logits) / np.exp(logits).sum()
+    by_name = {label["name"]: label for label in sample["labels"]}
+    assert {label_names()[at] for at in np.argsort(-odds)[:5]} <= by_name.keys()
+    assert by_name["Guitar"]["concept"] == "original"
+    assert by_name["Piano"]["after"] == pytest.approx(odds[153], rel=1e-4)
+
+
+def content(uri: str) -> bytes:
+    return base64.b64decode(uri.partition(",")[2])
+
+
+def test_the_page_needs_nothing_else(page: Page) -> None:
+    assert len(page.html.encode()) < LIMIT
+    around = re.sub(r"<script type=\"text/plain\" id=\"plotly\">.*?</script>", "", page.html, flags=re.DOTALL)
+    assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"|url\(|@import|https?://(?!www\.w3\.org)", around) == []
+    assert "default-src 'none'" in page.html
+
+
+def test_what_is_in_a_table_cannot_write_the_page(found: Found) -> None:
+    table = made_up_table().assign(model="</script><b>tiny", prompt="<img src=x>")
+    hostile = Found(found.folder, [], table, summarise(table, 20, 0.95, 0), "rm </pre><b>")
+    html = build(hostile, audio=False).html
+    assert "<b>tiny" not in html
+    assert "</pre><b>" not in html
+    assert cells(Page(html, 0))["model"].tolist()[0] == "</script><b>tiny"
+
+
+def test_few_bytes_hold_few_clips(page: Page, found: Found) -> None:
+    effects = beside_controls(found.summary)
+    some, none = (hear(effects, found.jobs, room) for room in (400_000, 1_000))
+    assert none.sounds == {}
+    assert 0 < len(some.sounds) < page.clips
+    best = effects["effectiveness"].idxmax()
+    assert best in some.samples, "the greatest effect is heard first"
+    assert sum(len(sound["audio"]) + len(sound["image"]) for sound in some.sounds.values()) <= 400_000
+
+
+def test_clips_of_another_model_are_not_passed_off(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Another(MadeUpEngine):
+        def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
+            return {row: replace(outcome, key=outcome.key[::-1]) for row, outcome in super().outcomes(rows).items()}
+
+    engine = Another()
+    monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: engine)
+    heard = hear(beside_controls(found.summary), found.jobs, 10_000_000)
+    assert heard.samples == {}
+    assert len(heard.notes) == 4
+    assert "not those that made its table" in heard.notes[0]
+    assert [len(rows) for rows in engine.asked] == [1, 1, 1, 1], "no pass is run for a table that is not this model's"
+
+
+def test_axes_that_follow_from_others_are_not_offered() -> None:
+    small = made_up_table(n_prompts=4).assign(model="small", classifier="passt")
+    table = pd.concat([made_up_table(n_prompts=5), small])
+    effects = beside_controls(summarise(table, 20, 0.95, 0)).assign(pair="guitar → piano")
+    assert payload.selectors(effects) == ["model"]
+
+
+def test_the_greatest_blocks_of_too_many_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")], layers=["0", "1"])
+    table.loc[table["original"] == "jazz", "effectiveness"] += 5
+    effects = beside_controls(summarise(table, 20, 0.95, 0))
+    assert payload.strongest_blocks(effects)[1] == ""
+    monkeypatch.setattr(payload, "MOST_LINES", 2)
+    shown, words = payload.strongest_blocks(effects)
+    assert set(shown["original"]) == {"jazz"}
+    assert "1 of 2" in words
+
+
+def test_missing_numbers_are_null() -> None:
+    summary = summarise(made_up_table().assign(kept=np.nan), 20, 0.95, 0)
+    data = json.loads(payload.as_json(payload.payload(beside_controls(summary), summary, Heard())))
+    assert set(data["columns"]["kept"]) == {None}
+    assert set(AXES) - {"role"} <= data["columns"].keys()
+
+
+@pytest.mark.parametrize(
+    ("technique", "expected"),
+    [
+        (load_technique("replace"), "out′ = mean(desired)"),
+        (load_technique("ablate"), "out′ = 0"),
+        (load_technique("steer", 2.0), "out′ = out + 2 · mean(desired) − 2 · mean(original)"),
+        (load_technique("scale", 0.5), "out′ = 0.5 · out"),
+        (load_technique("random"), "out′ = out + a random direction as long as mean(desired) − mean(original)"),
+        (TechniqueConfig("halfway", 0.5, {"original": -1.0}), "out′ = 0.5 · out − mean(original)"),
+    ],
+)
+def test_an_edit_as_a_formula(technique: TechniqueConfig, expected: str) -> None:
+    assert formula(technique) == expected
+
+
+def test_the_methods_say_what_was_done(found: Found) -> None:
+    told = {heading: " ".join(sentences) for heading, sentences in methods(found)}
+    assert "8 layers" in told["Model"]
+    assert "steer at strength 2: out′ = out + 2 · mean(desired)" in told["Edit"]
+    assert "blocks.{layer}.hook_mlp_out" in told["Place"]
+    assert told["Layers"] == "6 alone; 7 alone; all layers at once."
+    assert told["Pairs"] == "guitar → piano, jazz → rock."
+    assert "self: out′ = mean(original)." in told["Controls"]
+    assert "seed 0" in told["Clips"]
+    assert told["Prompts"].startswith("3 for each concept")
