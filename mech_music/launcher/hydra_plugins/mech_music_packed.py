@@ -122,7 +122,7 @@ class InterventionSweeper(BasicSweeper):
         """Run all jobs. UserError, after everything that can be shown is shown, if any of them failed."""
         batches = super().sweep(arguments)
         assert self.config is not None
-        from mech_music.report import finish_sweep
+        from mech_music.results import finish_sweep
 
         results = [job.return_value for batch in batches for job in batch]
         statistics = cast(StatisticsConfig, OmegaConf.to_object(self.config.statistics))
