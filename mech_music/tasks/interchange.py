@@ -75,7 +75,7 @@ class Interchange:
 def _trials(run: RunConfig) -> Iterator[Trial]:
     """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
     edited = [(Role.technique, run.technique)]
-    edited += [(Role(name), load_technique(name)) for name in run.controls if name != Role.noise]
+    edited += [(Role(name), load_technique(name, run.strength)) for name in run.controls if name != Role.noise]
     for original, desired in resolve_pairs(run.pair):
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
         if Role.noise in run.controls:

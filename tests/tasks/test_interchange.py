@@ -127,3 +127,11 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
     across = compose_run("prompts=2", "layer=0", "controls=[]", "pair=guitar-jazz")
     table = task.score(across, outcomes_of(task.plan(across)))
     assert np.isnan(table[["kept", "kept_before"]].to_numpy()).all()
+
+
+def test_the_random_control_pushes_as_far_as_the_technique() -> None:
+    run = compose_run("technique=steer", "strength=2.5", "prompts=2", "layer=last", "controls=[random]")
+    edits = {edit for row in Interchange().plan(run) for edit in row.edits}
+    weights = {tuple(sorted(term.weight for term in edit.shift)) for edit in edits}
+    assert weights == {(-2.5, 2.5)}
+    assert {edit.random for edit in edits} == {None, 0, 1}

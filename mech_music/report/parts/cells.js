@@ -64,15 +64,6 @@ function verdict(line) {
   return `Not above all controls: its interval overlaps, or lies below, that of ${reach.join(", ") || "none with an interval"}.`;
 }
 
-// Whether the controls of a line are those of its neighbours of another strength, although its edit is not.
-function sameControls(line) {
-  const alike = (other) => ["pair", "model", "technique", "component", "layer", "prompts", "seed"].every((axis) => other[axis] === line[axis]);
-  const others = LINES.filter((other) => alike(other) && other.strength !== line.strength && other.strength !== 0);
-  const sites = DATA.controls.filter((name) => name !== "noise");
-  return sites.length > 0 && others.length > 0 && others.every((other) => sites.every((name) => valueOf(other, "effectiveness", name) === valueOf(line, "effectiveness", name)));
-}
-const SAME_CONTROLS = "The controls self and random are the same at every strength: a stronger edit is a larger push than the random one beside it.";
-
 function byComponent(lines) {
   return [...lines].sort((a, b) => DATA.components.indexOf(a.component) - DATA.components.indexOf(b.component));
 }
@@ -188,7 +179,7 @@ function drawCell(line) {
     ...names.map((name) => el("td", {}, spread(line, name, control))));
   const failures = line.failed ? `, ${line.failed} clips failed and are left out` : "";
   byId("cell-numbers").replaceChildren(
-    el("p", {}, el("b", {}, verdict(line)), sameControls(line) ? ` ${SAME_CONTROLS}` : ""),
+    el("p", {}, el("b", {}, verdict(line))),
     el("p", { class: "note" }, "Effectiveness (nats) of the edit and of its controls:"),
     forest(line),
     el("div", { class: "scroll" }, el("table", { class: "numbers" },

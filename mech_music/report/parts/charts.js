@@ -282,6 +282,6 @@ function drawDose(lines, choose) {
     }), choose);
   }
   drawLegend(section, [...marks, ...controlMarks()]);
-  section.querySelector(".note").textContent = `${countWords(lines)}${MARK_WORDS}` + (DATA.controls.length ? ` The controls are those of ${wheres.join(" and ")}.${sameControls(best(lines)) ? ` ${SAME_CONTROLS}` : ""}` : "");
+  section.querySelector(".note").textContent = `${countWords(lines)}${MARK_WORDS}` + (DATA.controls.length ? ` The controls are those of ${wheres.join(" and ")}.` : "");
   drawBehind(section, lines, ["component", "layer", "strength"]);
 }
