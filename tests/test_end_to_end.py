@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import soundfile
 
 from mech_music.paths import conf_dir
@@ -33,24 +34,40 @@ def results(folder: Path, place: str, name: str) -> list[Path]:
     return sorted((folder / place).glob(f"*/*/{name}"))
 
 
-def test_a_sweep_twice(tmp_path: Path) -> None:
-    """The second time everything comes from the store, and the table has the same bytes."""
-    words = ("-m", "component=mlp,ca", *SMALL)
-    for passes in (True, False):
-        process = start(tmp_path, *words)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        assert "guitar → piano" in out
-        assert ("clips" in err) is passes, err
-        assert "Warning" not in err
-    first, second = (path.read_bytes() for path in results(tmp_path, "multirun", "table.parquet"))
-    assert first == second
-    table = pd.read_parquet(results(tmp_path, "multirun", "table.parquet")[0])
+def sweep(folder: Path, passes: bool, *words: str) -> bytes:
+    """The bytes of a sweep's table; ``passes``: whether clips have to be made for it."""
+    before = results(folder, "multirun", "table.parquet")
+    process = start(folder, "-m", "component=mlp,ca", *SMALL, *words)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "guitar → piano" in out
+    assert ("clips" in err) is passes, err
+    assert "Warning" not in err
+    (table,) = set(results(folder, "multirun", "table.parquet")) - set(before)
+    return table.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A folder with a finished sweep and its store, and the bytes of the sweep's table."""
+    folder = tmp_path_factory.mktemp("swept")
+    return folder, sweep(folder, passes=True)
+
+
+def test_a_sweep(swept: tuple[Path, bytes]) -> None:
+    folder, _ = swept
+    table = pd.read_parquet(results(folder, "multirun", "table.parquet")[0])
     assert set(table["layer"]) == {"", "7", "together"}
     assert not table["failed"].to_numpy().any()
-    assert len(list((tmp_path / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 2 * 4, "W&B, offline, by default"
-    clip = next((tmp_path / "multirun").rglob("*_edited.wav"))
+    assert len(list((folder / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 4, "W&B, offline, by default"
+    clip = next((folder / "multirun").rglob("*_edited.wav"))
     assert soundfile.info(clip).duration == 0.4
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic", "joblib", "submitit_local"])
+def test_the_same_from_the_store_under_every_launcher(swept: tuple[Path, bytes], launcher: str) -> None:
+    folder, table = swept
+    assert sweep(folder, False, f"hydra/launcher={launcher}", "logger=none") == table
 
 
 def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
