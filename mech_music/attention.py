@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mech_music.linear import product
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():
@@ -52,7 +53,7 @@ class _OneStepAttention(StreamingMultiheadAttention):
         """Parts ``start`` to ``stop`` of (query, key, value), as audiocraft stacks them in one weight."""
         rows = slice(start * self.embed_dim, stop * self.embed_dim)
         bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
-        return nn.functional.linear(x, self.in_proj_weight[rows], bias)
+        return product(self, x, self.in_proj_weight[rows], bias, part=(start, stop))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from mech_music.capacity import MIN_PASS, Capacity, is_out_of_memory
+from mech_music.capacity import Capacity, is_out_of_memory
 from mech_music.config import EngineConfig, RunConfig
 from mech_music.edits import History, Mean, Row
 from mech_music.errors import UserError
@@ -168,7 +168,7 @@ class Engine:
     def _shrink(self, rows: int) -> None:
         if not self._fitting().halve(rows):
             raise UserError(
-                f"out of memory with a pass of {MIN_PASS} rows, the smallest: use a smaller model, a shorter "
+                f"out of memory with a pass of {rows} rows, the smallest: use a smaller model, a shorter "
                 "duration, model.dtype=float16 on a GPU, or free memory"
             )
         gc.collect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from mech_music.concepts import CONCEPTS, concept_prompts
 from mech_music.decode import decode, n_steps
 from mech_music.errors import UserError
 from mech_music.hooks import BRANCHES, Hook, all_hooks
+from mech_music.linear import arrange
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling
 
@@ -50,6 +52,7 @@ class HookedMusicGen(NNsight):
 
     def __init__(self, musicgen: MusicGen, fingerprint: str = "") -> None:
         keep_attention_caches(musicgen.lm)
+        arrange(musicgen.lm)
         super().__init__(musicgen.lm)
         self.musicgen = musicgen
         self.fingerprint = fingerprint
@@ -106,8 +109,13 @@ class HookedMusicGen(NNsight):
         attributes, _ = self.musicgen._prepare_tokens_and_attributes(list(prompts), None)
         null = ClassifierFreeGuidanceDropout(p=1.0)(attributes)
         provider = self.musicgen.lm.condition_provider
-        with self.musicgen.autocast:
+        with self._autocast():
             return provider(provider.tokenize(attributes + null))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """What audiocraft chose, anew each time: its own object, entered within itself, is never left."""
+        chosen = self.musicgen.autocast.autocast
+        return nullcontext() if chosen is None else torch.autocast(chosen.device, dtype=chosen.fast_dtype)
 
     def prompt_length(self, prompt: str) -> int:
         """Text tokens of ``prompt`` (rows of one length make one pass)."""
@@ -128,10 +136,9 @@ class HookedMusicGen(NNsight):
         seeds = [seeds] * len(prompts) if isinstance(seeds, int) else list(seeds)
         lm = self.musicgen.lm
         noise = RowNoise(prompts, seeds, (lm.n_q, lm.card), self.device)
-        with self.musicgen.autocast:
-            return decode(
-                lm, self.conditions(prompts), noise, self.n_frames(duration), sampling or Sampling(), forced, on_step
-            )
+        conditions = self.conditions(prompts)
+        with self._autocast():
+            return decode(lm, conditions, noise, self.n_frames(duration), sampling or Sampling(), forced, on_step)
 
     def _batch_size(self, *inputs: object, **_: object) -> int:
         return len(inputs[0]) if inputs else 0  # type: ignore[arg-type]

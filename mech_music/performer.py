@@ -118,6 +118,10 @@ class Performer:
             packs += [group[start : start + size] for start in range(0, len(group), size)]
         return packs
 
+    def _padded(self, rows: Sequence[Row]) -> list[Row]:
+        """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
+        return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
+
     def _length(self, row: Row) -> int:
         if row.prompt not in self._lengths:
             self._lengths[row.prompt] = self.model.prompt_length(row.prompt)
@@ -134,14 +138,14 @@ class Performer:
         missing = [row for row in rows if self.key(row) not in self.store]
         advance(len(rows) - len(missing))
         if missing:
-            maps = compile_edits(_padded(missing), self.resolve, self.n_steps, self.model.device)
+            maps = compile_edits(self._padded(missing), self.resolve, self.n_steps, self.model.device)
             self._keep(missing, self._generate(missing, tuple(maps), visitor(maps), advance))
 
     def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
         """The rows' tokens, made again (for those whose tokens were not kept)."""
         parts = {}
         for pack in self.packs(rows, 32):
-            maps = compile_edits(_padded(pack), self.resolve, self.n_steps, self.model.device)
+            maps = compile_edits(self._padded(pack), self.resolve, self.n_steps, self.model.device)
             parts |= zip(pack, self._generate(pack, tuple(maps), visitor(maps), lambda _: None), strict=True)
         return torch.stack([parts[row] for row in rows])
 
@@ -153,7 +157,7 @@ class Performer:
         advance: Advance,
         forced: Tensor | None = None,
     ) -> Int[Tensor, "row codebook frame"]:
-        padded = _padded(rows)
+        padded = self._padded(rows)
         return self.model.visit(
             [row.prompt for row in padded],
             hooks,
@@ -276,8 +280,3 @@ class Performer:
 
 def _words(sampling: Sampling) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in asdict(sampling).items())
-
-
-def _padded(rows: Sequence[Row]) -> list[Row]:
-    """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
-    return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
