@@ -33,12 +33,33 @@ class Affine:
 
     def __call__(self, step: int, value: Float[Tensor, "half_row 1 d_model"]) -> Tensor:
         """The edited value; entries outside their frames, and all other rows, are untouched bit for bit."""
+        if self._first <= step < self._last:
+            return self._all(value, step) if len(self.index) == len(value) else self._some(value, step, None)
         active = (self.start <= step) & (step < self.stop)
         if not active.any():
             return value
+        return self._some(value, step, torch.from_numpy(np.flatnonzero(active)).to(self.index.device))
+
+    def __post_init__(self) -> None:
+        self._first, self._last = int(self.start.max()), int(self.stop.min())  # between them every entry is active
+        order = self.index.argsort()
+        self._in_order = self.scale[order], self.choice[order]
+        self._only_scale = float(self.scale[0]) if len(self.scale.unique()) == 1 else None
+
+    def _all(self, value: Float[Tensor, "half_row 1 d_model"], step: int) -> Tensor:
+        """Every entry of the batch is edited: nothing to pick out and put back."""
+        scale, choice = self._in_order
+        shift = self.bank[choice, step][:, None]
+        if self._only_scale == 0:
+            return shift.expand_as(value).to(value.dtype)
+        scaled = value.float() if self._only_scale == 1 else scale[:, None] * value.float()
+        return (scaled + shift).to(value.dtype)
+
+    def _some(
+        self, value: Float[Tensor, "half_row 1 d_model"], step: int, chosen: Int[Tensor, " entry"] | None
+    ) -> Tensor:
         index, scale, choice = self.index, self.scale, self.choice
-        if not active.all():
-            chosen = torch.from_numpy(np.flatnonzero(active)).to(index.device)
+        if chosen is not None:
             index, scale, choice = index[chosen], scale[chosen], choice[chosen]
         edited = value.clone()
         edited[index, 0] = (scale * value[index, 0].float() + self.bank[choice, step]).to(value.dtype)
