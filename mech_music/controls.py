@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,14 @@ def _verdicts(effects: pd.DataFrame) -> np.ndarray:
     above = any_run & (~run | (low > highs)).all(axis=1)
     below = any_run & (~run | (high < lows)).all(axis=1)
     return above.astype(int) * ABOVE + below.astype(int) * BELOW
+
+
+def blocks_of(effects: pd.DataFrame, keys: Sequence[str]) -> list[list[Mapping[str, Any]]]:
+    """The lines in blocks that agree on ``keys``, both in the table's order."""
+    blocks: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for line in effects.to_dict("records"):
+        blocks.setdefault(tuple(line[key] for key in keys), []).append(cast(Mapping[str, Any], line))
+    return list(blocks.values())
 
 
 def controls_run(summary: pd.DataFrame) -> list[str]:

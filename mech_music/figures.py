@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from mech_music import canvas
 from mech_music.canvas import Line, Sheet
-from mech_music.controls import ABOVE, beside_controls, controls_run
+from mech_music.controls import ABOVE, beside_controls, blocks_of, controls_run
 from mech_music.schema import AXES, layer_order
+from mech_music.workers import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +28,14 @@ _MARK = "Filled points: effectiveness above the intervals of all controls that w
 _MOST = 12
 
 
-def draw_all(summary: pd.DataFrame, folder: Path) -> list[Path]:
-    """Every figure that the summary allows; the files written, PNG and SVG.
+def draw_all(summary: pd.DataFrame, folder: Path, n_workers: int = 1) -> list[Path]:
+    """Every figure that the summary allows, drawn by so many processes; the files written, PNG and SVG.
 
     Of each kind at most 12 are drawn, those with the greatest effects; a log line says what was left out.
     """
     kinds = (layer_curves, heatmap, tradeoff, dose_response)
-    return [path for draw in kinds for path in draw(summary, folder)]
+    drawn = dict(spread(lambda kind, _: kind(summary, folder), kinds, n_workers, lambda _: None))
+    return [path for place in sorted(drawn) for path in drawn[place]]
 
 
 def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
@@ -135,13 +137,12 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
 def _blocks(summary: pd.DataFrame, keys: Sequence[str], what: str) -> list[Lines]:
     """The effects beside their controls, block by block; only the blocks with the greatest effects if many."""
     effects = beside_controls(summary).dropna(subset=["effectiveness"])
-    groups = effects.groupby(list(keys), sort=False, dropna=False)
-    blocks = [cast(Lines, block.to_dict("records")) for _, block in groups]
+    blocks = blocks_of(effects, keys)
     if len(blocks) <= _MOST:
         return blocks
     log.info("drawing %d of %d %s: those with the greatest effects", _MOST, len(blocks), what)
-    by_effect = sorted(blocks, key=lambda lines: -max(line["effectiveness"] for line in lines))
-    return [block for block in blocks if block in by_effect[:_MOST]]
+    greatest = sorted(range(len(blocks)), key=lambda at: -max(line["effectiveness"] for line in blocks[at]))
+    return [blocks[at] for at in sorted(greatest[:_MOST])]
 
 
 def _places(lines: Lines) -> dict[str, float]:

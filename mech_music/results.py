@@ -13,6 +13,7 @@ from mech_music.config import StatisticsConfig
 from mech_music.sweep import Done, Failed
 from mech_music.tables import concat_tables, summarise, write_summary, write_table
 from mech_music.terminal import terminal_table
+from mech_music.workers import n_cores
 
 TABLE, SUMMARY = "table.parquet", "summary.parquet"
 
@@ -25,11 +26,11 @@ def save(table: pd.DataFrame, statistics: StatisticsConfig, folder: Path) -> pd.
     return summary
 
 
-def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(summary: pd.DataFrame, folder: Path, n_workers: int = 1) -> list[Path]:
     """Every figure that the summary allows, in ``figures/``."""
     from mech_music.figures import draw_all
 
-    return draw_all(summary, folder / "figures")
+    return draw_all(summary, folder / "figures", n_workers)
 
 
 def show(summary: pd.DataFrame, folder: Path) -> None:
@@ -48,7 +49,7 @@ def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: Sta
     try:
         if done:
             summary = save(concat_tables(done), statistics, folder)
-            draw(summary, folder)
+            draw(summary, folder, n_cores())
             show(summary, folder)
     finally:
         _show_failures([result for result in results if isinstance(result, Failed)])

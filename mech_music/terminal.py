@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import pandas as pd
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mech_music.controls import ABOVE, BELOW, beside_controls, controls_run
+from mech_music.controls import ABOVE, BELOW, beside_controls, blocks_of, controls_run
 from mech_music.schema import AXES
 
 _MARKS = {ABOVE: "▲", BELOW: "▼"}
@@ -30,7 +30,7 @@ def terminal_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Ta
     """
     effects = beside_controls(summary).sort_values(_PAIR_FIRST, kind="stable")
     controls = controls_run(summary)
-    blocks = [_lines(block) for _, block in effects.groupby(_BLOCK, sort=False, dropna=False)]
+    blocks = blocks_of(effects, _BLOCK)
     outer = Table.grid()
     if not blocks:
         outer.add_row("No interventions: the table holds controls only.")
@@ -44,10 +44,6 @@ def terminal_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Ta
     if blocks:
         outer.add_row(Text(_explanation(effects, controls, best=len(blocks) > most), style="dim"))
     return outer
-
-
-def _lines(effects: pd.DataFrame) -> list[Line]:
-    return cast(list[Line], effects.to_dict("records"))
 
 
 def _varying(effects: pd.DataFrame) -> list[str]:

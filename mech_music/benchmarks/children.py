@@ -13,15 +13,9 @@ from mech_music.paths import conf_dir
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """This process' environment, with this checkout importable and the default store out of reach.
-
-    Bytecode is cached, as it is by default: a machine that switches that off would compile every library at each start.
-    """
+    """This process' environment, with this checkout importable and the default store out of reach."""
     path = os.pathsep.join([str(conf_dir().parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    env = {**os.environ, "PYTHONPATH": path, "MECH_MUSIC_STORE": str(scratch / "unused store")}
-    if env.pop("PYTHONDONTWRITEBYTECODE", None):
-        env["PYTHONPYCACHEPREFIX"] = str(scratch / "bytecode")
-    return env
+    return {**os.environ, "PYTHONPATH": path, "MECH_MUSIC_STORE": str(scratch / "unused store")}
 
 
 def python(words: Sequence[str], scratch: Path) -> str:
