@@ -31,10 +31,10 @@ class Shape:
 class ReferenceSizes:
     """Prompts, each with its 48 versions of a clip, and codec frames."""
 
-    tiny_prompts: int = 8
+    tiny_prompts: int = 4
     tiny_frames: int = 100
     random_prompts: int = 1
-    random_frames: int = 12
+    random_frames: int = 24
 
 
 @dataclass
@@ -97,7 +97,7 @@ class BenchmarksConfig:
     """
 
     only: list[str] = field(default_factory=list)
-    rounds: int = 3
+    rounds: int = 2
     device: str = "auto"
     plain_threads: int = 0
     shape: Shape = field(default_factory=Shape)
