@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from mech_music.errors import UserError
@@ -54,7 +55,8 @@ def read_file(path: Path) -> bytes | None:
 
 def set_aside(path: Path) -> None:
     """Take a damaged file out of use, with a warning; its bytes are kept."""
-    path.replace(path.with_suffix(DAMAGED))
+    with suppress(FileNotFoundError):  # another process was quicker
+        path.replace(path.with_suffix(DAMAGED))
     log.warning("store file %s is damaged: set aside as %s, what it held is computed again", path.name, DAMAGED)
 
 
