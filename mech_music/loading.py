@@ -71,7 +71,8 @@ def load_model(
 ) -> HookedMusicGen:
     """Load a MusicGen through audiocraft's own loader and hook it (which checks the hooks).
 
-    ``float16`` runs as audiocraft does on a GPU (autocast); ``float32`` is the reference.
+    ``float16`` runs as audiocraft does on a GPU (autocast), ``bfloat16`` likewise on either; ``float32`` is the
+    reference.
     """
     from mech_music.model import HookedMusicGen
     from mech_music.quiet import quiet_imports
@@ -82,7 +83,7 @@ def load_model(
 
     place, folder = pick_device(device), checkpoint_folder(path, hub_id)
     if dtype == "float16" and place.type == "cpu":
-        raise UserError("model.dtype=float16 needs a GPU: use float32 on the CPU")
+        raise UserError("model.dtype=float16 needs a GPU: use float32 or bfloat16 on the CPU")
     if (folder / "t5").is_dir():  # a model that brings its own text encoder, as the bundled one does
         from mech_music.tiny import register_t5
 

@@ -91,11 +91,10 @@ def test_device_that_is_not_there_is_one_line(device: str, said: str) -> None:
     assert said in complaint(caught) and "cpu" in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_dtype_that_the_cpu_does_not_serve_is_one_line(checkpoint: Path, dtype: str) -> None:
+def test_dtype_that_the_cpu_does_not_serve_is_one_line(checkpoint: Path) -> None:
     with pytest.raises(UserError) as caught:
-        load_model(path=str(checkpoint), device="cpu", dtype=dtype)
-    assert dtype in complaint(caught)
+        load_model(path=str(checkpoint), device="cpu", dtype="float16")
+    assert "bfloat16" in complaint(caught)
 
 
 def test_check_finds_a_tree_whose_branches_do_not_add_up(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:

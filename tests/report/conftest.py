@@ -22,7 +22,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """The command line that made the sweep, with its made-up engine; nothing stays patched."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("job", "results"):
-            patch.setattr(f"mech_music.{module}.draw", lambda summary, folder: [])
+            patch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
         command = CommandLine(tmp_path_factory.mktemp("report"), patch)
         assert command(*SWEPT) == 0
     return command
