@@ -138,16 +138,18 @@ class Performer:
         missing = [row for row in rows if self.key(row) not in self.store]
         advance(len(rows) - len(missing))
         if missing:
-            maps = compile_edits(self._padded(missing), self.resolve, self.n_steps, self.model.device)
-            self._keep(missing, self._generate(missing, tuple(maps), visitor(maps), advance))
+            self._keep(missing, self._edited(missing, advance))
 
     def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
         """The rows' tokens, made again (for those whose tokens were not kept)."""
         parts = {}
         for pack in self.packs(rows, 32):
-            maps = compile_edits(self._padded(pack), self.resolve, self.n_steps, self.model.device)
-            parts |= zip(pack, self._generate(pack, tuple(maps), visitor(maps), lambda _: None), strict=True)
+            parts |= zip(pack, self._edited(pack, lambda _: None), strict=True)
         return torch.stack([parts[row] for row in rows])
+
+    def _edited(self, rows: Sequence[Row], advance: Advance) -> Int[Tensor, "row codebook frame"]:
+        maps = compile_edits(self._padded(rows), self.resolve, self.n_steps, self.model.device)
+        return self._generate(rows, tuple(maps), visitor(maps), advance)
 
     def _generate(
         self,

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+FAILED = "failed.txt"
+
 
 @dataclass(frozen=True)
 class Done:
@@ -23,8 +25,8 @@ class Failed:
 
 
 def record_failure(folder: Path, reason: str) -> Failed:
-    """Write the reason to ``failed.txt`` in the job's folder (if that can be written at all)."""
+    """Write the reason to `FAILED` in the job's folder (if that can be written at all)."""
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "failed.txt").write_text(reason + "\n")
+        (folder / FAILED).write_text(reason + "\n")
     return Failed(folder, reason)

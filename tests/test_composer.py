@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mech_music import launcher
 from mech_music.config import register
@@ -27,28 +30,29 @@ SWEEPS = {
 }
 
 
-@pytest.mark.parametrize("sweep", SWEEPS)
-def test_equals_hydras_own(sweep: str) -> None:
+@pytest.fixture
+def hydras() -> Iterator[tuple[ConfigLoader, DictConfig]]:
+    """Hydra's own loader, and a sweep's master config."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        loader = hydra.config_loader
-        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-        composer = Composer(loader, master)
-        for overrides in SWEEPS[sweep] * 2:  # the second time from what was read
-            expected = loader.load_sweep_config(master, list(overrides))
-            assert OmegaConf.to_yaml(composer(overrides)) == OmegaConf.to_yaml(expected)
+        yield hydra.config_loader, hydra.config_loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_equals_hydras_own(hydras: tuple[ConfigLoader, DictConfig], sweep: str) -> None:
+    loader, master = hydras
+    composer = Composer(loader, master)
+    for overrides in SWEEPS[sweep] * 2:  # the second time from what was read
+        expected = loader.load_sweep_config(master, list(overrides))
+        assert OmegaConf.to_yaml(composer(overrides)) == OmegaConf.to_yaml(expected)
 
 
 @pytest.mark.parametrize("override", ["strenth=1", "component=mpl", "technique=replce", "prompts=many"])
-def test_a_mistake_raises_what_hydra_raises(override: str) -> None:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        loader = hydra.config_loader
-        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-        with pytest.raises(Exception) as expected:
-            loader.load_sweep_config(master, [override])
-        with pytest.raises(type(expected.value)) as raised:
-            Composer(loader, master)([override])
-        assert str(raised.value) == str(expected.value)
+def test_a_mistake_raises_what_hydra_raises(hydras: tuple[ConfigLoader, DictConfig], override: str) -> None:
+    loader, master = hydras
+    with pytest.raises(Exception) as expected:
+        loader.load_sweep_config(master, [override])
+    with pytest.raises(type(expected.value)) as raised:
+        Composer(loader, master)([override])
+    assert str(raised.value) == str(expected.value)

@@ -6,6 +6,7 @@ line as a user starts it.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -66,6 +67,7 @@ def _become(argv: list[str], printed: Path) -> None:
         os.dup2(out, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         sys.argv = argv
+        logging.getLogger().handlers.clear()  # those of earlier tests write to streams that are closed
         from mech_music.run import main
 
         main()
@@ -112,7 +114,7 @@ def test_killed_twenty_times(undisturbed: Process, tmp_path: Path) -> None:
         if (tmp_path / "store" / "rows").is_dir():
             stored.append(rows_in(tmp_path / "store")[0])
             assert stored[-1] >= stored[-2]
-    assert stored[1] > 0 or stored[-1] > 0
+    assert stored[-1] > 0
     process = Process(tmp_path, tmp_path / "store", *SWEEP)
     assert process.wait() == 0, process.printed
     assert process.tables == undisturbed.tables
@@ -193,4 +195,5 @@ def test_infinite_activations_fail_their_own_rows_only(tmp_path: Path) -> None:
     assert not table.loc[table["role"] == "noise", "failed"].any()
     log = next((tmp_path / "sweep").rglob("mech_music.log"), None)
     told = process.printed + (log.read_text() if log else "")
-    assert "failed" in told
+    assert "failed: a non-finite value while generating Row(" in told
+    assert "blocks.7.hook_mlp_out" in told, "with its config"

@@ -21,10 +21,9 @@ from mech_music.errors import UserError
 from mech_music.explain import explain
 from mech_music.results import SUMMARY, TABLE
 from mech_music.schema import Role
-from mech_music.sweep import Failed
+from mech_music.sweep import FAILED, Failed
 from mech_music.tables import concat_tables, read_summary, read_table, summarise
 
-FAILED = "failed.txt"
 _MOST_NAMED = 12
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
 

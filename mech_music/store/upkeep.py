@@ -108,17 +108,17 @@ def compact(folder: Path, advance: Advance) -> tuple[int, int]:
     A joined shard is written before its parts are removed, so a kill at any moment loses nothing.
     """
     before = after = 0
-    for holding in survey(folder):
-        if holding.what != "rows":
-            continue
+    holdings = survey(folder)
+    for holding in (holding for holding in holdings if holding.what == "rows"):
         before += len(holding.files)
         small = [path for path in holding.files if path.stat().st_size < _SHARD_BYTES // 2]
         after += len(holding.files) - len(small)
         for parts in _portions(small):
             after += _join(folder / "rows", parts, holding.about)
             advance()
-    for path in _abandoned(folder):
-        path.unlink(missing_ok=True)
+    for path in (path for holding in holdings if holding.what == "remains" for path in holding.files):
+        if path.exists() and time.time() - path.stat().st_mtime > _ABANDONED:
+            path.unlink(missing_ok=True)
     return before, after
 
 
@@ -155,12 +155,6 @@ def _join(folder: Path, parts: list[Path], about: About) -> int:
             if path.name != joined:
                 path.unlink(missing_ok=True)
     return n_files
-
-
-def _abandoned(folder: Path) -> Iterator[Path]:
-    for holding in survey(folder):
-        if holding.what == "remains":
-            yield from (path for path in holding.files if time.time() - path.stat().st_mtime > _ABANDONED)
 
 
 def prunable(folder: Path, what: Iterable[str], model: str | None, days: float | None) -> list[Holding]:
