@@ -141,7 +141,7 @@ def visitor(maps: Mapping[Hook, Sequence[Affine]]) -> Callable[[Hook, int, Tenso
     """The function that a traced generation calls at each edited hook."""
 
     def apply(hook: Hook, step: int, value: Tensor) -> Tensor:
-        for affine in maps[hook]:
+        for affine in maps.get(hook, ()):
             value = affine(step, value)
         return value
 

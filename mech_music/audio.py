@@ -18,28 +18,16 @@ from mech_music.schema import AXES, layer_order
 
 @dataclass(frozen=True)
 class Choice:
-    """One effect to listen to: where it stands among its like, and the keys of its two clips.
+    """Something to listen to, in one version or several.
 
-    ``name``: ``strongest-1_layer-4_prompt-017``, the beginning of its files' names.
+    ``name``: the beginning of its files' names; ``versions``: the key of each version's clip in the row store;
+    ``facts``: what ``index.csv`` says of it.
     """
 
     name: str
-    original: str
-    desired: str
-    technique: str
-    component: str
-    layer: str
-    index: int
-    prompt: str
-    effectiveness: float
-    row: str
-    baseline: str
-
-    @property
-    def caption(self) -> str:
-        """``guitar → piano, replace mlp layer 4, effectiveness +3.2 nats: Compose …``."""
-        what = f"{self.technique} {self.component} layer {self.layer}"
-        return f"{self.original} → {self.desired}, {what}, effectiveness {self.effectiveness:+.1f} nats: {self.prompt}"
+    caption: str
+    versions: Mapping[str, str]
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,7 +38,7 @@ class Clip:
     caption: str
 
 
-def select_clips(table: pd.DataFrame, strongest: int, weakest: int) -> list[Choice]:
+def strongest_and_weakest(table: pd.DataFrame, strongest: int, weakest: int) -> list[Choice]:
     """The technique's clips of the greatest and of the least effectiveness, never one clip in both.
 
     Failed clips are passed over; equals are taken in the table's order of axes and prompts.
@@ -71,9 +59,15 @@ def _place(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _choice(rank: str, line: Mapping[str, Any]) -> Choice:
-    names = ("original", "desired", "technique", "component", "layer", "index", "prompt", "effectiveness")
-    name = f"{rank}_layer-{line['layer']}_prompt-{line['index']:03d}"
-    return Choice(name, **{key: line[key] for key in (*names, "row", "baseline")})
+    what = f"{line['technique']} {line['component']} layer {line['layer']}"
+    facts = ("original", "desired", "technique", "component", "layer", "index", "effectiveness", "prompt")
+    return Choice(
+        name=f"{rank}_layer-{line['layer']}_prompt-{line['index']:03d}",
+        caption=f"{line['original']} → {line['desired']}, {what}, effectiveness {line['effectiveness']:+.1f} nats: "
+        f"{line['prompt']}",
+        versions={"original": line["baseline"], "edited": line["row"]},
+        facts={name: line[name] for name in facts},
+    )
 
 
 def write_clips(
@@ -82,14 +76,14 @@ def write_clips(
     sample_rate: int,
     folder: Path,
 ) -> list[Clip]:
-    """Both clips of every choice and an ``index.csv`` that says what each file is.
+    """All versions of every choice and an ``index.csv`` that says what each file is.
 
     ``waveforms``: by row key, full scale ±1; KeyError if one that was chosen is not there. Files are
-    ``<name>_original.wav`` and ``<name>_edited.wav``. UserError if the folder cannot be written.
+    ``<name>_<version>.wav``. UserError if the folder cannot be written.
     """
     clips: list[Clip] = []
     for choice in choices:
-        for version, key in (("original", choice.baseline), ("edited", choice.row)):
+        for version, key in choice.versions.items():
             path = folder / f"{choice.name}_{version}.wav"
             write_wav(path, waveforms[key], sample_rate)
             clips.append(Clip(path, f"{version}: {choice.caption}"))
@@ -113,12 +107,10 @@ def pcm16(waveform: Float32[np.ndarray, " sample"]) -> Int16[np.ndarray, " sampl
 
 
 def _write_index(choices: Sequence[Choice], path: Path) -> None:
-    columns = ("file", "version", "original", "desired", "technique", "component", "layer", "index", "effectiveness")
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns, "prompt"])
+        writer.writerow(["file", "version", *choices[0].facts])
         for choice in choices:
-            for version in ("original", "edited"):
-                facts = [getattr(choice, name) for name in columns[2:-1]]
-                number = f"{choice.effectiveness:.4f}"
-                writer.writerow([f"{choice.name}_{version}.wav", version, *facts, number, choice.prompt])
+            facts = [f"{fact:.4f}" if isinstance(fact, float) else fact for fact in choice.facts.values()]
+            for version in choice.versions:
+                writer.writerow([f"{choice.name}_{version}.wav", version, *facts])

@@ -6,6 +6,7 @@ import re
 
 from mech_music.config import RunConfig
 from mech_music.errors import UserError
+from mech_music.hooks import Component
 
 LAYER_WORDS = "all, last, together, a number, or numbers joined by + (edited at once)"
 _NUMBERS = re.compile(r"\d+(\+\d+)*")
@@ -40,6 +41,12 @@ def _layer_sets(word: str, n_layers: int) -> list[tuple[int, ...]]:
     if layers[-1] >= n_layers:
         raise UserError(f"layer {layers[-1]} does not exist: the model has {n_layers} layers, 0 to {n_layers - 1}")
     return [layers]
+
+
+def stream_after(component: Component) -> str:
+    """The point at which the residual stream is read after a component's output was added to it."""
+    mid = {Component.sa: "resid_mid", Component.ca: "resid_mid_cross"}
+    return mid.get(component, "resid_post")
 
 
 def n_steps(run: RunConfig) -> int:

@@ -86,6 +86,28 @@ def concept_prompts(concept: Concept, n: int) -> tuple[Prompt, ...]:
     return tuple(make_prompt(mood, filler, concept.text, tempo) for mood, filler, tempo in combinations)
 
 
+def every_prompt() -> list[str]:
+    """The template with every combination of words that the study uses."""
+    genres = dict.fromkeys([*GENRE_FILLERS, *(c.text for c in CONCEPTS.values() if c.category is Category.genre)])
+    return [make_prompt(*words).text for words in product(MOODS, genres, INSTRUMENT_FILLERS, TEMPI)]
+
+
+def resolve_concepts(word: str) -> list[Concept]:
+    """Concepts named by `word`: one, several joined by plus or comma, or `all`, `instruments`, `genres`.
+
+    Order of first mention, without repeats. Raises ValueError (one line) for a word that names none.
+    """
+    groups = {f"{kind.value}s": [c for c in CONCEPTS.values() if c.category is kind] for kind in Category}
+    groups |= {"all": list(CONCEPTS.values())} | {name: [concept] for name, concept in CONCEPTS.items()}
+    found: dict[Concept, None] = {}
+    for part in (part.strip() for part in re.split(r"[,+]", word)):
+        if part not in groups:
+            hint = _suggest(part, list(groups))
+            raise ValueError(f"unknown concept {part!r}{hint} Allowed: {', '.join(['all', *groups])}")
+        found.update(dict.fromkeys(groups[part]))
+    return list(found)
+
+
 def _pair_groups() -> dict[str, list[tuple[Concept, Concept]]]:
     """Every word that stands for several ordered pairs, and those pairs."""
     ordered = list(permutations(CONCEPTS.values(), 2))

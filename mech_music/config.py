@@ -15,7 +15,7 @@ from typing import Any, cast, get_type_hints
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 
-from mech_music.edits import Half, History
+from mech_music.edits import Fit, Half, History, Reading
 from mech_music.hooks import Component
 from mech_music.paths import conf_dir, experiments_dir
 
@@ -79,6 +79,24 @@ class TechniqueConfig:
 
 
 @dataclass
+class LensConfig:
+    """What a residual stream goes through before the final norm and heads. ``name``: decoder (nothing) or tuned.
+
+    A tuned lens is read from ``path`` (the output folder of task=tuned_lens), or found in the store, or trained:
+    on ``clips`` of the model's own clips for ``epochs``, ``held_out`` others measuring it; of each clip ``steps``
+    autoregressive steps are kept, 0 for all.
+    """
+
+    name: str = MISSING
+    path: str | None = None
+    clips: int = 512
+    held_out: int = 100
+    steps: int = 64
+    epochs: int = 4
+    seed: int = 0
+
+
+@dataclass
 class LoggerConfig:
     """Where results go beside the output folder. ``name``: wandb or none."""
 
@@ -136,22 +154,25 @@ class StatisticsConfig:
 
 @dataclass
 class RunConfig:
-    """One job: a technique at some hooks, between two concepts, over some prompts."""
+    """One job: a task (an interchange, a lens, …) at some hooks, over some prompts."""
 
     task: dict[str, Any] = MISSING  # _target_ and the task's own settings
     model: ModelConfig = MISSING
     classifier: ClassifierConfig = MISSING
     technique: TechniqueConfig = MISSING
+    lens: LensConfig = MISSING
     logger: LoggerConfig = MISSING
     component: Component = Component.mlp
     layer: str = "all"
     pair: str = "guitar-piano"
+    concept: str = "all"
     prompts: int = 100
     seed: int = 0
     duration: float = 4.0  # seconds
     frames: str = "all"
     half: Half = Half.both
     history: History = History.own
+    reading: Reading = Reading.free
     strength: float = 1.0
     controls: list[str] = field(default_factory=lambda: ["self", "random", "noise"])
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -181,6 +202,11 @@ def as_run(cfg: DictConfig) -> RunConfig:
     run = OmegaConf.to_object(composed)
     assert isinstance(run, RunConfig)
     return run
+
+
+def fit_of(lens: LensConfig) -> Fit:
+    """The training that a lens is named by."""
+    return Fit(lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
 def options(group: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""An edit is data; a row is one clip.
+"""An edit is data, so is where a lens reads; a row is one clip.
 
 Every edit is affine in the output of its hook::
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
@@ -48,6 +48,17 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """How alike all layers' residual streams are at one point, over a concept's prompts (`mech_music.similarity`)."""
+
+    point: str
+    concept: str
+    n_prompts: int
+    seed: int = 0
+    half: Half = Half.both
+
+
+@dataclass(frozen=True)
 class Term:
     """``weight`` times the tensor that ``source`` names."""
 
@@ -72,10 +83,68 @@ class Edit:
     random: int | None = None
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A tuned lens, named by how it is trained (`mech_music.lenses.tuned`): on so many of the model's own clips.
+
+    ``n_held_out`` further clips, of other prompts, measure it. ``steps``: autoregressive steps kept of each clip,
+    drawn at random, 0 for all of them.
+    """
+
+    n_clips: int
+    n_held_out: int
+    steps: int
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Translator:
+    """One hook's affine map to the final residual stream, and how near it comes there on held-out clips."""
+
+    hook: str
+    fit: Fit
+
+
+Source = Mean | Similarity | Translator
+"""What is recorded from a model's own generations, once, and stored."""
+
+
+@dataclass(frozen=True)
+class LensFile:
+    """A tuned lens that was trained elsewhere, named by its content; where it lies decides nothing."""
+
+    sha256: str
+    path: str = field(compare=False)
+
+
+class Reading(StrEnum):
+    """What a lens reads along: the tokens that it gives itself, or those of the full model."""
+
+    free = "free"
+    forced = "forced"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """Tokens are read off the residual stream at ``hook``, through the final norm and heads (DecoderLens).
+
+    ``lens``: the translators to apply before the norm; None for none.
+    """
+
+    hook: str
+    reading: Reading = Reading.free
+    lens: Fit | LensFile | None = None
+
+
 @lru_cache(maxsize=2**16)
-def _canonical(edits: tuple[Edit, ...]) -> str:
-    """Edits as text; many prompts share the same ones."""
-    return json.dumps([asdict(edit) for edit in edits], sort_keys=True, separators=(",", ":"))
+def _canonical(edits: tuple[Edit, ...], leave: Exit | None) -> str:
+    """Edits and exit as text; many prompts share the same ones."""
+    text = json.dumps([asdict(edit) for edit in edits], sort_keys=True, separators=(",", ":"))
+    if leave is None:
+        return text
+    lens = leave.lens.sha256 if isinstance(leave.lens, LensFile) else leave.lens and asdict(leave.lens)
+    return text + json.dumps([leave.hook, leave.reading, lens], sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +152,15 @@ class Row:
     """One clip: nothing else decides it, given the model and the generation settings.
 
     The sampling noise is a function of ``(prompt, seed)``, so the same prompt and seed with and
-    without edits are a matched pair.
+    without edits are a matched pair. ``exit``: where the tokens are read off, if not at the end.
     """
 
     prompt: str
     seed: int
     edits: tuple[Edit, ...] = ()
+    exit: Exit | None = None
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
-        canonical = f"{context}\n{self.seed}\n{_canonical(self.edits)}\n{self.prompt}"
+        canonical = f"{context}\n{self.seed}\n{_canonical(self.edits, self.exit)}\n{self.prompt}"
         return hashlib.sha256(canonical.encode()).hexdigest()

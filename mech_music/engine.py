@@ -1,7 +1,7 @@
 """The engine is the only code that runs the model: rows in, outcomes out.
 
 1. Drop duplicates; ask the store.
-2. Record the concept means that the missing rows' edits name (the recorded rows' outcomes are kept too).
+2. Record what is asked for, and what the missing rows name: concept means, tuned lenses (`mech_music.recording`).
 3. Pack the missing rows, of any job and with any edits, into passes; for a narrow model on a CPU, one process a core.
 4. Each pass is traced once, heard, and written to the store in one piece (`mech_music.performer`).
 
@@ -16,7 +16,7 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -30,16 +30,27 @@ from torch import Tensor
 
 from mech_music.capacity import Capacity, is_out_of_memory
 from mech_music.config import EngineConfig, RunConfig
-from mech_music.edits import History, Mean, Row
+from mech_music.ear import Voice
+from mech_music.edits import History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.errors import UserError
 from mech_music.paths import default_store_dir
-from mech_music.performer import Performer, Settings, Voice
+from mech_music.performer import Performer, Settings, sources_of
+from mech_music.recording import Record
 from mech_music.sampling import Sampling
 from mech_music.store import Outcome, Store
 from mech_music.workers import Advance, n_cores, spread
 
 _AUDIO_BATCH = 32
+Request = Row | Source
 Unit = TypeVar("Unit")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an engine says to requests: clips by row, recordings by source."""
+
+    outcomes: Mapping[Row, Outcome]
+    records: Mapping[Source, Record] = field(default_factory=dict)
 
 
 class Engine:
@@ -57,17 +68,32 @@ class Engine:
         self.store, self.settings = store, settings
         self.performer = Performer(voice, store, settings, self.how.keep_tokens, self.how.keep_audio)
         self.key = self.performer.key
-        self.mean = self.performer.mean
         self._quiet = quiet
         self._capacity: Capacity | None = None
 
     # -- what the tasks ask --------------------------------------------------------------------
 
-    def ensure(self, rows: Iterable[Row]) -> None:
-        """Every distinct row is in the store afterwards; only what it lacks is computed."""
+    def ensure(self, requests: Iterable[Request]) -> None:
+        """Every distinct row and recording is in the store afterwards; only what it lacks is computed."""
         self.store.refresh()
-        if missing := self._missing(rows):
-            self._run(missing)
+        wanted = list(dict.fromkeys(requests))
+        rows = self._missing(request for request in wanted if isinstance(request, Row))
+        sources = [request for request in wanted if not isinstance(request, Row)]
+        sources = [source for source in sources if source not in self.performer.recording]
+        if rows or sources:
+            self._run(rows, sources)
+
+    def answers(self, requests: Iterable[Request]) -> Answers:
+        """The outcome of every distinct row, and every distinct recording."""
+        wanted = list(dict.fromkeys(requests))
+        self.ensure(wanted)
+        rows = [request for request in wanted if isinstance(request, Row)]
+        sources = [request for request in wanted if not isinstance(request, Row)]
+        records = {source: self.performer.recording.get(source) for source in sources}
+        named = {
+            source: {name: tensor.numpy() for name, tensor in record.items()} for source, record in records.items()
+        }
+        return Answers(self.outcomes(rows), named)
 
     def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
         """The outcome of every distinct row."""
@@ -75,7 +101,7 @@ class Engine:
         self.ensure(keys)
         found = self.store.get(keys.values())
         while lost := [row for row, key in keys.items() if key not in found]:  # damaged on the disk, seen when read
-            self._run(lost)
+            self._run(lost, [])
             found |= self.store.get(keys[row] for row in lost)
         return {row: found[key] for row, key in keys.items()}
 
@@ -103,38 +129,57 @@ class Engine:
 
     # -- work ----------------------------------------------------------------------------------
 
-    def _run(self, rows: Sequence[Row]) -> None:
-        sources = dict.fromkeys(t.source for row in rows for edit in row.edits for t in edit.shift)
-        unrecorded = [source for source in sources if not self._recorded(source)]
+    def _run(self, rows: Sequence[Row], sources: Sequence[Source]) -> None:
+        for lens in {row.exit.lens for row in rows if row.exit and isinstance(row.exit.lens, LensFile)}:
+            self.performer.lens_file(lens)  # a lens of another model is found before that is loaded
+        recording = self.performer.recording
+        unrecorded = [s for s in dict.fromkeys([*sources, *sources_of(rows)]) if s not in recording]
+        plain = [source for source in unrecorded if not isinstance(source, Translator)]
         # The history that a concept's prompts share is the first one's own clip.
-        first = [self.performer.rows_of(source)[0] for source in unrecorded if source.history is History.shared]
-        first = self._missing(first)
-        total = len(rows) + len(first) + sum(source.n_prompts for source in unrecorded)
+        shared = [source for source in plain if isinstance(source, Mean) and source.history is History.shared]
+        first = self._missing(recording.rows_of(source)[0] for source in shared)
         self.performer.load()  # before the bar and the worker processes
-        with self._progress(total) as advance:
+        portions = recording.portions([source for source in unrecorded if isinstance(source, Translator)])
+        watched = sum(portion[0].fit.n_clips + portion[0].fit.n_held_out for portion in portions)
+        with self._progress(len(rows) + len(first) + sum(map(recording.work, unrecorded)) + watched) as advance:
             self._make(first, advance)
-            self._record(unrecorded, advance)
+            self._record(plain, advance)
+            for portion in portions:
+                self._fit(portion, advance)
             rest = self._missing(rows)
             advance(len(rows) - len(rest))
             self._make(rest, advance)
-
-    def _recorded(self, source: Mean) -> bool:
-        return self.store.has_mean(self.performer.mean_key(source))
 
     def _make(self, rows: Sequence[Row], advance: Advance) -> None:
         """Passes over rows until every one is in the store; a round that does not fit is followed by smaller passes."""
         while rows := self._missing(rows):
             packs = self.performer.packs(rows, self._fitting().rows, self._n_workers())
             random.Random(os.getpid()).shuffle(packs)  # engines that share a store take different passes
-            self._round(self.performer.perform, packs, [len(pack) for pack in packs], advance)
+            self._round(self.performer.perform, packs, [_clips(pack) for pack in packs], advance)
             self.store.refresh()
 
-    def _record(self, sources: Sequence[Mean], advance: Advance) -> None:
-        while sources := [source for source in sources if not self._recorded(source)]:
+    def _record(self, sources: Sequence[Mean | Similarity], advance: Advance) -> None:
+        while sources := [source for source in sources if source not in self.performer.recording]:
             most = self._fitting().rows
             sizes = [min(most, source.n_prompts) for source in sources]
-            self._round(partial(self.performer.record, most=most), sources, sizes, advance)
+            self._round(partial(self.performer.recording.record, most=most), sources, sizes, advance)
             self.store.refresh()
+
+    def _fit(self, portion: Sequence[Translator], advance: Advance) -> None:
+        """Watch the clips once, then train the translators side by side; each is stored when it is done."""
+        recording = self.performer.recording
+        done = False
+
+        def watch(portion: Sequence[Translator], advance: Advance) -> None:
+            nonlocal done
+            recording.watch(portion, advance, self._fitting().rows)
+            done = True
+
+        while not done:
+            self._round(watch, [portion], [self._fitting().rows], advance)
+        for _ in spread(recording.fit, portion, self._n_workers(), advance):
+            pass
+        recording.forget()
 
     def _round(
         self,
@@ -159,7 +204,7 @@ class Engine:
 
         n = self._n_workers()
         alone = n == 1 or len(units) == 1
-        with self.performer.listening() if alone else nullcontext():
+        with self.performer.ear.beside() if alone else nullcontext():
             for place, fitted in spread(fits, units, n, advance):
                 if not fitted:
                     self._shrink(sizes[place])
@@ -188,13 +233,18 @@ class Engine:
         return self.how.workers or (n_cores() if torch.get_num_threads() == 1 else 1)
 
     @contextmanager
-    def _progress(self, total: int) -> Iterator[Advance]:
+    def _progress(self, total: float) -> Iterator[Advance]:
         """One bar over clips."""
         columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True), disable=self._quiet) as progress:
-            task = progress.add_task("clips", total=total)
+            task = progress.add_task("clips", total=round(total))
             yield lambda clips: progress.advance(task, clips)
             progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
+
+
+def _clips(pack: Sequence[Row]) -> int:
+    """The rows of a pass's batch: several exits of one clip take one."""
+    return len({replace(row, exit=None) for row in pack})
 
 
 def open_engine(run: RunConfig) -> Engine:

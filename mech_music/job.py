@@ -9,18 +9,17 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
 from hydra.utils import instantiate
 
-from mech_music.audio import Clip, select_clips, write_clips
-from mech_music.config import AudioConfig, RunConfig
-from mech_music.edits import Row
+from mech_music.audio import Choice, Clip, write_clips
+from mech_music.config import RunConfig
+from mech_music.edits import Row, Source
 from mech_music.engine import Engine, open_engine
 from mech_music.explain import explain
 from mech_music.results import draw, save, show
 from mech_music.store import Outcome
 from mech_music.sweep import Done
-from mech_music.tasks import Task
+from mech_music.tasks import Exporting, Task
 from mech_music.tracking import Tracker, open_tracker, run_id
 from mech_music.validation import validate
 
@@ -36,12 +35,14 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         validate(run)
         task: Task = instantiate(run.task)
         engine = open_engine(run)
-        outcomes = engine.outcomes(task.plan(run))
-        table = task.score(run, outcomes)
+        answers = engine.answers(task.plan(run))
+        table = task.score(run, answers)
         summary = save(table, run.statistics, folder)
+        if isinstance(task, Exporting):
+            task.export(run, answers, engine.performer.voice.model_id, folder)
         tracker.log_summary(summary)
         tracker.log_table(table)
-        tracker.log_audio(write_audio(engine, outcomes, table, run.audio, folder))
+        tracker.log_audio(write_audio(engine, answers.outcomes, task.choose_clips(run, table), folder))
         # A sweep draws all its jobs together; one job of it only where somebody looks at it alone.
         if sweep is None or run.logger.name != "none":
             tracker.log_figures(draw(summary, folder))
@@ -54,7 +55,7 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
     """The tracker that ``logger`` asks for; its run is named by what decides the job's results."""
     config = json.loads(json.dumps(asdict(run)))
     decisive = {key: value for key, value in config.items() if key not in ("engine", "logger")}
-    axes = [run.model.name, run.component.value, run.technique.name, run.pair]
+    axes = _axes(run)
     return open_tracker(
         mode="none" if run.logger.name == "none" else run.logger.mode.value,
         project=run.logger.project,
@@ -68,14 +69,20 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
     )
 
 
-def write_audio(
-    engine: Engine, outcomes: Mapping[Row, Outcome], table: pd.DataFrame, wanted: AudioConfig, folder: Path
-) -> list[Clip]:
-    """The original and edited clips of the strongest and the weakest effects, in ``audio/``."""
-    choices = select_clips(table, wanted.strongest, wanted.weakest)
+def _axes(run: RunConfig) -> list[str]:
+    """What names a run for people: the model first, and what tells runs of its task apart."""
+    task = str(run.task["_target_"]).split(".")[-2]
+    if task == "interchange":
+        return [run.model.name, run.component.value, run.technique.name, run.pair]
+    told = {"decoder_lens": [run.lens.name, run.reading.value, run.concept], "self_similarity": [run.concept]}
+    return [run.model.name, run.component.value, task, *told.get(task, [])]
+
+
+def write_audio(engine: Engine, outcomes: Mapping[Row, Outcome], choices: Sequence[Choice], folder: Path) -> list[Clip]:
+    """The chosen clips, in ``audio/``."""
     if not choices:
         return []
-    keys = {key for choice in choices for key in (choice.row, choice.baseline)}
+    keys = {key for choice in choices for key in choice.versions.values()}
     rows = [row for row, outcome in outcomes.items() if outcome.key in keys]
     clips, sample_rate = engine.audio(rows)
     waveforms = {outcomes[row].key: clip for row, clip in zip(rows, clips, strict=True)}
@@ -87,11 +94,11 @@ def prefetch(runs: Sequence[RunConfig]) -> bool:
 
     A job that cannot be planned, and an engine that fails, are left for the job's own turn, which says why.
     """
-    rows: dict[Row, None] = {}
+    requests: dict[Row | Source, None] = {}
     try:
         for run in runs:
-            rows |= dict.fromkeys(instantiate(run.task).plan(run))
-        open_engine(runs[0]).ensure(rows)
+            requests |= dict.fromkeys(instantiate(run.task).plan(run))
+        open_engine(runs[0]).ensure(requests)
     except Exception as error:
         log.info("not prefetched: %s", explain(error), exc_info=error)
         return False

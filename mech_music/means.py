@@ -25,6 +25,7 @@ class MeanRecorder:
 
     def __init__(self, hooks: Sequence[Hook], n_steps: int, d_model: int, device: torch.device) -> None:
         self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.float64, device=device) for hook in hooks}
+        self.hooks, self.most = tuple(hooks), 2**31
         self.n_rows = 0
 
     def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None:
@@ -32,7 +33,11 @@ class MeanRecorder:
         rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
         self._sums[hook][step] += (rows * _UNIT).round().sum(dim=1)
 
-    def means(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
+    def end_pass(self, n_rows: int) -> None:
+        """So many rows were shown, all their steps."""
+        self.n_rows += n_rows
+
+    def tensors(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
         """The means so far, by hook name; non-finite activations make their sums meaningless."""
         unit = _UNIT * self.n_rows
         return {hook.name: (total / unit).float().cpu().numpy() for hook, total in self._sums.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, cast
 
@@ -131,14 +131,36 @@ class HookedMusicGen(NNsight):
         sampling: Sampling | None = None,
         forced: Int[Tensor, "#row codebook frame"] | None = None,
         on_step: Callable[[int], None] | None = None,
+        exit_layer: int | None = None,
+        noise: RowNoise | None = None,
     ) -> Int[Tensor, "row codebook frame"]:
-        """Tokens for ``prompts``; each row's noise depends on its (prompt, seed) only."""
-        seeds = [seeds] * len(prompts) if isinstance(seeds, int) else list(seeds)
-        lm = self.musicgen.lm
-        noise = RowNoise(prompts, seeds, (lm.n_q, lm.card), self.device)
+        """Tokens for ``prompts``; each row's noise depends on its (prompt, seed) only.
+
+        ``exit_layer``: the last layer that is computed; its output goes through the final norm and heads
+        (the free-running DecoderLens). ``noise``: that of `noise`, where somebody else draws from it as well.
+        """
+        noise = noise or self.noise(prompts, seeds)
         conditions = self.conditions(prompts)
-        with self._autocast():
-            return decode(lm, conditions, noise, self.n_frames(duration), sampling or Sampling(), forced, on_step)
+        with self._autocast(), self._up_to(exit_layer):
+            n_frames = self.n_frames(duration)
+            return decode(self.musicgen.lm, conditions, noise, n_frames, sampling or Sampling(), forced, on_step)
+
+    def noise(self, prompts: Sequence[str], seeds: Sequence[int] | int, keep: bool = False) -> RowNoise:
+        """The sampling noise of rows, to be drawn step by step; ``keep`` it to generate with it several times."""
+        seeds = [seeds] * len(prompts) if isinstance(seeds, int) else list(seeds)
+        return RowNoise(prompts, seeds, (self.musicgen.lm.n_q, self.musicgen.lm.card), self.device, keep)
+
+    @contextmanager
+    def _up_to(self, layer: int | None) -> Iterator[None]:
+        """Within, the transformer ends after ``layer``."""
+        transformer, layers = self.musicgen.lm.transformer, self.musicgen.lm.transformer.layers
+        if layer is not None and not 0 <= layer < len(layers):
+            raise UserError(f"exit layer {layer} does not exist: this model has layers 0 to {len(layers) - 1}")
+        try:
+            transformer.layers = layers if layer is None else layers[: layer + 1]
+            yield
+        finally:
+            transformer.layers = layers
 
     def _batch_size(self, *inputs: object, **_: object) -> int:
         return len(inputs[0]) if inputs else 0  # type: ignore[arg-type]

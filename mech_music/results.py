@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mech_music.config import StatisticsConfig
 from mech_music.sweep import Done, Failed
-from mech_music.tables import concat_tables, summarise, write_summary, write_table
+from mech_music.tables import concat_tables, read_table, schema_of, summarise, write_summary, write_table
 from mech_music.terminal import terminal_table
 from mech_music.workers import n_cores
 
@@ -45,12 +45,17 @@ def show(summary: pd.DataFrame, folder: Path) -> None:
 
 def finish_sweep(folder: Path, results: Sequence[Done | Failed], statistics: StatisticsConfig) -> None:
     """One table of all the jobs that finished, saved and shown, and the reasons of those that did not."""
-    done = [result.folder / TABLE for result in results if isinstance(result, Done)]
+    by_task: dict[str, list[Path]] = {}
+    for result in results:
+        if isinstance(result, Done):
+            path = result.folder / TABLE
+            by_task.setdefault(schema_of(read_table(path)).task, []).append(path)
     try:
-        if done:
-            summary = save(concat_tables(done), statistics, folder)
-            draw(summary, folder, n_cores())
-            show(summary, folder)
+        for task, tables in by_task.items():
+            place = folder if len(by_task) == 1 else folder / task  # each task has columns of its own
+            summary = save(concat_tables(tables), statistics, place)
+            draw(summary, place, n_cores())
+            show(summary, place)
     finally:
         _show_failures([result for result in results if isinstance(result, Failed)])
 

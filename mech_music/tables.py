@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,27 +11,38 @@ import pandas as pd
 
 from mech_music.atomic import replacing
 from mech_music.errors import UserError
-from mech_music.schema import AXES, COLUMNS, METRICS, Column, Role, layer_order, summary_columns
+from mech_music.schema import SCHEMAS, Column, Schema, layer_order
 from mech_music.statistics import Intervals, bootstrap_means
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ROLES = [role.value for role in Role]
+_LAYERS = ("layer", "other")
+
+
+def schema_of(table: pd.DataFrame) -> Schema:
+    """The schema that the table's ``task`` names. ValueError for no task, several, or one that does not exist."""
+    tasks = set(table["task"]) if "task" in table.columns else set()
+    if len(tasks) != 1 or not tasks <= SCHEMAS.keys():
+        raise ValueError(
+            f"a table is of one task of {', '.join(SCHEMAS)}, not of {', '.join(map(str, tasks)) or 'none'}"
+        )
+    return SCHEMAS[tasks.pop()]
 
 
 def conform(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with exactly the schema's columns and types, in the schema's order of lines.
+    """The table with exactly its schema's columns and types, in the schema's order of lines.
 
-    Lines come by axes (layers by number, roles as in ``Role``) and then by prompt. ValueError names columns that
-    are missing or unknown, roles that do not exist, and clips that are there twice.
+    Lines come by axes (layers by number, roles as the schema has them) and then by prompt. ValueError names columns
+    that are missing or unknown, roles that do not exist, and clips that are there twice.
     """
-    table = _typed(table, COLUMNS)
-    strangers = set(table["role"]) - set(_ROLES)
+    schema = schema_of(table)
+    table = _typed(table, schema.columns)
+    strangers = set(table["role"]) - set(schema.roles)
     if strangers:
-        raise ValueError(f"unknown role {sorted(strangers)[0]!r}: expected one of {', '.join(_ROLES)}")
-    table = _ordered(table, [*AXES, "index"])
-    twice = table.duplicated([*AXES, "index"])
+        raise ValueError(f"unknown role {sorted(strangers)[0]!r}: expected one of {', '.join(schema.roles)}")
+    table = _ordered(table, schema, [*schema.axes, "index"])
+    twice = table.duplicated([*schema.axes, "index"])
     if twice.any():
         line = table[twice].iloc[0]
         raise ValueError(f"two lines for prompt {line['index']} of {_describe(line)}")
@@ -39,75 +50,77 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> pd.DataFrame:
-    """One line per intervention: every metric's mean with its interval, and how many clips are in it.
+    """One line per condition: every metric's mean with its interval, and how many clips are in it.
 
     ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted. All lines with
     the same ``prompts`` share their resampled prompts, so that their differences are paired.
     """
     table = conform(table)
-    values, failed, index, sizes = _measured(table)
+    schema = schema_of(table)
+    values, failed, index, sizes = _measured(table, schema)
     lines = []
-    for axes, at in _interventions(table).items():
+    for axes, at in _conditions(table, schema).items():
         # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
-        by_prompt = np.full((int(sizes[at].max()), len(METRICS)), np.nan)
+        by_prompt = np.full((int(sizes[at].max()), len(schema.metrics)), np.nan)
         by_prompt[index[at]] = values[at]
         found = bootstrap_means(by_prompt, resamples, level, seed)
         n_failed = int(failed[at].sum())
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
-        lines.append(dict(zip(AXES, axes, strict=True)) | counts | _spread(found))
-    columns = pd.Index([column.name for column in summary_columns()])
-    return _ordered(_typed(pd.DataFrame(lines, columns=columns), summary_columns()), list(AXES))
+        lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
+    columns = pd.Index([column.name for column in schema.summary_columns])
+    return _ordered(_typed(pd.DataFrame(lines, columns=columns), schema.summary_columns), schema, list(schema.axes))
 
 
-def _interventions(table: pd.DataFrame) -> dict[tuple[Any, ...], np.ndarray]:
+def _conditions(table: pd.DataFrame, schema: Schema) -> dict[tuple[Any, ...], np.ndarray]:
     """Line numbers by axes."""
-    groups = table.groupby(list(AXES), sort=False, dropna=False)
+    groups = table.groupby(list(schema.axes), sort=False, dropna=False)
     return cast(dict[tuple[Any, ...], np.ndarray], groups.indices)
 
 
-def _measured(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _measured(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Metrics ``[line, metric]`` without those of failed clips; failed; prompt numbers; how many there are."""
-    values = table[list(METRICS)].to_numpy(copy=True)
+    values = table[list(schema.metrics)].to_numpy(copy=True)
     failed, index = table["failed"].to_numpy(), table["index"].to_numpy()
     values[failed] = np.nan
     return values, failed, index, np.maximum(table["prompts"].to_numpy(), index + 1)
 
 
-def _spread(found: Intervals) -> dict[str, float]:
+def _spread(schema: Schema, found: Intervals) -> dict[str, float]:
     ends = (("", found.mean), ("_low", found.low), ("_high", found.high))
-    return {name + end: float(x) for end, means in ends for name, x in zip(METRICS, means, strict=True)}
+    return {name + end: float(x) for end, means in ends for name, x in zip(schema.metrics, means, strict=True)}
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the long table, atomically; the same table gives the same bytes."""
-    _write_parquet(conform(table), COLUMNS, path)
+    _write_parquet(conform(table), schema_of(table).columns, path)
 
 
 def write_summary(summary: pd.DataFrame, path: Path) -> None:
     """Write a summary, atomically; the same summary gives the same bytes."""
-    columns = summary_columns()
-    _write_parquet(_ordered(_typed(summary, columns), list(AXES)), columns, path)
+    schema = schema_of(summary)
+    columns = schema.summary_columns
+    _write_parquet(_ordered(_typed(summary, columns), schema, list(schema.axes)), columns, path)
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """The long table in a file. UserError if it is not there or is not one of ours."""
-    return _read(path, COLUMNS)
+    return _read(path, lambda schema: schema.columns)
 
 
 def read_summary(path: Path) -> pd.DataFrame:
     """The summary in a file. UserError if it is not there or is not one of ours."""
-    return _read(path, summary_columns())
+    return _read(path, lambda schema: schema.summary_columns)
 
 
 def concat_tables(paths: Sequence[Path]) -> pd.DataFrame:
-    """The long tables of several jobs as one, whatever their order.
+    """The long tables of several jobs of one task as one, whatever their order.
 
-    Jobs that share an intervention (the noise floor, mostly) wrote the same lines: they are kept once.
+    Jobs that share a condition (the noise floor, mostly) wrote the same lines: they are kept once.
     """
     if not paths:
         raise UserError("no result tables to join: none of the jobs finished")
     joined = pd.concat([read_table(path) for path in paths], ignore_index=True)
-    return conform(joined.drop_duplicates([*AXES, "index"]))
+    return conform(joined.drop_duplicates([*schema_of(joined).axes, "index"]))
 
 
 def _typed(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
@@ -122,12 +135,12 @@ def _typed(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
     return chosen.astype(types) if types else chosen
 
 
-def _ordered(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, schema: Schema, by: list[str]) -> pd.DataFrame:
     def key(values: pd.Series) -> pd.Series:
-        if values.name == "layer":
+        if values.name in _LAYERS:
             places = {layer: place for place, layer in enumerate(sorted(set(values), key=layer_order))}
             return values.map(places)
-        return values.map(_ROLES.index) if values.name == "role" else values
+        return values.map(schema.roles.index) if values.name == "role" else values
 
     varying = [name for name in by if len(table[name].unique()) > 1]
     if not varying:
@@ -136,7 +149,8 @@ def _ordered(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _describe(line: pd.Series) -> str:
-    return ", ".join(f"{axis}={line[axis]}" for axis in ("role", "component", "layer", "original", "desired"))
+    telling = ("role", "component", "layer", "other", "original", "desired", "concept")
+    return ", ".join(f"{axis}={line[axis]}" for axis in telling if axis in line)
 
 
 def _arrow_schema(columns: Sequence[Column]) -> pa.Schema:
@@ -161,11 +175,12 @@ def _write_parquet(table: pd.DataFrame, columns: Sequence[Column], path: Path) -
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), partial, compression="zstd")
 
 
-def _read(path: Path, columns: Sequence[Column]) -> pd.DataFrame:
+def _read(path: Path, columns: Callable[[Schema], Sequence[Column]]) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        return _typed(pd.read_parquet(path), columns)
+        table = pd.read_parquet(path)
+        return _typed(table, columns(schema_of(table)))
     except FileNotFoundError:
         raise UserError(f"no results table at '{path}'") from None
     except (pa.ArrowInvalid, ValueError) as error:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -20,16 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import pandas as pd
 
 from mech_music.audio import Clip
-from mech_music.controls import ABOVE, beside_controls, controls_run
+from mech_music.curves import layer_metrics
 from mech_music.errors import UserError
-from mech_music.schema import METRICS
 
 if TYPE_CHECKING:
     import wandb
-
-_ENDS = ("", "_low", "_high")
-_CONTROL_METRICS = ("effectiveness", "precision", "kept")
-_BEST = ("effectiveness", "effectiveness_low", "effectiveness_high", "precision", "kept", "flipped")
 
 
 @runtime_checkable
@@ -75,8 +69,7 @@ class WandbTracker:
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb
 
-        effects = beside_controls(summary)
-        curves, values = layer_metrics(effects, controls_run(summary))
+        curves, values = layer_metrics(summary)
         self._run.define_metric("layer", hidden=True)
         for key in sorted({key for metrics in curves.values() for key in metrics}):
             self._run.define_metric(key, step_metric="layer")
@@ -200,58 +193,6 @@ def _unsynced(folder: Path, run_id: str) -> list[Path]:
     """Folders of earlier offline runs of this id that no server has seen."""
     runs = sorted((folder / "wandb").glob(f"offline-run-*-{run_id}"))
     return [run for run in runs if not any(run.glob("*.synced"))]
-
-
-def layer_metrics(
-    effects: pd.DataFrame, controls: Sequence[str]
-) -> tuple[dict[int, dict[str, float]], dict[str, float]]:
-    """What a run logs of effects beside their controls: metrics by layer, and summary values.
-
-    Keys are ``effectiveness``, ``effectiveness_low``, …, ``control/self/effectiveness``, …; where one job holds
-    several pairs (or components, techniques, strengths), they begin with what tells these apart:
-    ``guitar-piano/effectiveness``. Sets of layers are summary values, ``together/effectiveness``; so is the best
-    single layer, ``best/layer``, ``best/effectiveness``. Missing values are left out.
-    """
-    curves: dict[int, dict[str, float]] = {}
-    values: dict[str, float] = {}
-    best: dict[str, Mapping[str, Any]] = {}
-    lines = [{str(name): value for name, value in line.items()} for line in effects.to_dict(orient="records")]
-    prefix_of = _prefixes(lines)
-    for line in lines:
-        prefix, layer = prefix_of(line), line["layer"]
-        metrics = _metrics(line, controls)
-        if not layer.isdecimal():
-            values |= {f"{prefix}{layer}/{key}": value for key, value in metrics.items()}
-            continue
-        curves.setdefault(int(layer), {}).update({prefix + key: value for key, value in metrics.items()})
-        if line["effectiveness"] > best.get(prefix, {}).get("effectiveness", -math.inf):
-            best[prefix] = line
-    for prefix, line in best.items():
-        values[f"{prefix}best/layer"] = int(line["layer"])
-        values[f"{prefix}best/above_controls"] = int(line["verdict"] == ABOVE)
-        values |= {f"{prefix}best/{key}": line[key] for key in _BEST if not math.isnan(line[key])}
-    return curves, values
-
-
-def _metrics(line: Mapping[str, Any], controls: Sequence[str]) -> dict[str, float]:
-    names = {metric + end: metric + end for metric in METRICS for end in _ENDS}
-    for control in controls:
-        for metric in _CONTROL_METRICS:
-            names |= {f"control/{control}/{metric}{end}": f"{control}_{metric}{end}" for end in _ENDS}
-    found = {key: float(line[column]) for key, column in names.items()}
-    return {key: value for key, value in found.items() if not math.isnan(value)} | {"n": float(line["n"])}
-
-
-def _prefixes(lines: Sequence[Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], str]:
-    """From a line to the beginning of its keys: the parts in which the lines differ."""
-    parts: list[Callable[[Mapping[str, Any]], str]] = [
-        lambda line: f"{line['original']}-{line['desired']}",
-        lambda line: str(line["component"]),
-        lambda line: str(line["technique"]),
-        lambda line: f"strength-{line['strength']:g}",
-    ]
-    telling = [part for part in parts if len({part(line) for line in lines}) > 1]
-    return lambda line: "".join(f"{part(line)}/" for part in telling)
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from mech_music.axes import n_steps, parse_frames, parse_layers
-from mech_music.concepts import concept_prompts, resolve_pairs
+from mech_music.concepts import concept_prompts, every_prompt, resolve_concepts, resolve_pairs
 from mech_music.config import RunConfig, as_run, keys
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, unknown
@@ -34,6 +34,7 @@ def validate(run: RunConfig) -> None:
     parse_layers(run.layer, run.model.layers)
     parse_frames(run.frames, n_steps(run), run.model.frame_rate)
     _check_technique(run)
+    _check_lens(run)
     _check_numbers(run)
 
 
@@ -47,7 +48,8 @@ def _check_prompts(run: RunConfig) -> None:
     if run.prompts < 2:
         raise UserError(f"prompts={run.prompts}: at least 2 are needed (an interval over prompts is computed)")
     try:
-        for concept in dict.fromkeys(concept for pair in resolve_pairs(run.pair) for concept in pair):
+        paired = [concept for pair in resolve_pairs(run.pair) for concept in pair]
+        for concept in dict.fromkeys([*paired, *resolve_concepts(run.concept)]):
             concept_prompts(concept, run.prompts)
     except ValueError as error:
         raise UserError(str(error)) from error
@@ -82,6 +84,14 @@ def _check_technique(run: RunConfig) -> None:
         raise UserError(f"technique.scale={run.technique.scale:g}: expected a finite number")
 
 
+def _check_lens(run: RunConfig) -> None:
+    if run.lens.name not in ("decoder", "tuned"):
+        raise UserError(unknown("lens", run.lens.name, ("decoder", "tuned")))
+    most = len(every_prompt()) // 2
+    if not 2 <= run.lens.held_out <= most:
+        raise UserError(f"lens.held_out={run.lens.held_out}: expected 2 to {most} (other prompts are trained on)")
+
+
 def _check_numbers(run: RunConfig) -> None:
     at_least = {
         "model.layers": (run.model.layers, 1),
@@ -91,6 +101,9 @@ def _check_numbers(run: RunConfig) -> None:
         "engine.pack": (run.engine.pack, 0),
         "engine.threads": (run.engine.threads, 0),
         "engine.workers": (run.engine.workers, 0),
+        "lens.clips": (run.lens.clips, 2),
+        "lens.steps": (run.lens.steps, 0),
+        "lens.epochs": (run.lens.epochs, 1),
     }
     for key, (value, least) in at_least.items():
         if value < least:

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from mech_music import launcher
 from mech_music.config import RunConfig, as_run, register
 from mech_music.edits import Row
+from mech_music.engine import Answers
 from mech_music.paths import conf_dir
 from mech_music.run import main
 from mech_music.store import Outcome
@@ -34,7 +35,10 @@ class MadeUpEngine:
         self.asked: list[list[Row]] = []
 
     def ensure(self, rows: Iterable[Row]) -> None:
-        self.outcomes(rows)
+        self.answers(rows)
+
+    def answers(self, rows: Iterable[Row]) -> Answers:
+        return Answers(self.outcomes(rows))
 
     def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
         self.asked.append(list(rows))

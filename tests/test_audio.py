@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mech_music.audio import pcm16, select_clips, write_clips, write_wav
+from mech_music.audio import pcm16, strongest_and_weakest, write_clips, write_wav
 from mech_music.errors import UserError
 from tests.made_up_results import made_up_table
 
@@ -21,8 +21,8 @@ def table() -> pd.DataFrame:
 def test_strongest_and_weakest_of_the_technique(table: pd.DataFrame) -> None:
     table.loc[table["role"] != "technique", "effectiveness"] = 1e6
     effects = np.sort(table.query("role == 'technique'")["effectiveness"].to_numpy())
-    choices = select_clips(table, strongest=2, weakest=3)
-    assert [choice.effectiveness for choice in choices] == [*effects[:-3:-1], *effects[:3]]
+    choices = strongest_and_weakest(table, strongest=2, weakest=3)
+    assert [choice.facts["effectiveness"] for choice in choices] == [*effects[:-3:-1], *effects[:3]]
     assert [choice.name.split("_")[0] for choice in choices] == [
         "strongest-1",
         "strongest-2",
@@ -30,40 +30,42 @@ def test_strongest_and_weakest_of_the_technique(table: pd.DataFrame) -> None:
         "weakest-2",
         "weakest-3",
     ]
-    assert choices[0].name == f"strongest-1_layer-{choices[0].layer}_prompt-{choices[0].index:03d}"
+    assert choices[0].name == f"strongest-1_layer-{choices[0].facts['layer']}_prompt-{choices[0].facts['index']:03d}"
 
 
 def test_the_choice_does_not_depend_on_the_order_of_lines(table: pd.DataFrame) -> None:
     table["effectiveness"] = np.round(table["effectiveness"])
     shuffled = table.sample(frac=1, random_state=3)
-    assert select_clips(shuffled, 5, 5) == select_clips(table, 5, 5)
+    assert strongest_and_weakest(shuffled, 5, 5) == strongest_and_weakest(table, 5, 5)
 
 
 def test_failed_clips_are_passed_over_and_none_is_chosen_twice(table: pd.DataFrame) -> None:
-    best = select_clips(table, 1, 0)[0]
-    table.loc[table["row"] == best.row, "failed"] = True
-    assert best.row not in {choice.row for choice in select_clips(table, 100, 100)}
-    choices = select_clips(table, 50, 50)
-    assert len(choices) == 59 == len({(choice.layer, choice.index) for choice in choices})
-    assert select_clips(table, 0, 0) == []
+    best = strongest_and_weakest(table, 1, 0)[0]
+    table.loc[table["row"] == best.versions["edited"], "failed"] = True
+    assert best.versions["edited"] not in {
+        choice.versions["edited"] for choice in strongest_and_weakest(table, 100, 100)
+    }
+    choices = strongest_and_weakest(table, 50, 50)
+    assert len(choices) == 59 == len({(choice.facts["layer"], choice.facts["index"]) for choice in choices})
+    assert strongest_and_weakest(table, 0, 0) == []
 
 
 def test_files_hold_the_waveforms_and_the_index_says_which(table: pd.DataFrame, tmp_path: Path) -> None:
-    choices = select_clips(table, 1, 1)
-    keys = dict.fromkeys(key for choice in choices for key in (choice.row, choice.baseline))
+    choices = strongest_and_weakest(table, 1, 1)
+    keys = dict.fromkeys(key for choice in choices for key in choice.versions.values())
     tones = {key: np.sin(np.arange(800) / (3.0 + i)).astype(np.float32) for i, key in enumerate(keys)}
     clips = write_clips(choices, tones, sample_rate=32000, folder=tmp_path / "audio")
     with (tmp_path / "audio" / "index.csv").open(encoding="utf-8") as file:
         index = list(csv.DictReader(file))
     assert [line["file"] for line in index] == [clip.path.name for clip in clips]
     assert {path.name for path in (tmp_path / "audio").iterdir()} == {*(c.path.name for c in clips), "index.csv"}
-    expected = [key for choice in choices for key in (choice.baseline, choice.row)]
+    expected = [key for choice in choices for key in (choice.versions["original"], choice.versions["edited"])]
     for clip, key in zip(clips, expected, strict=True):
         heard, rate = soundfile.read(clip.path)
         assert (rate, soundfile.info(clip.path).subtype) == (32000, "PCM_16")
         np.testing.assert_allclose(heard, tones[key], atol=1e-4)
     assert index[0]["version"] == "original"
-    assert float(index[1]["effectiveness"]) == pytest.approx(choices[0].effectiveness, abs=1e-4)
+    assert float(index[1]["effectiveness"]) == pytest.approx(choices[0].facts["effectiveness"], abs=1e-4)
     assert clips[1].caption.startswith("edited: guitar → piano, replace mlp layer")
 
 

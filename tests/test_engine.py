@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ import torch
 
 from mech_music.capacity import is_out_of_memory
 from mech_music.config import EngineConfig
-from mech_music.edits import Edit, Half, History, Mean, Row, Term
+from mech_music.edits import Edit, Exit, Fit, Half, History, Mean, Reading, Row, Term
 from mech_music.engine import Engine
 from mech_music.errors import UserError
 from mech_music.model import HookedMusicGen
-from mech_music.performer import Settings
+from mech_music.performer import Settings, sources_of
 from mech_music.sampling import Sampling
 from mech_music.store import Outcome, Store
 from tests.listener import Listener
 
 SHORT = Settings(Sampling(top_k=20), duration=0.5)
+FIT = Fit(n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
 GUITAR, PIANO = Mean("guitar", 3), Mean("piano", 3)
 
 
@@ -45,7 +46,7 @@ def engine(made: HookedMusicGen | None, folder: Path, pack: int = 128, **how: An
 
 
 def mixed_rows() -> list[Row]:
-    """Every kind of edit, on prompts of several lengths."""
+    """Every kind of edit and of exit, on prompts of several lengths."""
     mean = (Term(1.0, PIANO),)
     adjust = (Term(1.0, PIANO), Term(-1.0, GUITAR))
     edits: list[tuple[Edit, ...]] = [
@@ -59,7 +60,16 @@ def mixed_rows() -> list[Row]:
         tuple(Edit(f"blocks.{layer}.hook_cross_attn_out", 0.0, mean) for layer in range(3)),
     ]
     prompts = ["Compose a happy rock piece.", "Compose a sad jazz piece, slow.", "Play.", "Compose a happy jazz piece."]
-    return [Row(prompt, seed, edit) for prompt in prompts for seed in (0, 1) for edit in edits]
+    rows = [Row(prompt, seed, edit) for prompt in prompts for seed in (0, 1) for edit in edits]
+    exits = [
+        (Exit("blocks.1.hook_resid_post"), edits[0]),
+        (Exit("blocks.0.hook_resid_mid"), edits[1]),
+        (Exit("blocks.1.hook_resid_mid_cross", lens=FIT), edits[2]),
+        (Exit("blocks.0.hook_resid_post", Reading.forced), edits[0]),
+        (Exit("blocks.1.hook_resid_post", Reading.forced), edits[0]),
+        (Exit("blocks.1.hook_resid_mid_cross", Reading.forced, FIT), edits[2]),
+    ]
+    return rows + [Row(prompt, seed, edit, leave) for prompt in prompts for seed in (0, 1) for leave, edit in exits]
 
 
 def same(a: Mapping[Row, Outcome], b: Mapping[Row, Outcome]) -> bool:
@@ -138,7 +148,7 @@ def test_interrupted_run_continues(
 def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
     from mech_music.concepts import CONCEPTS, concept_prompts
 
-    mean = engine(made, tmp_path).mean(GUITAR)["blocks.1.hook_mlp_out"]
+    mean = engine(made, tmp_path).performer.recording.get(GUITAR)["blocks.1.hook_mlp_out"]
     values = [
         made.run_with_cache(
             [prompt.text] * 2, "blocks.1.hook_mlp_out", duration=SHORT.duration, sampling=SHORT.sampling
@@ -150,14 +160,14 @@ def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path
 
 
 def test_mean_does_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
-    a, b = (engine(made, tmp_path / str(pack), pack).mean(Mean("guitar", 7)) for pack in (1, 128))
+    a, b = (engine(made, tmp_path / str(pack), pack).performer.recording.get(Mean("guitar", 7)) for pack in (1, 128))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: HookedMusicGen, tmp_path: Path) -> None:
     own = engine(made, tmp_path)
-    shared = own.mean(Mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
-    assert not torch.equal(shared, own.mean(GUITAR)["blocks.0.hook_resid_post"])
+    shared = own.performer.recording.get(Mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
+    assert not torch.equal(shared, own.performer.recording.get(GUITAR)["blocks.0.hook_resid_post"])
     # Without text, all prompts with one history are one and the same run: the unconditional half is the first prompt's.
     from mech_music.concepts import CONCEPTS, concept_prompts
 
@@ -179,7 +189,7 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
     forced = torch.from_numpy(np.stack([own.outcomes(rows)[row].tokens for row in rows])).long()
 
     def trace(some: list[Row]) -> torch.Tensor:
-        maps = compile_edits(some, own.performer.resolve, own.performer.n_steps, made.device)
+        maps = compile_edits(some, own.performer.recording.resolve, own.performer.n_steps, made.device)
         apply, seen = visitor(maps), []
 
         def keep(hook, step, value):
@@ -197,7 +207,7 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
     # Later steps of the edited row see the edit through attention; the other row and the frames before never do.
     assert not where[:4].any()
     assert not where[:, [0, 2, 3]].any()
-    torch.testing.assert_close(after[4:7, 1], own.mean(PIANO)[name][4:7, 0])
+    torch.testing.assert_close(after[4:7, 1], own.performer.recording.get(PIANO)[name][4:7, 0])
 
 
 def test_failed_row_is_reported_and_the_others_finish(made: HookedMusicGen, tmp_path: Path) -> None:
@@ -225,14 +235,16 @@ def test_audio_is_the_tokens_decoded_and_kept(made: HookedMusicGen, tmp_path: Pa
 def test_worker_processes_change_nothing(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rows = mixed_rows()
     own = engine(made, tmp_path, pack=9, workers=2)
-    monkeypatch.setattr(own.performer, "_generate", _elsewhere(own, os.getpid()))
-    assert same(reference, own.outcomes(mixed_rows()))
+    own.ensure(sources_of(rows))  # the clips that a lens is trained on are watched in this process
+    monkeypatch.setattr(own.performer, "generate", _elsewhere(own, os.getpid()))
+    assert same(reference, own.outcomes(rows))
 
 
 def _elsewhere(own: Engine, parent: int) -> Callable[..., torch.Tensor]:
     """Generation that refuses to run in this process: so it must be a worker's."""
-    generate = own.performer._generate
+    generate = own.performer.generate
 
     def checked(*args: Any, **kwargs: Any) -> torch.Tensor:
         assert os.getpid() != parent
@@ -248,8 +260,8 @@ def test_a_pass_that_does_not_fit_is_halved(
     perform = own.performer.perform
 
     def scarce(rows: Sequence[Row], advance: Any) -> None:
-        sizes.append(len(rows))
-        if len(rows) > 6:
+        sizes.append(len({replace(row, exit=None) for row in rows}))
+        if sizes[-1] > 6:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         perform(rows, advance)
 
@@ -308,7 +320,7 @@ def test_a_row_of_another_engine_is_not_made_twice(
 ) -> None:
     """The other engine finishes its rows while this one is at its first pass."""
     rows, own, other = mixed_rows(), engine(made, tmp_path, pack=8), engine(made, tmp_path)
-    generate, made_here = own.performer._generate, []
+    generate, made_here = own.performer.generate, []
 
     def meanwhile(some: Sequence[Row], *args: Any, **kwargs: Any) -> torch.Tensor:
         other.outcomes(rows)
@@ -316,7 +328,7 @@ def test_a_row_of_another_engine_is_not_made_twice(
         return generate(some, *args, **kwargs)
 
     for source in (PIANO, GUITAR):
-        other.mean(source)
-    monkeypatch.setattr(own.performer, "_generate", meanwhile)
+        other.performer.recording.get(source)
+    monkeypatch.setattr(own.performer, "generate", meanwhile)
     assert same(reference, own.outcomes(rows))
     assert len(made_here) <= 8

@@ -138,7 +138,7 @@ def test_two_processes_share_a_store(undisturbed: Process, tmp_path: Path) -> No
 def test_every_file_damaged(undisturbed: Process, tmp_path: Path, damage: str) -> None:
     store, chance = tmp_path / "store", random.Random(1)
     subprocess.run(["cp", "-r", undisturbed.folder / "store", store], check=True)
-    files = [path for part in ("rows", "means") for path in (store / part).iterdir()]
+    files = [path for part in ("rows", "records") for path in (store / part).iterdir()]
     for path in files:
         content = bytearray(path.read_bytes())
         at = chance.randrange(len(content))

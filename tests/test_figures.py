@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from mech_music import figures
+from mech_music.figures import interchange
 from mech_music.tables import summarise
 from tests.made_up_results import made_up_table
 
@@ -34,7 +35,7 @@ def test_one_component_gives_curves_and_a_trade_off(tmp_path: Path) -> None:
 
 
 def test_several_components_give_a_heatmap(tmp_path: Path) -> None:
-    paths = figures.heatmap(_summary(components=["mlp", "ca"]), tmp_path)
+    paths = interchange.heatmap(_summary(components=["mlp", "ca"]), tmp_path)
     assert [path.name for path in paths] == [f"heatmap_guitar-piano_replace_tiny.{end}" for end in ("png", "svg")]
     assert "cross-attention" in _words(paths[1])
 
@@ -42,10 +43,10 @@ def test_several_components_give_a_heatmap(tmp_path: Path) -> None:
 def test_swept_strength_gives_dose_response(tmp_path: Path) -> None:
     table = pd.concat([made_up_table(n_prompts=5).assign(strength=strength) for strength in (0.5, 1.0, 2.0)])
     summary = summarise(table, 50, 0.95, 0)
-    words = _words(figures.dose_response(summary, tmp_path)[1])
+    words = _words(interchange.dose_response(summary, tmp_path)[1])
     assert "strength" in words
     assert "The controls are those of layer together." in words
-    names = [path.name for path in figures.layer_curves(summary, tmp_path)]
+    names = [path.name for path in interchange.layer_curves(summary, tmp_path)]
     assert len(set(names)) == 6, "one of each strength, none overwritten"
 
 
@@ -58,7 +59,7 @@ def test_same_summary_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_curve_says_what_it_shows(tmp_path: Path) -> None:
-    words = _words(figures.layer_curves(_summary(), tmp_path)[1])
+    words = _words(interchange.layer_curves(_summary(), tmp_path)[1])
     for needed in (
         "guitar → piano: replace at the MLP, model tiny",
         "effectiveness (nats)",
@@ -75,14 +76,14 @@ def test_a_curve_says_what_it_shows(tmp_path: Path) -> None:
 
 
 def test_without_controls_none_are_claimed(tmp_path: Path) -> None:
-    words = _words(figures.layer_curves(_summary().query("role == 'technique'"), tmp_path)[1])
+    words = _words(interchange.layer_curves(_summary().query("role == 'technique'"), tmp_path)[1])
     assert "No controls were run." in words
     assert "Filled points" not in words
 
 
 @pytest.mark.parametrize("layers", [["0"], ["together"], ["4+5+6", "together"], ["0", "together"]])
 def test_few_layers_are_drawn_too(tmp_path: Path, layers: list[str]) -> None:
-    assert figures.layer_curves(_summary(layers=layers), tmp_path)
+    assert interchange.layer_curves(_summary(layers=layers), tmp_path)
 
 
 def test_failed_interventions_are_not_drawn(tmp_path: Path) -> None:
@@ -92,10 +93,10 @@ def test_failed_interventions_are_not_drawn(tmp_path: Path) -> None:
 def test_only_the_greatest_effects_of_many_are_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(figures, "_MOST", 1)
+    monkeypatch.setattr(interchange, "_MOST", 1)
     caplog.set_level(logging.INFO, "mech_music.figures")
     table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")], layers=["0", "1"])
     table.loc[table["original"] == "jazz", "effectiveness"] += 5
-    paths = figures.layer_curves(summarise(table, 50, 0.95, 0), tmp_path)
+    paths = interchange.layer_curves(summarise(table, 50, 0.95, 0), tmp_path)
     assert {path.stem for path in paths} == {"layers_jazz-rock_mlp_replace_tiny"}
     assert "drawing 1 of 2 layer curves" in caplog.text

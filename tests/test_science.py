@@ -30,7 +30,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 def summary_of(engine: Engine, *overrides: str) -> pd.DataFrame:
     run, task = compose_run(*COMMON, *overrides), Interchange()
-    summary = summarise(task.score(run, engine.outcomes(task.plan(run))), 500, 0.95, 0)
+    summary = summarise(task.score(run, engine.answers(task.plan(run))), 500, 0.95, 0)
     return summary.set_index("role")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mech_music import tables
 from mech_music.errors import UserError
-from mech_music.schema import AXES, METRICS, layer_order, summary_columns
+from mech_music.schema import AXES, INTERCHANGE, METRICS, layer_order
 from mech_music.statistics import bootstrap_mean, paired_difference
 from tests.made_up_results import made_up_table
 
@@ -44,7 +44,7 @@ def test_layer_order() -> None:
 
 def test_summary_is_the_bootstrap_of_each_intervention(table: pd.DataFrame) -> None:
     summary = tables.summarise(table, resamples=200, level=0.9, seed=3)
-    assert list(summary.columns) == [column.name for column in summary_columns()]
+    assert list(summary.columns) == [column.name for column in INTERCHANGE.summary_columns]
     clips = table.query("role == 'technique' and layer == '2'").sort_values("index")
     line = _line(summary, role="technique", layer="2")
     for metric in METRICS:

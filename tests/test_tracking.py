@@ -12,8 +12,9 @@ import pytest
 from mech_music import tracking
 from mech_music.audio import Clip, write_wav
 from mech_music.controls import beside_controls
+from mech_music.curves import layer_metrics
 from mech_music.errors import UserError
-from mech_music.figures import layer_curves
+from mech_music.figures.interchange import layer_curves
 from mech_music.tables import summarise
 from tests.made_up_results import made_up_table
 from tests.wandb_records import finished
@@ -133,7 +134,7 @@ def test_the_id_comes_from_the_config() -> None:
 def test_several_pairs_in_one_job_have_keys_of_their_own() -> None:
     pairs = [("guitar", "piano"), ("jazz", "rock")]
     summary = summarise(made_up_table(pairs=pairs, components=["mlp", "sa"]), 50, 0.95, 0)
-    curves, values = tracking.layer_metrics(beside_controls(summary), ["self"])
+    curves, values = layer_metrics(summary)
     assert {key.rsplit("/", 1)[0] for key in curves[0] if key.endswith("/flipped")} == {
         "guitar-piano/mlp",
         "guitar-piano/sa",
@@ -146,7 +147,7 @@ def test_several_pairs_in_one_job_have_keys_of_their_own() -> None:
 
 def test_missing_values_are_not_logged(summary: pd.DataFrame) -> None:
     summary.loc[:, ["kept", "kept_low", "kept_high"]] = np.nan
-    curves, values = tracking.layer_metrics(beside_controls(summary), ["self", "random", "noise"])
+    curves, values = layer_metrics(summary)
     assert "kept" not in curves[0]
     assert not np.isnan([*values.values(), *(v for metrics in curves.values() for v in metrics.values())]).any()
 

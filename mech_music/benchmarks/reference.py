@@ -84,7 +84,7 @@ def _lines(bench: Bench, subject: Subject, n_prompts: int, frames: int) -> Itera
     ours = load_ours(subject, bench.device)
     store = Store(bench.scratch / f"reference-{subject.layers}")
     engine = Engine(ours.voice, store, Settings(Sampling(), duration(frames)), quiet=True)
-    means = {source: engine.mean(source) for source in (made.ORIGINAL, made.DESIRED)}
+    means = {source: engine.performer.recording.get(source) for source in (made.ORIGINAL, made.DESIRED)}
 
     def mean(source: Mean, hook: str) -> Tensor:
         return means[source][hook]

@@ -15,7 +15,7 @@ from mech_music.classifier import label_names
 from mech_music.concepts import CONCEPTS
 from mech_music.config import RunConfig
 from mech_music.edits import Row
-from mech_music.engine import open_engine
+from mech_music.engine import Answers, open_engine
 from mech_music.errors import UserError
 from mech_music.explain import explain
 from mech_music.metrics import log_softmax
@@ -162,7 +162,8 @@ def _rows(job: Job) -> dict[str, Row]:
     task = instantiate(run.task)
     plan = task.plan(run)
     empty = np.full(1, np.nan, np.float32), np.full((1, 1), -1, np.int16)
-    numbered = conform(task.score(run, {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}))
+    outcomes = {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}
+    numbered = conform(task.score(run, Answers(outcomes)))
     both = job.table[[*_LINE, "row", "baseline"]].merge(numbered[[*_LINE, "row", "baseline"]], on=_LINE)
     return {
         key: plan[int(number)]

@@ -10,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mech_music import canvas
 from mech_music.controls import controls_run
+from mech_music.figures import canvas
 from mech_music.report.clips import Heard
-from mech_music.schema import AXES, METRICS, layer_order, summary_columns
+from mech_music.schema import AXES, INTERCHANGE, METRICS, layer_order
 
 MOST_LINES = 13_000  # of some 800 bytes each
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer", "component")]
@@ -54,7 +54,7 @@ def payload(effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[
         "controls": controls,
         "level": float(summary["level"].iloc[0]),
         "samples": heard.samples,
-        "metrics": [_described(column.name) for column in summary_columns() if column.name in METRICS],
+        "metrics": [_described(column.name) for column in INTERCHANGE.summary_columns if column.name in METRICS],
         "words": {
             "components": canvas.COMPONENT_WORDS,
             "controls": canvas.CONTROL_WORDS,
@@ -101,7 +101,7 @@ def _components(names: Iterable[str]) -> list[str]:
 
 
 def _described(name: str) -> dict[str, str]:
-    (column,) = (column for column in summary_columns() if column.name == name)
+    (column,) = (column for column in INTERCHANGE.summary_columns if column.name == name)
     return {"name": name, "unit": column.unit, "meaning": column.meaning.removesuffix(": mean")}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mech_music.canvas import COMPONENT_WORDS
 from mech_music.concepts import CONCEPTS, concept_prompts
 from mech_music.config import Direction, RunConfig, TechniqueConfig, load_technique, options
 from mech_music.edits import Half, History
+from mech_music.figures.canvas import COMPONENT_WORDS
 from mech_music.report.found import Found
 from mech_music.schema import CONTROLS, Role, layer_order
 

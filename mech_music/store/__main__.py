@@ -16,7 +16,7 @@ from mech_music.errors import UserError
 from mech_music.paths import default_store_dir
 from mech_music.store import upkeep
 
-_KINDS = ("rows", "means", "clips", "damaged", "remains")
+_KINDS = ("rows", "records", "clips", "damaged", "remains")
 
 
 def _parser() -> argparse.ArgumentParser:

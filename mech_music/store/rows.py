@@ -1,4 +1,4 @@
-"""What is stored and found again: outcomes of clips in shards, concept means, chosen clips as sound."""
+"""What is stored and found again: outcomes of clips in shards, what was recorded of a model, chosen clips as sound."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Outcome:
 
 
 class Store:
-    """Outcomes under ``rows/``, concept means under ``means/``, clips as sound under ``clips/``.
+    """Outcomes under ``rows/``, recordings (concept means, …) under ``records/``, clips as sound under ``clips/``.
 
     Safe for several processes and machines on one file system. UserError if the folder cannot be written.
     """
@@ -52,7 +52,7 @@ class Store:
         self._seen: set[str] = set()
         self._cache: OrderedDict[str, Shard] = OrderedDict()
         try:
-            for part in ("rows", "means", "clips"):
+            for part in ("rows", "records", "clips"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
@@ -123,21 +123,21 @@ class Store:
         self._cache.move_to_end(name)
         return self._cache[name]
 
-    # -- means ---------------------------------------------------------------------------------
+    # -- records ---------------------------------------------------------------------------------
 
-    def mean(self, key: str) -> Shard | None:
+    def record(self, key: str) -> Shard | None:
         """The recorded tensors under ``key`` (by hook name), or None."""
-        for path in sorted((self.folder / "means").glob(f"{key}-*.safetensors")):
+        for path in sorted((self.folder / "records").glob(f"{key}-*.safetensors")):
             content = read_file(path)
             if content is not None:
                 return load(content)
         return None
 
-    def has_mean(self, key: str) -> bool:
-        return any((self.folder / "means").glob(f"{key}-*.safetensors"))
+    def has_record(self, key: str) -> bool:
+        return any((self.folder / "records").glob(f"{key}-*.safetensors"))
 
-    def put_mean(self, key: str, tensors: Mapping[str, np.ndarray]) -> None:
-        write_file(self.folder / "means", f"{key}-", save(dict(tensors)))
+    def put_record(self, key: str, tensors: Mapping[str, np.ndarray]) -> None:
+        write_file(self.folder / "records", f"{key}-", save(dict(tensors)))
 
     # -- clips ---------------------------------------------------------------------------------
 

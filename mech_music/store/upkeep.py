@@ -20,7 +20,7 @@ from mech_music.errors import UserError
 from mech_music.store.files import DAMAGED, is_partial, read_file, write_file
 from mech_music.store.rows import pack_shard
 
-PARTS = ("rows", "means", "clips")
+PARTS = ("rows", "records", "clips")
 _SHARD_BYTES = 64 * 2**20  # compacted shards: few files, each still quickly read and verified
 _ABANDONED = 3600.0  # seconds after which a partial file belongs to nobody
 About = tuple[tuple[str, str], ...]
@@ -29,7 +29,7 @@ Advance = Callable[[], None]
 
 @dataclass
 class Holding:
-    """Files of one kind: rows of one model and settings, means, clips, or what is left over."""
+    """Files of one kind: rows of one model and settings, records, clips, or what is left over."""
 
     what: str
     about: About = ()
@@ -55,7 +55,7 @@ def check_store(folder: Path) -> Path:
 
 
 def survey(folder: Path) -> list[Holding]:
-    """Everything in the store: rows by who made them, then means, clips, damaged files and remains."""
+    """Everything in the store: rows by who made them, then records, clips, damaged files and remains."""
     shards: dict[About, Holding] = {}
     for path in _whole(folder, "rows"):
         about, items = _glance(path)
@@ -63,7 +63,7 @@ def survey(folder: Path) -> list[Holding]:
         holding.files.append(path)
         holding.items += items
     found = [shards[about] for about in sorted(shards)]
-    for part in ("means", "clips"):
+    for part in ("records", "clips"):
         files = list(_whole(folder, part))
         found.append(Holding(part, files=files, items=len(files)))
     everything = [path for part in PARTS for path in (folder / part).rglob("*") if path.is_file()]

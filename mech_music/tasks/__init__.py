@@ -1,24 +1,41 @@
-"""A task is two pure functions: what clips it needs, and what they say."""
+"""A task is two pure functions: what clips and recordings it needs, and what they say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import pandas as pd
 
+from mech_music.audio import Choice
 from mech_music.config import RunConfig
-from mech_music.edits import Row
-from mech_music.store import Outcome
+from mech_music.edits import Row, Source
+
+if TYPE_CHECKING:
+    from mech_music.engine import Answers
 
 
 class Task(Protocol):
-    """Add one: a class with these two methods in this folder, and a YAML in ``conf/task/``."""
+    """Add one: a class with these methods in this folder, a YAML in ``conf/task/``, and its columns in `schema`."""
 
-    def plan(self, run: RunConfig) -> list[Row]:
-        """Every row the task needs, in a fixed order; rows may repeat."""
+    def plan(self, run: RunConfig) -> Sequence[Row | Source]:
+        """Every row and recording the task needs, in a fixed order; they may repeat. UserError if there can be none."""
         ...
 
-    def score(self, run: RunConfig, outcomes: Mapping[Row, Outcome]) -> pd.DataFrame:
-        """The tidy table (`mech_music.schema`): one line per intervention and prompt."""
+    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+        """The tidy table: one line per condition and prompt, the task's name in its first column."""
+        ...
+
+    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+        """The clips worth hearing."""
+        ...
+
+
+@runtime_checkable
+class Exporting(Protocol):
+    """A task that leaves more than tables, figures and clips."""
+
+    def export(self, run: RunConfig, answers: Answers, model_id: str, folder: Path) -> None:
+        """Write it to the job's folder. ``model_id`` begins with the fingerprint of the model's weights."""
         ...

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from mech_music import metrics
+from mech_music.audio import Choice, strongest_and_weakest
 from mech_music.axes import n_steps, parse_frames, parse_layers
 from mech_music.concepts import (
     CONCEPTS,
@@ -31,8 +33,11 @@ from mech_music.concepts import (
 from mech_music.config import Direction, RunConfig, TechniqueConfig, load_technique
 from mech_music.edits import Edit, Mean, Row, Term
 from mech_music.hooks import Hook
-from mech_music.schema import METRICS, NAMES, Role
+from mech_music.schema import INTERCHANGE, METRICS, Role
 from mech_music.store import Outcome
+
+if TYPE_CHECKING:
+    from mech_music.engine import Answers
 
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
@@ -60,13 +65,17 @@ class Interchange:
         trials = list(_trials(run))
         return list(dict.fromkeys([trial.baseline for trial in trials] + [trial.row for trial in trials]))
 
-    def score(self, run: RunConfig, outcomes: Mapping[Row, Outcome]) -> pd.DataFrame:
+    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
-        parts = []
+        parts, outcomes = [], answers.outcomes
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
             parts.append(pd.DataFrame(_described(run, trials, outcomes)).join(_measured(trials, outcomes)))
-        return pd.concat(parts, ignore_index=True).loc[:, list(NAMES)]
+        return pd.concat(parts, ignore_index=True).loc[:, list(INTERCHANGE.names)]
+
+    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+        """Those of the strongest and of the weakest effects."""
+        return strongest_and_weakest(table, run.audio.strongest, run.audio.weakest)
 
 
 # -- planning ----------------------------------------------------------------------------------------

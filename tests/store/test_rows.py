@@ -75,18 +75,18 @@ def test_damage_after_indexing_is_seen_when_read(tmp_path: Path) -> None:
     assert f"{0:064x}" not in store
 
 
-def test_means_are_kept_and_verified(tmp_path: Path) -> None:
+def test_records_are_kept_and_verified(tmp_path: Path) -> None:
     tensors = {"blocks.0.hook_mlp_out": np.arange(12, dtype=np.float32).reshape(3, 2, 2)}
     store = Store(tmp_path)
-    assert store.mean("a" * 64) is None
-    store.put_mean("a" * 64, tensors)
-    found = Store(tmp_path).mean("a" * 64)
+    assert store.record("a" * 64) is None
+    store.put_record("a" * 64, tensors)
+    found = Store(tmp_path).record("a" * 64)
     assert found is not None
     assert np.array_equal(found["blocks.0.hook_mlp_out"], tensors["blocks.0.hook_mlp_out"])
-    path = next((tmp_path / "means").iterdir())
+    path = next((tmp_path / "records").iterdir())
     path.write_bytes(path.read_bytes()[:-1])
-    assert store.mean("a" * 64) is None
-    assert not store.has_mean("a" * 64)
+    assert store.record("a" * 64) is None
+    assert not store.has_record("a" * 64)
 
 
 def test_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ TINY, SMALL = {"model": "tiny", "settings": "4 s"}, {"model": "small", "settings
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five shards of tiny, of which one repeats rows, two of small, a mean and a clip."""
+    """Five shards of tiny, of which one repeats rows, two of small, a record and a clip."""
     store = Store(tmp_path)
     for start in (0, 3, 6, 9):
         store.put(outcomes(start, 3), TINY)
     store.put(outcomes(3, 2) | outcomes(20, 1), TINY)
     for start in (100, 103):
         store.put(outcomes(start, 3), SMALL)
-    store.put_mean("a" * 64, {"blocks.0.hook_mlp_out": np.zeros((3, 2, 2), np.float32)})
+    store.put_record("a" * 64, {"blocks.0.hook_mlp_out": np.zeros((3, 2, 2), np.float32)})
     store.put_clip("b" * 64, np.zeros(100, np.float32), 16_000)
     return tmp_path
 
@@ -56,7 +56,7 @@ def test_survey_counts_what_is_there(folder: Path) -> None:
     found = {(h.what, dict(h.about).get("model")): (h.items, len(h.files)) for h in upkeep.survey(folder)}
     assert found["rows", "tiny"] == (15, 5)
     assert found["rows", "small"] == (6, 2)
-    assert found["means", None] == found["clips", None] == (1, 1)
+    assert found["records", None] == found["clips", None] == (1, 1)
     assert found["damaged", None] == found["remains", None] == (0, 0)
     code, text = command(folder)
     assert code == 0

@@ -7,7 +7,8 @@ import pytest
 
 from mech_music.concepts import CONCEPTS
 from mech_music.edits import Edit, Half, Mean, Row, Term
-from mech_music.schema import NAMES
+from mech_music.engine import Answers
+from mech_music.schema import INTERCHANGE
 from mech_music.store import Outcome
 from mech_music.tasks.interchange import Interchange
 from tests.composing import compose_run
@@ -69,8 +70,8 @@ def test_controls_are_planned_beside_every_effect() -> None:
 def test_scores_are_those_of_the_known_effect() -> None:
     run = compose_run("prompts=5", "layer=0", "controls=[noise]")
     task = Interchange()
-    table = task.score(run, outcomes_of(task.plan(run)))
-    assert tuple(table.columns) == NAMES
+    table = task.score(run, Answers(outcomes_of(task.plan(run))))
+    assert tuple(table.columns) == INTERCHANGE.names
     effect = table[table["role"] == "technique"]
     noise = table[table["role"] == "noise"]
     # Raising one logit by b raises its log odds by b; guitar's odds change only by piano's share of the rest.
@@ -87,7 +88,7 @@ def test_scores_are_those_of_the_known_effect() -> None:
 def test_flipped_is_desired_above_original(boost: float, flipped: float) -> None:
     run = compose_run("prompts=2", "layer=0", "controls=[]")
     task = Interchange()
-    table = task.score(run, outcomes_of(task.plan(run), boost))
+    table = task.score(run, Answers(outcomes_of(task.plan(run), boost)))
     assert table["flipped"].tolist() == [flipped] * 2
 
 
@@ -98,7 +99,7 @@ def test_kept_asks_for_the_word_of_the_other_category() -> None:
     outcomes = outcomes_of(task.plan(run))
     spoilt = next(row for row in outcomes if row.edits)
     outcomes[spoilt].logits[JAZZ] = 1.5
-    table = task.score(run, outcomes)
+    table = task.score(run, Answers(outcomes))
     assert table["kept_before"].tolist() == [1.0, 1.0, 1.0]
     assert table["kept"].tolist() == [0.0, 1.0, 1.0]
 
@@ -109,7 +110,7 @@ def test_failed_clip_keeps_its_line() -> None:
     outcomes = outcomes_of(task.plan(run))
     bad = next(row for row in outcomes if row.edits)
     outcomes[bad].logits[:] = np.nan
-    table = task.score(run, outcomes)
+    table = task.score(run, Answers(outcomes))
     assert table["failed"].tolist() == [True, False, False]
     assert table["effectiveness"].isna().tolist() == [True, False, False]
 
@@ -121,11 +122,11 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
     for row in outcomes:
         if " electronic " in row.prompt:
             outcomes[row].logits[CONCEPTS["edm"].labels[0]] = 5.0
-    table = task.score(run, outcomes)
+    table = task.score(run, Answers(outcomes))
     electronic = table[table["prompt"].str.contains(" electronic ")]
     assert electronic["kept"].tolist() == [1.0] * 5, "EDM is electronic music"
     across = compose_run("prompts=2", "layer=0", "controls=[]", "pair=guitar-jazz")
-    table = task.score(across, outcomes_of(task.plan(across)))
+    table = task.score(across, Answers(outcomes_of(task.plan(across))))
     assert np.isnan(table[["kept", "kept_before"]].to_numpy()).all()
 
 

@@ -1,4 +1,4 @@
-"""Results as a table in the terminal: every effect with its interval and its controls beside it."""
+"""An interchange: every effect with its interval and its controls beside it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDE, _ROOMY = 100, 112
 Line: TypeAlias = Mapping[str, Any]
 
 
-def terminal_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Table:
+def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Table:
     """Every layer's effect, one block per pair, component and technique.
 
     More than ``most`` blocks are shown by the best layer of each instead. ``width``: that of the terminal;

@@ -1,4 +1,4 @@
-"""Every figure, drawn from a summary alone: no model, no store. One name each, as PNG and SVG."""
+"""The figures of an interchange: curves and heat maps by layer, the trade-off, dose and response."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from mech_music import canvas
-from mech_music.canvas import Line, Sheet
 from mech_music.controls import ABOVE, beside_controls, blocks_of, controls_run
+from mech_music.figures import canvas
+from mech_music.figures.canvas import Line, Sheet
 from mech_music.schema import AXES, layer_order
-from mech_music.workers import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,16 +25,6 @@ _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
 _MARK = "Filled points: effectiveness above the intervals of all controls that were run."
 _MOST = 12
-
-
-def draw_all(summary: pd.DataFrame, folder: Path, n_workers: int = 1) -> list[Path]:
-    """Every figure that the summary allows, drawn by so many processes; the files written, PNG and SVG.
-
-    Of each kind at most 12 are drawn, those with the greatest effects; a log line says what was left out.
-    """
-    kinds = (layer_curves, heatmap, tradeoff, dose_response)
-    drawn = dict(spread(lambda kind, _: kind(summary, folder), kinds, n_workers, lambda _: None))
-    return [path for place in sorted(drawn) for path in drawn[place]]
 
 
 def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:

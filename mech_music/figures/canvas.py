@@ -26,6 +26,16 @@ Line: TypeAlias = Mapping[str, Any]
 
 COLOURS = {"mlp": "#D55E00", "sa": "#0072B2", "ca": "#009E73", "resid": "#CC79A7"}
 OTHER_COLOUR = "#555555"
+LENS_COLOURS = {"decoder": "#0072B2", "tuned": "#D55E00"}
+LENS_WORDS = {"decoder": "DecoderLens", "tuned": "tuned lens"}
+READING_WORDS = {"free": "along its own tokens", "forced": "along the full model's tokens"}
+POINT_WORDS = {
+    "mlp": "after the layer",
+    "resid": "after the layer",
+    "sa": "after self-attention",
+    "ca": "after cross-attention",
+}
+CONTROL_COLOUR = "#777777"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 CONTROL_DASHES: dict[str, Any] = {"self": (0, (6, 2)), "random": (0, (1.5, 1.5)), "noise": (0, (6, 1.5, 1, 1.5))}
 CONTROL_MARKERS = {"self": "x", "random": "+", "noise": "*"}
@@ -57,17 +67,29 @@ _CAPTION: dict[str, Any] = {"fontsize": 7.5, "color": "#333333"}
 
 
 class Sheet:
-    """One figure in the making: panels below each other, a title above and a caption below.
+    """One figure in the making: panels in rows, by default below each other, a title above and a caption below.
 
     Use as a context manager, which holds the style; ``save`` inside it.
     """
 
-    def __init__(self, panels: int, width: float = 7.0, height: float = 5.2, share_x: bool = True) -> None:
+    def __init__(
+        self,
+        panels: int,
+        width: float = 7.0,
+        height: float = 5.2,
+        columns: int = 1,
+        share_x: bool = True,
+        share_y: bool = False,
+    ) -> None:
         self._style = mpl.rc_context(cast(Any, _STYLE))
         self._style.__enter__()
         self.figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(self.figure)
-        self.axes: list[Axes] = list(self.figure.subplots(panels, 1, sharex=share_x, squeeze=False)[:, 0])
+        rows = -(-panels // columns)
+        grid = self.figure.subplots(rows, columns, sharex=share_x, sharey=share_y, squeeze=False)
+        self.axes: list[Axes] = list(grid.flat[:panels])
+        for spare in grid.flat[panels:]:
+            spare.remove()
 
     def __enter__(self) -> Sheet:
         return self

@@ -1,0 +1,79 @@
+"""A tuned lens as two files that can be shared: its maps, and the model that they belong to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from mech_music.atomic import replacing
+from mech_music.edits import Fit, LensFile
+from mech_music.errors import UserError
+from mech_music.lenses.readout import Translation
+
+WEIGHTS, CONFIG = "lens.safetensors", "lens.json"
+
+
+def write_lens(
+    maps: Mapping[str, tuple[np.ndarray, np.ndarray]], fit: Fit, model: str, weights: str, folder: Path
+) -> None:
+    """Write ``lens.safetensors`` (``<hook>.weight``, ``<hook>.bias``) and ``lens.json``.
+
+    ``model``: its name, for people; ``weights``: the fingerprint of its checkpoint, which a reader must have.
+    """
+    tensors = {
+        f"{hook}.{part}": tensor
+        for hook, both in maps.items()
+        for part, tensor in zip(("weight", "bias"), both, strict=True)
+    }
+    about = {"model": model, "weights": weights, "hooks": list(maps), "fit": asdict(fit)}
+    with replacing(folder / WEIGHTS) as partial:
+        partial.write_bytes(save(tensors))
+    with replacing(folder / CONFIG) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n")
+
+
+def find_lens(folder: str) -> LensFile:
+    """The lens in a folder, named by its content. UserError if there is none."""
+    place = Path(folder).expanduser()
+    content = hashlib.sha256()
+    try:
+        for name in (WEIGHTS, CONFIG):
+            content.update((place / name).read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"no lens in '{folder}' ({Path(error.filename or '').name}: {error.strerror}): give lens.path the output "
+            "folder of task=tuned_lens, or null to train one"
+        ) from None
+    return LensFile(content.hexdigest(), str(place))
+
+
+def read_lens(lens: LensFile, model_id: str) -> dict[str, Translation]:
+    """The maps by hook name. UserError if they are damaged, or of another model than ``model_id`` begins with."""
+    folder = Path(lens.path)
+    try:
+        about = json.loads((folder / CONFIG).read_text())
+        tensors = load((folder / WEIGHTS).read_bytes())
+        maps = {hook: _map(tensors, hook) for hook in about["hooks"]}
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(
+            f"the lens in '{folder}' cannot be read ({error}): train it again with task=tuned_lens"
+        ) from None
+    if about["weights"] != model_id.split()[0]:
+        raise UserError(
+            f"the lens in '{folder}' was trained on another model ('{about['model']}', weights "
+            f"{about['weights'][:12]}…, not {model_id[:12]}…): train one for this model with task=tuned_lens"
+        )
+    return maps
+
+
+def _map(tensors: Mapping[str, np.ndarray], hook: str) -> Translation:
+    weight, bias = (torch.from_numpy(tensors[f"{hook}.{part}"]) for part in ("weight", "bias"))
+    return Translation(weight, bias)
