@@ -44,13 +44,13 @@ class ClassifierClass(Protocol):
 
 
 def _config(wanted: str | ClassifierConfig, path: str | None) -> ClassifierConfig:
-    if isinstance(wanted, ClassifierConfig) and wanted._target_:
-        return wanted
-    name = wanted if isinstance(wanted, str) else wanted.name
-    if name not in options("classifier"):
-        raise UserError(f"unknown classifier {name!r}: expected one of {', '.join(options('classifier'))}")
-    written = load_classifier_config(name)
-    return replace(written, path=path if isinstance(wanted, str) else wanted.path)
+    asked = ClassifierConfig(name=wanted) if isinstance(wanted, str) else wanted
+    if asked._target_ is None:
+        if asked.name not in options("classifier"):
+            raise UserError(f"unknown classifier {asked.name!r}: expected one of {', '.join(options('classifier'))}")
+        written = load_classifier_config(asked.name)
+        asked = replace(written, path=asked.path or written.path)
+    return replace(asked, path=path or asked.path)
 
 
 def _class(config: ClassifierConfig) -> ClassifierClass:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from jaxtyping import Float
@@ -90,10 +90,10 @@ def _from_hub(hub_id: str, revision: str | None) -> list[Path]:
     try:
         return [Path(hf_hub_download(hub_id, name, revision=revision)) for name in _FILES]
     except Exception as error:  # the hub client raises many kinds: no network, no such id, not allowed
-        at = f" --revision {revision}" if revision else ""
+        command = f"hf download {hub_id} {' '.join(_FILES)}" + (f" --revision {revision}" if revision else "")
         raise UserError(
-            f"classifier '{hub_id}' cannot be fetched ({type(error).__name__}): fill the cache where there is a network "
-            f"(`hf download {hub_id}{at} {' '.join(_FILES)}`), or set classifier.path to a local folder with these files"
+            f"classifier '{hub_id}' cannot be fetched ({type(error).__name__}): fill the cache where there is a "
+            f"network (`{command}`), or set classifier.path to a local folder with these files"
         ) from None
 
 
@@ -108,9 +108,10 @@ def _pretrained(folder: Path) -> "tuple[ASTForAudioClassification, ASTFeatureExt
         with quiet_imports():
             from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
-            net, found = ASTForAudioClassification.from_pretrained(
+            both: Any = ASTForAudioClassification.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
             )
+            net, found = both
             extractor = ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except Exception as error:
         raise _unreadable(folder, first_line(error)) from error
