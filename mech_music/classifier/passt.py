@@ -182,12 +182,12 @@ def _published() -> Path:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         written: Any = torch.load(path, map_location="cpu", weights_only=True)
-        weights = written.get("model", written)
-        if not all(isinstance(tensor, Tensor) for tensor in weights.values()):
-            raise TypeError("not a plain state dict")
-    except Exception as error:  # torch raises many kinds for a file that is not a whole checkpoint
+    except Exception as error:  # torch raises many kinds, with long advice
         raise UserError(
-            f"classifier file '{path}' is not a whole PyTorch checkpoint ({first_line(error)}): "
+            f"classifier file '{path}' is not a whole PyTorch checkpoint ({type(error).__name__}): "
             f"delete it (a download may have been interrupted) and fetch {_url()} again"
         ) from error
+    weights = written.get("model", written) if isinstance(written, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(tensor, Tensor) for tensor in weights.values()):
+        raise UserError(f"classifier file '{path}' is not a plain state dict: fetch {_url()}")
     return weights

@@ -111,8 +111,9 @@ def test_files_that_are_something_else_are_one_line(published: Path, tmp_path: P
     weights = torch.load(published)
     other = tmp_path / "other.pt"
     assert "is not a file" in complaint(other)
-    torch.save({"epoch": 3, "weights": weights}, other)
-    assert "not a plain state dict" in complaint(other)
+    for content in ({"epoch": 3, "weights": weights}, [1, 2]):
+        torch.save(content, other)
+        assert "not a plain state dict" in complaint(other)
     torch.save({**weights, "head.1.weight": torch.zeros(20, 32)}, other)
     assert f"'{other}' has 20 classes, AudioSet has 527" in complaint(other)
     del weights["dist_token"]
