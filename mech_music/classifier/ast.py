@@ -34,6 +34,8 @@ class AST(nn.Module):
     heard in as few windows as cover it, evenly spread, whose logits are averaged.
     """
 
+    columns: Tensor
+
     def __init__(
         self, net: "ASTForAudioClassification", extractor: "ASTFeatureExtractor", columns: Sequence[int], name: str
     ) -> None:
