@@ -58,10 +58,17 @@ class ModelConfig:
 
 @dataclass
 class ClassifierConfig:
-    """The listener that gives each clip its 527 AudioSet probabilities. ``path``: weights; null means its own."""
+    """The listener that gives each clip its 527 AudioSet probabilities: a class, and where its checkpoint is.
 
+    ``path``: a local file or folder; null means ``hub_id`` at ``revision``, or the class's own. Without ``_target_``
+    the class is that of ``conf/classifier/<name>.yaml``.
+    """
+
+    _target_: str | None = None
     name: str = MISSING
     path: str | None = None
+    hub_id: str | None = None
+    revision: str | None = None
 
 
 @dataclass
@@ -237,3 +244,9 @@ def load_technique(name: str, strength: float = 1.0) -> TechniqueConfig:
     schema = OmegaConf.structured(TechniqueConfig)
     merged = OmegaConf.create({"strength": strength, "technique": OmegaConf.merge(schema, written)})
     return cast(TechniqueConfig, OmegaConf.to_object(merged.technique))
+
+
+def load_classifier_config(name: str) -> ClassifierConfig:
+    """What ``conf/classifier/<name>.yaml`` writes (``options("classifier")`` lists the names)."""
+    written = OmegaConf.load(conf_dir() / "classifier" / f"{name}.yaml")
+    return cast(ClassifierConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ClassifierConfig), written)))

@@ -130,7 +130,7 @@ class Checkpoint:
         place = pick_device(device)
         weights = fingerprint(checkpoint_folder(model.path, model.hub_id))
         self.model_id = f"{weights} {model.dtype.value} {place.type}"
-        self.classifier_id = classifier_id(classifier.name, classifier.path)
+        self.classifier_id = classifier_id(classifier)
 
     @property
     def model(self) -> HookedMusicGen:
@@ -154,7 +154,7 @@ class Checkpoint:
 
     @cached_property
     def _loaded_classifier(self) -> Classifier:
-        return load_classifier(self._classifier.name, self._classifier.path, str(pick_device(self._device)))
+        return load_classifier(self._classifier, device=str(pick_device(self._device)))
 
 
 def _threads_for(d_model: int) -> int:

@@ -11,7 +11,7 @@ class Listener:
 
     name = "listener"
     n_classes = 527
-    fingerprint = "listener"
+    sample_rate = 32_000
 
     def __init__(self) -> None:
         self._weights = torch.randn(513, self.n_classes, generator=torch.Generator().manual_seed(1))

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from mech_music.classifier import N_CLASSES, Classifier, ClassifierConfig
+from mech_music.classifier import N_CLASSES
+from mech_music.classifier.passt import PaSST, PaSSTConfig
 from mech_music.concepts import label_of
 from mech_music.tiny import codec, data, loop
 from mech_music.tiny.config import TinyConfig
@@ -31,10 +32,10 @@ VERSIONS = ("clean", "reconstructed", "from wrong codes")
 _WRONG = (0.01, 0.05, 0.25, 0.5)
 
 
-def shape(config: TinyConfig) -> ClassifierConfig:
+def shape(config: TinyConfig) -> PaSSTConfig:
     """The PaSST to train: 64 mels at 100 frames a second, patches of 16 × 16, 4 s windows."""
     part = config.classifier
-    return ClassifierConfig(
+    return PaSSTConfig(
         name="tiny", sample_rate=SAMPLE_RATE, n_mels=N_MELS, window=400, hop=160, n_fft=512, fmax=8000.0, frames=FRAMES,
         stride=16, width=part.width, depth=part.depth, heads=part.heads, scene_hop_ms=1000,
         attributes={group: list(data.GROUPS[group]) for group in ("mood", "tempo")},
@@ -73,7 +74,7 @@ def spoil(
 def _write_mels(path: Path, workspace: Workspace) -> None:
     rows, audio = _rows(workspace.config), workspace.load_array("corpus")
     codes, model = workspace.load_tensors("codes")["codes"], codec.load(workspace)
-    listener = Classifier(shape(workspace.config))
+    listener = PaSST(shape(workspace.config))
     mels = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(VERSIONS), len(rows), N_MELS, FRAMES))
     for start in loop.tracked(range(0, len(rows), 8), "mels"):
         part = slice(start, start + 8)
@@ -94,7 +95,7 @@ def run_mels(workspace: Workspace) -> None:
 class _Trainer:
     """Draws spectrograms and computes the loss of a step."""
 
-    def __init__(self, workspace: Workspace, model: Classifier) -> None:
+    def __init__(self, workspace: Workspace, model: PaSST) -> None:
         self.model, self.config, self.seed = model, workspace.config.classifier, workspace.config.seed
         self.mels = workspace.load_array("mels")
         train, _ = data.splits(workspace.config.corpus, self.seed)
@@ -129,11 +130,11 @@ def run(workspace: Workspace) -> None:
     """The classifier stage."""
     torch.manual_seed(loop.derive_seed(workspace.config.seed, "classifier", -1))
     config = workspace.config.classifier
-    model = Classifier(shape(workspace.config), patchout=config.patchout)
+    model = PaSST(shape(workspace.config), patchout=config.patchout)
     loop.train(workspace, "classifier", model, config.loop, _Trainer(workspace, model).loss)
     workspace.save_tensors("classifier", model.state_dict())
 
 
-def load(workspace: Workspace) -> Classifier:
+def load(workspace: Workspace) -> PaSST:
     """The trained classifier of a folder."""
-    return Classifier(shape(workspace.config)).load_weights(workspace.load_tensors("classifier"))
+    return PaSST(shape(workspace.config)).load_weights(workspace.load_tensors("classifier"))

@@ -24,8 +24,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mech_music.classifier import Classifier, load_classifier
+from mech_music.classifier.tiny import TinyPaSST
 from mech_music.concepts import CONCEPTS, Prompt, concept_prompts
+from mech_music.config import ClassifierConfig
 from mech_music.errors import UserError
 from mech_music.paths import conf_dir
 from mech_music.quiet import quiet_imports
@@ -64,7 +65,7 @@ class Subject:
         register_t5(folder / "t5")
         with quiet_imports():
             self.model = MusicGen.get_pretrained(str(folder), device="cpu")
-        self.listener: Classifier = load_classifier("tiny", str(folder))
+        self.listener = TinyPaSST.load(ClassifierConfig(name="tiny", path=str(folder)), "cpu")
         self.load_seconds = time.perf_counter() - start
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The classifier class: shapes, windows, independence of batch neighbours, fingerprints, and what it refuses."""
+"""Tiny's listener: shapes, windows, independence of batch neighbours, its id, and what it refuses."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mech_music.classifier import PASST_CONFIG, Classifier, label_names, load_classifier
+from mech_music.classifier import Classifier, classifier_id, load_classifier
 from mech_music.concepts import label_of
 from mech_music.errors import UserError
 from mech_music.tiny import classifier as training
@@ -55,49 +55,27 @@ def test_audio_of_the_wrong_shape_is_refused(listener: Classifier) -> None:
         listener.logits(clips(1), 0)
 
 
-def test_the_fingerprint_follows_the_weights(finished: Path, listener: Classifier, tmp_path: Path) -> None:
+def test_the_id_follows_the_files(finished: Path, tmp_path: Path) -> None:
     bundle = finished / "bundle"
-    assert load_classifier("tiny", str(bundle)).fingerprint == listener.fingerprint
     (tmp_path / "classifier.json").write_text((bundle / "classifier.json").read_text())
     weights = load_file(bundle / "classifier.safetensors")
     weights["wrapper.net.cls_token"] += 1.0
     save_file(weights, tmp_path / "classifier.safetensors")
-    assert load_classifier("tiny", str(tmp_path)).fingerprint != listener.fingerprint
+    assert classifier_id("tiny", str(tmp_path)) != classifier_id("tiny", str(bundle))
+    assert load_classifier("tiny", str(tmp_path)).logits(clips(1), 16_000).shape == (1, 527)
     del weights["wrapper.net.cls_token"]
     save_file(weights, tmp_path / "classifier.safetensors")
     with pytest.raises(UserError, match="cls_token is missing"):
         load_classifier("tiny", str(tmp_path))
 
 
-def test_what_cannot_be_loaded_is_refused_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="expected one of tiny, passt"):
-        load_classifier("vggish")
+def test_what_cannot_be_loaded_is_refused_in_one_line(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no classifier in .*classifier\.json is missing"):
+        classifier_id("tiny", str(tmp_path))
+    (tmp_path / "classifier.json").write_text("{}")
+    (tmp_path / "classifier.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="no readable classifier in"):
         load_classifier("tiny", str(tmp_path))
-    with pytest.raises(UserError, match="is not a file"):
-        load_classifier("passt", str(tmp_path / "none.pt"))
-    (tmp_path / "bad.pt").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="is not a PyTorch checkpoint"):
-        load_classifier("passt", str(tmp_path / "bad.pt"))
-
-
-def test_the_real_passt_has_its_authors_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hear21passt.models.passt import get_model
-
-    from mech_music.quiet import quiet_imports
-
-    with quiet_imports(), torch.device("meta"):
-        theirs = get_model("passt_s_swa_p16_128_ap476", pretrained=False)
-        ours = Classifier(PASST_CONFIG)
-    assert {k: v.shape for k, v in ours.net.state_dict().items()} == {
-        k: v.shape for k, v in theirs.state_dict().items()
-    }
-    assert ours.wrapper.max_model_window == 320_000
-
-
-def test_label_names() -> None:
-    names = label_names(527)
-    assert len(names) == 527 and names[140] == "Guitar" and names[196] == "Flute" and names[0] == "class 0"
 
 
 def test_targets_are_distributions_led_by_instrument_and_genre() -> None:
