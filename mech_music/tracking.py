@@ -174,15 +174,19 @@ def _start(mode: str, folder: Path, **about: Any) -> wandb.Run:
         raise UserError(f"W&B could not start a run ({reason}): use logger.mode=offline and sync later") from None
 
 
-def _must_be_logged_in() -> None:
+def logged_in() -> bool:
+    """Whether this machine has a W&B login. Nothing is sent."""
     import wandb
 
     wandb.setup(settings=wandb.Settings(silent=True))
     try:
-        known = wandb.login(prompt=False, verify=False)
+        return bool(wandb.login(prompt=False, verify=False))
     except wandb.Error:
-        known = False
-    if not known:
+        return False
+
+
+def _must_be_logged_in() -> None:
+    if not logged_in():
         raise UserError("logger.mode=online needs a W&B login: run `wandb login` once, or use logger.mode=offline")
 
 
