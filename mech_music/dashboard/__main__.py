@@ -70,7 +70,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> None:
         return
     views = Views(found, project, entity or publish.default_entity())
     for address in publish.publish(views, out):
-        console.print(address)
+        console.print(f"Open: {address}")
 
 
 def main() -> None:

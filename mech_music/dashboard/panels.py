@@ -17,7 +17,7 @@ from mech_music.dashboard.sections import SECTIONS, Kind, Panel, Section
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
 
 MOST = 12  # pairs of one run: those with the greatest values
 _DASHES: Mapping[str, Any] = {"self": "dashed", "random": "dotted", "noise": "dotdash"}

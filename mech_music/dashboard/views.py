@@ -16,7 +16,7 @@ from mech_music.report.found import Found
 from mech_music.report.words import methods, question
 
 with quiet_imports():
-    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.reports.v2.interface as wr
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 
@@ -122,7 +122,7 @@ class Views:
         self, section: Section, panels: Sequence[Placed], runs: Sequence[LoggedRun], pair: str = ""
     ) -> wr.PanelGrid:
         # The library looks up a project that is named, over the network: left out until there is an account.
-        where = {"project": self.project, "entity": self.entity} if self.entity else {}
+        where: dict[str, Any] = {"project": self.project, "entity": self.entity} if self.entity else {}
         runset = wr.Runset(name=pair or "runs", filters=self._only(pair), **where)
         runset._id = identity("runset", section.name, pair, *(run.run_id for run in runs))
         drawn = [draw(panel, runs, f"{section.name} {pair}") for panel in panels]
