@@ -82,7 +82,8 @@ class HookedMusicGen(NNsight):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.musicgen.lm.parameters()).dtype
+        """The transformer's number format (in float16, embeddings and heads stay in float32)."""
+        return next(self.musicgen.lm.transformer.parameters()).dtype
 
     @cached_property
     def hook_names(self) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ class HookedMusicGen(NNsight):
         return int(duration * self.frame_rate)
 
     def n_steps(self, duration: float) -> int:
-        """Autoregressive steps for ``duration`` seconds (frames + codebooks − 1)."""
+        """Autoregressive steps for ``duration`` seconds (frames + the delay of the last codebook)."""
         return n_steps(self.musicgen.lm, self.n_frames(duration))
 
     # -- generation ----------------------------------------------------------------------------
