@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 from mech_music.errors import UserError
 from mech_music.hooks import Hook
-from mech_music.loading import FILES, checkpoint_folder, fingerprint, load_model, pick_device
+from mech_music.loading import FILES, find_checkpoint, fingerprint, load_model, pick_device
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 
@@ -66,7 +66,7 @@ def test_hub_that_cannot_be_reached_says_how_to_go_on(tmp_path: Path, monkeypatc
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("AUDIOCRAFT_CACHE_DIR", str(tmp_path))
     with pytest.raises(UserError) as caught:
-        checkpoint_folder(None, SMALL)
+        find_checkpoint(None, SMALL)
     assert all(word in complaint(caught) for word in (SMALL, "model.path", "hf download"))
 
 
@@ -80,7 +80,7 @@ def test_filled_hub_cache_needs_no_network(checkpoint: Path, tmp_path: Path, mon
     (refs / "main").write_text(revision)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("AUDIOCRAFT_CACHE_DIR", str(tmp_path))
-    assert checkpoint_folder(None, SMALL) == snapshot
+    assert find_checkpoint(None, SMALL).folder == snapshot
     assert load_model(hub_id=SMALL, device="cpu").n_layers == 3
 
 
