@@ -32,13 +32,13 @@ def fetch(parts: Sequence[Part]) -> list[str]:
 
 def _fetch_hub(part: HubPart) -> str:
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.hf_api import RepoFile
 
     repo, cache = part.repos[0], caches()[0]
     try:
         commit = str(HfApi().repo_info(repo, revision=part.revision).sha)
-        listed = {
-            entry.path: entry for entry in HfApi().list_repo_tree(repo, revision=commit) if hasattr(entry, "size")
-        }
+        entries = HfApi().list_repo_tree(repo, revision=commit)
+        listed = {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
         wanted = _wanted(part, listed)
         blobs = cache / f"models--{repo.replace('/', '--')}" / "blobs"
         for name in wanted:

@@ -11,6 +11,7 @@ from platform import python_version
 
 import torch
 
+import mech_music
 from mech_music.capacity import free_memory
 from mech_music.doctor.parts import caches
 from mech_music.footprint import gigabytes
@@ -35,7 +36,7 @@ def versions() -> Iterator[Line]:
         try:
             yield name, version(name)
         except PackageNotFoundError:
-            yield name, "not installed"
+            yield name, mech_music.__version__ if name == "mech_music" else "not installed"
 
 
 def hardware() -> Iterator[Line]:
@@ -62,10 +63,8 @@ def places(store: str | None) -> Iterator[Line]:
     checkpoints = Path(torch.hub.get_dir()) / "checkpoints"
     files = [path for path in checkpoints.glob("*") if path.is_file()]
     size = gigabytes(sum(path.stat().st_size for path in files))
-    yield (
-        "torch.hub",
-        f"{short(checkpoints)}: {f'{len(files)} files, {size}' if files else 'empty'}{_room(checkpoints)}",
-    )
+    held = f"{len(files)} files, {size}" if files else "empty"
+    yield "torch.hub", f"{short(checkpoints)}: {held}{_room(checkpoints)}"
 
 
 def login() -> Line:

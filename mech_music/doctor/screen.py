@@ -25,11 +25,11 @@ def show_machine(console: Console, versions: Iterable[Line], rest: Iterable[Line
 
 
 def show_models(console: Console, verdicts: Sequence[Verdict], measured: dict[str, float]) -> None:
-    """Every model: its weights here, its size, and what a pass of it holds."""
+    """Every model: its weights here, its size, and how many clips fit in memory at once (beside the weights)."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for name in ("model", "weights", "parameters", "in memory", "a clip's cache", "clips in a pass", "clips a second"):
-        table.add_column(name, justify="left" if name in ("model", "weights") else "right")
-    for verdict in verdicts:
+    for name in ("model", "weights", "parameters", "loaded", "each clip", "clips that fit", "clips/s"):
+        table.add_column(name, justify="left" if name in ("model", "weights") else "right", no_wrap=name != "weights")
+    for verdict in sorted(verdicts, key=lambda one: one.shape.parameters if one.shape else 0):
         speed = measured.get(verdict.run.model.name)
         table.add_row(
             verdict.run.model.name, _weights(verdict), *_size(verdict), f"{speed:.1f}" if speed else "not measured"
@@ -47,10 +47,14 @@ def _weights(verdict: Verdict) -> str:
 def _size(verdict: Verdict) -> tuple[str, str, str, str]:
     shape, dtype = verdict.shape, verdict.run.model.dtype.value
     if shape is None:
-        return ("unknown",) * 4
+        return "unknown", "unknown", "unknown", "unknown"
     cache = shape.row_bytes(n_steps(verdict.run), dtype)
     rows = "unknown" if verdict.rows is None else str(verdict.rows) if verdict.rows >= MIN_PASS else "does not fit"
-    return f"{shape.parameters / 1e6:,.0f} M", gigabytes(shape.weight_bytes(dtype)), f"{cache / 1e6:,.0f} MB", rows
+    return f"{shape.parameters / 1e6:,.0f} M", _bytes(shape.weight_bytes(dtype)), _bytes(cache), rows
+
+
+def _bytes(size: int) -> str:
+    return gigabytes(size) if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 def show_verdict(console: Console, verdict: Verdict) -> None:

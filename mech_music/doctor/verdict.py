@@ -20,7 +20,7 @@ from mech_music.loading.hub import FILES
 from mech_music.loading.published import Published
 from mech_music.quiet import quiet_imports
 
-_CLIPS = 16  # of a measurement: about a second on one core
+_CLIPS = 16  # of a measurement: one to three seconds on one core
 _PROMPT = "Compose a happy rock piece, with a piano melody. Use a fast tempo."
 
 
@@ -38,11 +38,8 @@ class Verdict:
 def judge(run: RunConfig) -> Verdict:
     """All that can be said without loading the model."""
     parts = parts_of(run)
-    reasons = [
-        f"{part.what}: {' and '.join(missing)} missing ({part.command})"
-        for part in parts
-        if (missing := part.missing())
-    ]
+    lacking = [(part, part.missing()) for part in parts]
+    reasons = [f"{part.what}: {', '.join(names)} missing ({part.command})" for part, names in lacking if names]
     shape, rows = None, None
     try:
         shape = _shape(run, parts[0])
