@@ -28,7 +28,7 @@ def show_models(console: Console, verdicts: Sequence[Verdict], measured: dict[st
     """Every model: its weights here, its size, and how many clips fit in memory at once (beside the weights)."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
     for name in ("model", "weights", "parameters", "loaded", "each clip", "clips that fit", "clips/s"):
-        table.add_column(name, justify="left" if name in ("model", "weights") else "right", no_wrap=name != "weights")
+        table.add_column(name, justify="left" if name in ("model", "weights") else "right", no_wrap=True)
     for verdict in sorted(verdicts, key=lambda one: one.shape.parameters if one.shape else 0):
         speed = measured.get(verdict.run.model.name)
         table.add_row(
@@ -38,10 +38,8 @@ def show_models(console: Console, verdicts: Sequence[Verdict], measured: dict[st
 
 
 def _weights(verdict: Verdict) -> str:
-    lacking = [part.what for part in verdict.parts if part.missing()]
-    if not lacking:
-        return "here"
-    return "none here" if len(lacking) == len(verdict.parts) else f"lacks {', '.join(lacking)}"
+    whole = sum(not part.missing() for part in verdict.parts)
+    return "here" if whole == len(verdict.parts) else f"{whole} of {len(verdict.parts)} parts"
 
 
 def _size(verdict: Verdict) -> tuple[str, str, str, str]:
