@@ -62,7 +62,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
 
         for line in fetch(parts_of(asked)):
             console.print(line)
-    lines = [*machine.hardware(), *machine.places(asked.engine.store), machine.login()]
+    lines = [*machine.hardware(), *machine.places(asked.engine.store), machine.classifiers(), machine.login()]
     screen.show_machine(console, machine.versions(), lines)
     verdict = judge(asked)
     measured: dict[str, float] = {}

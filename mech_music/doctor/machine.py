@@ -13,7 +13,8 @@ import torch
 
 import mech_music
 from mech_music.capacity import free_memory
-from mech_music.doctor.parts import caches
+from mech_music.config import options
+from mech_music.doctor.parts import caches, listener_part
 from mech_music.footprint import gigabytes
 from mech_music.paths import default_store_dir
 from mech_music.store import upkeep
@@ -65,6 +66,14 @@ def places(store: str | None) -> Iterator[Line]:
     size = gigabytes(sum(path.stat().st_size for path in files))
     held = f"{len(files)} files, {size}" if files else "empty"
     yield "torch.hub", f"{short(checkpoints)}: {held}{_room(checkpoints)}"
+
+
+def classifiers() -> Line:
+    """Which classifiers have their weights here."""
+    names = options("classifier")
+    return "classifiers", ", ".join(
+        f"{name} {'missing' if listener_part(name).missing() else 'here'}" for name in names
+    )
 
 
 def login() -> Line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mech_music.doctor.parts import Part, parts_of
 from mech_music.errors import UserError
 from mech_music.explain import explain
 from mech_music.footprint import PUBLISHED, Footprint, gigabytes
-from mech_music.loading import pick_device
+from mech_music.loading import check_config, pick_device
 from mech_music.loading.hub import FILES
 from mech_music.loading.published import Published
 from mech_music.quiet import quiet_imports
@@ -40,10 +41,11 @@ def judge(run: RunConfig) -> Verdict:
     parts = parts_of(run)
     lacking = [(part, part.missing()) for part in parts]
     reasons = [f"{part.what}: {', '.join(names)} missing ({part.command})" for part, names in lacking if names]
+    reasons += [*_refusals(run, parts)]
     shape, rows = None, None
     try:
-        shape = _shape(run, parts[0])
         memory = _free(run.engine.device)
+        shape = _shape(run, parts[0])
         if shape is not None and memory is not None:
             rows = shape.rows(memory, n_steps(run), run.model.dtype.value)
             if rows < MIN_PASS:
@@ -51,7 +53,19 @@ def judge(run: RunConfig) -> Verdict:
                 reasons.append(f"memory: {gigabytes(memory)} free, its language model alone takes {weights}")
     except UserError as error:
         reasons.append(explain(error))
-    return Verdict(run, parts, shape, rows, reasons)
+    return Verdict(run, parts, shape, rows, [*dict.fromkeys(reasons)])
+
+
+def _refusals(run: RunConfig, parts: Sequence[Part]) -> Iterator[str]:
+    """What is said of files that are there, but are not what the config needs."""
+    there = [path for part in parts for path in part.files()]
+    for path in there:
+        try:
+            readable(path)
+            if path.name == FILES[0]:
+                check_config(run.model, path.parent)
+        except UserError as error:
+            yield explain(error)
 
 
 def _shape(run: RunConfig, checkpoint: Part) -> Footprint | None:

@@ -11,9 +11,8 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from mech_music.doctor import verdict
+from mech_music.doctor import parts, verdict
 from mech_music.doctor.__main__ import composed, main
-from mech_music.doctor.parts import parts_of
 from mech_music.errors import UserError
 from mech_music.footprint import Footprint
 from mech_music.loading.hub import FILES, find_checkpoint
@@ -101,6 +100,32 @@ def test_what_is_missing_is_said_with_the_command_that_gets_it(
     assert reasons[4].endswith("python -m mech_music.doctor --fetch model=small")
 
 
+def test_a_classifier_of_the_hub_is_known_by_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "classifier").mkdir()
+    (tmp_path / "classifier" / "ast.yaml").write_text("name: ast\nhub_id: MIT/ast\nrevision: f826\n")
+    monkeypatch.setattr(parts, "conf_dir", lambda: tmp_path)
+    part = parts.listener_part("ast")
+    assert part.missing() == ["model.safetensors", "config.json", "preprocessor_config.json"]
+    assert part.command == "hf download MIT/ast model.safetensors config.json preprocessor_config.json --revision f826"
+
+
+def test_a_local_folder_is_looked_into(
+    published: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its codec and text encoder are named in it; its two layers are not the config's."""
+    listener = str(published["files"] / PASST)
+    assert (
+        doctor(monkeypatch, "--quick", "model=small", f"model.path={published[SMALL]}", f"classifier.path={listener}")
+        == 1
+    )
+    reasons = capsys.readouterr().out.partition("cannot run here:\n")[2].splitlines()
+    assert [reason.split(":")[0].strip() for reason in reasons[:-1]] == [
+        "text encoder t5-base",
+        "codec facebook/encodec_32khz",
+        "model.layers=24, but the checkpoint in '" + str(published[SMALL]) + "' has 2",
+    ]
+
+
 def test_weights_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "free_memory", lambda: 2_000_000_000)
     found = verdict.judge(composed(["model=large", "engine.device=cpu"]))
@@ -118,7 +143,7 @@ def test_fetched_interrupted_and_continued(
 ) -> None:
     size = (published[SMALL] / FILES[0]).stat().st_size
     hub.cut[FILES[0]] = size // 2
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 1
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
     err = capsys.readouterr().err.splitlines()[-1]
     assert "MB of the file that was under way are kept; give the same command again to go on from there" in err
     (partial,) = (tmp_path / "hub").rglob("*.partial")
@@ -127,7 +152,7 @@ def test_fetched_interrupted_and_continued(
 
     hub.mend()
     hub.ranges.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 0
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
     assert (FILES[0], kept) in hub.ranges
     assert not list((tmp_path / "hub").rglob("*.partial"))
     # Where the loader looks, and what it finds there.
@@ -135,11 +160,11 @@ def test_fetched_interrupted_and_continued(
     assert [(folder / name).read_bytes() for name in FILES] == [
         (published[SMALL] / name).read_bytes() for name in FILES
     ]
-    assert all(not part.missing() for part in parts_of(composed(["model=small"])))
+    assert all(not part.missing() for part in parts.parts_of(composed(["model=small"])))
     assert "model=small can run here" in capsys.readouterr().out
 
     hub.ranges.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 0
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
     assert hub.ranges == [], "what is there is checked, not fetched again"
 
 
@@ -147,10 +172,10 @@ def test_a_file_damaged_on_its_way_is_not_kept(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.spoilt.add(FILES[1])
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 1
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
     assert f"{FILES[1]} of '{SMALL}' was damaged on its way" in capsys.readouterr().err
     hub.spoilt.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 0
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
 
 
 def test_a_file_damaged_in_the_cache_is_found(
@@ -160,7 +185,7 @@ def test_a_file_damaged_in_the_cache_is_found(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 0
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
     blob = (
         tmp_path
         / "hub"
@@ -169,9 +194,9 @@ def test_a_file_damaged_in_the_cache_is_found(
         / entry(published[SMALL] / FILES[0])["lfs"]["oid"]
     )
     blob.write_bytes(blob.read_bytes()[:-7])
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 1
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
     assert "was not what the hub lists and is removed" in capsys.readouterr().err
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small") == 0
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
 
 
 @pytest.mark.parametrize("name", [FILES[0], "model.safetensors", "pytorch_model.bin"])
