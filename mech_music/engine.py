@@ -58,6 +58,7 @@ class Engine:
         self.performer = Performer(voice, store, settings, self.how.keep_tokens, self.how.keep_audio)
         self.key = self.performer.key
         self.mean = self.performer.mean
+        self.about = self.performer.about
         self._quiet = quiet
         self._capacity: Capacity | None = None
 

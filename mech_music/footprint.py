@@ -21,7 +21,7 @@ _T5_WIDTH = 768
 
 # Parameters beside the language model, always in float32: T5-base's encoder, encodec_32khz, PaSST.
 T5_PARAMETERS = 109_628_544
-CODEC_PARAMETERS = 58_990_094
+CODEC_PARAMETERS = 58_990_022
 PASST_PARAMETERS = 86_153_759
 
 

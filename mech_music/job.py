@@ -36,6 +36,7 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         validate(run)
         task: Task = instantiate(run.task)
         engine = open_engine(run)
+        tracker.log_voice(engine.about)
         outcomes = engine.outcomes(task.plan(run))
         table = task.score(run, outcomes)
         summary = save(table, run.statistics, folder)

@@ -49,11 +49,13 @@ class Voice(Protocol):
     """A model and the classifier that listens to it; loaded when they are first needed.
 
     The two ids decide, with the settings and the row, what an outcome is: weights, number format and
-    device of the model, weights of the classifier. ``name`` is for people.
+    device of the model, weights of the classifier. ``name`` and ``source`` are for people.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
     @property
     def model_id(self) -> str: ...
     @property
@@ -79,8 +81,9 @@ class Performer:
         deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
         self._generation = json.dumps(deciding, sort_keys=True)
         self._context = hashlib.sha256((self._generation + voice.classifier_id).encode()).hexdigest()
-        self._about = {
+        self.about = {
             "model": voice.name,
+            "source": voice.source,
             "model_id": voice.model_id,
             "classifier_id": voice.classifier_id,
             "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
@@ -204,7 +207,7 @@ class Performer:
         logits[failed] = np.nan
         small = tokens.cpu().numpy().astype(np.int16)[..., : None if self.keep_tokens else 0]
         outcomes = {self.key(row): Outcome(logits[i], small[i]) for i, row in enumerate(rows)}
-        self.store.put(outcomes, self._about)
+        self.store.put(outcomes, self.about)
         for row in (row for row, bad in zip(rows, failed, strict=True) if bad):
             log.warning("failed: a non-finite value while generating %s", row)
 

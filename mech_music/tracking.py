@@ -36,6 +36,10 @@ _BEST = ("effectiveness", "effectiveness_low", "effectiveness_high", "precision"
 class Tracker(Protocol):
     """Where a job's results go. All of it is optional: a job's own files hold the same."""
 
+    def log_voice(self, about: Mapping[str, str]) -> None:
+        """Which model and classifier were found: source and commit, fingerprints."""
+        ...
+
     def log_summary(self, summary: pd.DataFrame) -> None:
         """Every layer's metrics against ``layer``, the best layer's as summary values, and the lines as a table."""
         ...
@@ -56,6 +60,8 @@ class Tracker(Protocol):
 class NullTracker:
     """Results go nowhere."""
 
+    def log_voice(self, about: Mapping[str, str]) -> None: ...
+
     def log_summary(self, summary: pd.DataFrame) -> None: ...
 
     def log_table(self, table: pd.DataFrame) -> None: ...
@@ -71,6 +77,9 @@ class WandbTracker:
     def __init__(self, run: wandb.Run) -> None:
         self._run = run
         self._step = 0
+
+    def log_voice(self, about: Mapping[str, str]) -> None:
+        self._run.config.update({"voice": dict(about)}, allow_val_change=True)
 
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb

@@ -35,6 +35,7 @@ class MadeVoice:
     model: Any
     classifier: Any = field(default_factory=Listener)
     name: str = "made"
+    source: str = "made"
     model_id: str = "made"
     classifier_id: str = "listener"
 

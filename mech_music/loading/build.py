@@ -17,10 +17,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from mech_music.capacity import is_out_of_memory
+from mech_music.capacity import free_on, is_out_of_memory
 from mech_music.errors import UserError
 from mech_music.footprint import Footprint, gigabytes
-from mech_music.loading.devices import free_on
 from mech_music.loading.hub import FILES, find_codec, text_encoder_of
 from mech_music.loading.published import Published, first_line
 from mech_music.quiet import quiet_imports

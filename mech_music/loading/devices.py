@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from mech_music.capacity import free_memory
 from mech_music.errors import UserError
 
 
@@ -24,10 +23,3 @@ def pick_device(name: str) -> torch.device:
         count = there.get(device.type, 0)
         raise UserError(f"device '{name}' is not there ({count} found): use engine.device=auto or cpu")
     return device
-
-
-def free_on(device: torch.device) -> int | None:
-    """Bytes that can still be taken on a device; None where nobody says."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return free_memory()
