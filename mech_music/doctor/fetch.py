@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from mech_music.doctor.parts import FilePart, HubPart, Part, caches
+from mech_music.doctor.parts import FilePart, HubPart, Part
 from mech_music.doctor.verdict import readable
 from mech_music.errors import UserError
 
@@ -34,7 +34,7 @@ def _fetch_hub(part: HubPart) -> str:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.hf_api import RepoFile
 
-    repo, cache = part.repos[0], caches()[0]
+    repo, cache = part.place()
     try:
         commit = str(HfApi().repo_info(repo, revision=part.revision).sha)
         entries = HfApi().list_repo_tree(repo, revision=commit)
@@ -62,7 +62,7 @@ def _wanted(part: HubPart, listed: dict[str, Any]) -> list[str]:
     found = [next((name for name in group if name in listed), None) for group in part.groups]
     lacking = [group[0] for group, name in zip(part.groups, found, strict=True) if name is None]
     if lacking:
-        raise UserError(f"repository '{part.repos[0]}' has no {' and no '.join(lacking)}: is the id right?")
+        raise UserError(f"{part.what}: its repository has no {' and no '.join(lacking)}: is the id right?")
     return [name for name in found if name is not None]
 
 

@@ -62,11 +62,15 @@ class HubPart:
     def missing(self) -> list[str]:
         return [group[0] for group, path in zip(self.groups, self._found(), strict=True) if path is None]
 
-    def _found(self) -> list[Path | None]:
-        """Of each group the first that is there; from the name and the cache that hold the most of them."""
+    def place(self) -> tuple[str, Path]:
+        """The name and the cache that hold the most of the files; the first of either if none does."""
         places = [(repo, cache) for repo in self.repos for cache in caches()]
-        found = [[self._first(group, *place) for group in self.groups] for place in places]
-        return max(found, key=lambda paths: sum(path is not None for path in paths))
+        return max(places, key=lambda place: sum(self._first(group, *place) is not None for group in self.groups))
+
+    def _found(self) -> list[Path | None]:
+        """Of each group the first that is there."""
+        place = self.place()
+        return [self._first(group, *place) for group in self.groups]
 
     def _first(self, names: Sequence[str], repo: str, cache: Path) -> Path | None:
         from huggingface_hub import try_to_load_from_cache

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from mech_music.axes import n_steps
-from mech_music.capacity import MIN_PASS, free_memory
+from mech_music.capacity import MIN_PASS, free_on
 from mech_music.config import RunConfig
 from mech_music.doctor.parts import Part, parts_of
 from mech_music.errors import UserError
@@ -44,7 +44,7 @@ def judge(run: RunConfig) -> Verdict:
     reasons += [*_refusals(run, parts)]
     shape, rows = None, None
     try:
-        memory = _free(run.engine.device)
+        memory = free_on(pick_device(run.engine.device))
         shape = _shape(run, parts[0])
         if shape is not None and memory is not None:
             rows = shape.rows(memory, n_steps(run), run.model.dtype.value)
@@ -74,11 +74,6 @@ def _shape(run: RunConfig, checkpoint: Part) -> Footprint | None:
     if FILES[0] in files:
         return Footprint.of_config(Published.open(files[FILES[0]]).config)
     return PUBLISHED.get(run.model.name)
-
-
-def _free(device: str) -> int | None:
-    place = pick_device(device)
-    return torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else free_memory()
 
 
 def clips_a_second(run: RunConfig) -> float:
