@@ -12,12 +12,12 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test bench check lint format lock tiny wheel clean
+.PHONY: help env demo test test-slow bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Needs Python 3.11, make and (once) a package index. Everything stays in .venv/ and .deps/."
 
@@ -28,6 +28,9 @@ demo: $(INSTALLED) ## run the main job on the bundled tiny model: guitar to pian
 
 test: $(INSTALLED) ## run the tests
 	$(PY) -m pytest
+
+test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
+	$(PY) -m pytest -m slow
 
 bench: $(INSTALLED) ## measure against plain audiocraft, transformers and the machine's limits (minutes; see conf/benchmarks)
 	$(PY) -m mech_music.benchmarks

@@ -50,8 +50,8 @@ def stream_after(component: Component) -> str:
 
 
 def n_steps(run: RunConfig) -> int:
-    """Autoregressive steps of one clip: its codec frames, and the delay pattern's ``codebooks − 1``."""
-    return round(run.duration * run.model.frame_rate) + run.model.codebooks - 1
+    """Autoregressive steps of one clip: its codec frames (as audiocraft counts them), and the delay pattern's."""
+    return int(run.duration * run.model.frame_rate) + run.model.delay
 
 
 def parse_frames(text: str, n_steps: int, frame_rate: float) -> tuple[int, int] | None:

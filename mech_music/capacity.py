@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mech_music.errors import UserError
+from mech_music.footprint import SHARE, Footprint, gigabytes
+
 if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
 
 log = logging.getLogger(__name__)
 MIN_PASS = 4  # smaller matrix products take another path in the BLAS, with other last bits
 _CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
-_SHARE = 0.75  # of the free memory; the rest is for means, for hearing, and for what the allocator loses
 _PROBES = (8, 24)
 # Samples decoded at once: on a CPU four of tiny's clips, the fastest there; a GPU's number is a guess.
 _SAMPLES_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
@@ -46,17 +48,24 @@ class Capacity:
 
 
 def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
-    if model.device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(model.device)
-        return max(MIN_PASS, int(_SHARE * free / _probed_row_bytes(model, duration)))
-    free = free_memory()
-    fitting = _CPU_PASS if free is None else int(_SHARE * free / n_workers / row_bytes(model, duration))
-    return max(MIN_PASS, min(_CPU_PASS, fitting))
+    on_cpu, free = model.device.type != "cuda", free_on(model.device)
+    if free is None:
+        return _CPU_PASS
+    if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
+        raise UserError(
+            f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "
+            f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller model, "
+            "or free memory"
+        )
+    each = row_bytes(model, duration) if on_cpu else _probed_row_bytes(model, duration)
+    fitting = max(MIN_PASS, int(SHARE * free / n_workers / each))
+    return min(_CPU_PASS, fitting) if on_cpu else fitting
 
 
 def row_bytes(model: HookedMusicGen, duration: float) -> int:
-    """What one row of a pass holds at least: keys and values of self-attention, in both guidance halves."""
-    return 2 * 2 * model.n_layers * model.n_steps(duration) * model.d_model * model.dtype.itemsize
+    """What one row of a pass holds at least: keys and values, in both guidance halves."""
+    shape = Footprint(model.n_layers, model.d_model)
+    return shape.row_bytes(model.n_steps(duration), str(model.dtype).removeprefix("torch."))
 
 
 def _probed_row_bytes(model: HookedMusicGen, duration: float) -> float:
@@ -92,6 +101,11 @@ def clips_at_once(n_samples: int, device: torch.device) -> int:
     A function of these two alone: the last bits of a convolution depend on how many clips it is given.
     """
     return max(1, _SAMPLES_AT_ONCE.get(device.type, 2**18) // n_samples)
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that can still be taken on a device; None where nobody says."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def free_memory() -> int | None:

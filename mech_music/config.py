@@ -45,14 +45,20 @@ class WandbMode(StrEnum):
 
 @dataclass
 class ModelConfig:
-    """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one."""
+    """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
+
+    ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
+    lags behind the first (a clip has so many steps more than frames).
+    """
 
     name: str = MISSING
     hub_id: str | None = None
+    revision: str | None = None
     path: str | None = None
     layers: int = MISSING
     frame_rate: float = MISSING  # codec frames a second
     codebooks: int = 4
+    delay: int = 3
     dtype: Dtype = Dtype.float32
 
 

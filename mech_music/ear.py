@@ -28,11 +28,13 @@ class Voice(Protocol):
     """A model and the classifier that listens to it; loaded when they are first needed.
 
     The two ids decide, with the settings and the row, what an outcome is: weights, number format and
-    device of the model, weights of the classifier. ``name`` is for people.
+    device of the model, weights of the classifier. ``name`` and ``source`` are for people.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
     @property
     def model_id(self) -> str: ...
     @property

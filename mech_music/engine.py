@@ -68,6 +68,7 @@ class Engine:
         self.store, self.settings = store, settings
         self.performer = Performer(voice, store, settings, self.how.keep_tokens, self.how.keep_audio)
         self.key = self.performer.key
+        self.about = self.performer.about
         self._quiet = quiet
         self._capacity: Capacity | None = None
 

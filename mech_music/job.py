@@ -35,6 +35,7 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         validate(run)
         task: Task = instantiate(run.task)
         engine = open_engine(run)
+        tracker.log_voice(engine.about)
         answers = engine.answers(task.plan(run))
         table = task.score(run, answers)
         summary = save(table, run.statistics, folder)

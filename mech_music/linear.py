@@ -1,7 +1,9 @@
 """Linear layers whose weights are arranged once for the CPU's matrix units.
 
 A product of few rows with a wide matrix spends half of its time rearranging the matrix, at every call. oneDNN can do
-that once: 1.9 times faster with 96 rows of musicgen-small's width. It takes a second copy of the weights.
+that once: 1.9 times faster with 96 rows of musicgen-small's width. It takes a second copy of the weights, made when a
+layer is first used: loading a model, or moving it to a GPU, does not pay for it. The plain copy stays, for whoever
+reads or changes the weights.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 WIDE = 1024
 """From this width on (musicgen-small's). The last bits of narrower products depend on the number of rows, which no
 row may know; and they stay in the caches as they are."""
+_KEPT = "_arranged"  # where a module keeps its arranged weights
 _ROWS = 64  # what oneDNN is told to expect; arranged so, it serves fewer and more rows well, with the same last bits
 
 
@@ -56,16 +59,24 @@ class ArrangedLinear(nn.Linear):
 
 def product(keeper: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, part: object = None) -> Tensor:
     """``x · weightᵀ + bias`` with a weight of ``keeper``, which keeps it arranged; ``part`` tells its weights apart."""
-    if torch.is_grad_enabled() or not can_arrange(weight):
+    kept: dict[object, Arranged] | None = keeper.__dict__.get(_KEPT)
+    if kept is None or torch.is_grad_enabled() or not can_arrange(weight):
         return nn.functional.linear(x, weight, bias)
-    kept: dict[object, Arranged] = keeper.__dict__.setdefault("_arranged", {})
     if part not in kept or not kept[part].is_of(weight):
         kept[part] = Arranged(weight)
     return kept[part].apply(x.to(weight.dtype), bias)
 
 
-def arrange(lm: nn.Module) -> None:
-    """Switch a language model's wide linear layers to `ArrangedLinear`."""
-    for module in lm.modules():
+def arrange(model: nn.Module) -> None:
+    """Let a model's wide linear layers, and those within its attention, take the short way from now on."""
+    for module in model.modules():
         if type(module) is nn.Linear and can_arrange(module.weight):
             module.__class__ = ArrangedLinear
+        if isinstance(module, ArrangedLinear) or hasattr(module, "in_proj_weight"):
+            module.__dict__.setdefault(_KEPT, {})
+
+
+def release(model: nn.Module) -> None:
+    """Back to plain products, until `arrange` is called again; the arranged copies are freed."""
+    for module in model.modules():
+        module.__dict__.pop(_KEPT, None)

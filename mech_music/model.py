@@ -15,19 +15,18 @@ from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.attention import keep_attention_caches
-from mech_music.concepts import CONCEPTS, concept_prompts
 from mech_music.decode import decode, n_steps
 from mech_music.errors import UserError
-from mech_music.hooks import BRANCHES, Hook, all_hooks
-from mech_music.linear import arrange
+from mech_music.hooks import Hook, all_hooks
+from mech_music.linear import arrange, release
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling
+from mech_music.selfcheck import check_pass, check_tree, plain_logits, some_tokens
 
 with quiet_imports():
     from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 
-_SOME_PROMPT = concept_prompts(CONCEPTS["guitar"], 1)[0].text
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 HookFn = Callable[[Float[Tensor, "half row d_model"], "HookPoint"], Tensor | None]
 
@@ -52,7 +51,6 @@ class HookedMusicGen(NNsight):
 
     def __init__(self, musicgen: MusicGen, fingerprint: str = "") -> None:
         keep_attention_caches(musicgen.lm)
-        arrange(musicgen.lm)
         super().__init__(musicgen.lm)
         self.musicgen = musicgen
         self.fingerprint = fingerprint
@@ -82,7 +80,8 @@ class HookedMusicGen(NNsight):
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.musicgen.lm.parameters()).dtype
+        """The transformer's number format (in float16, embeddings and heads stay in float32)."""
+        return next(self.musicgen.lm.transformer.parameters()).dtype
 
     @cached_property
     def hook_names(self) -> tuple[str, ...]:
@@ -94,7 +93,7 @@ class HookedMusicGen(NNsight):
         return int(duration * self.frame_rate)
 
     def n_steps(self, duration: float) -> int:
-        """Autoregressive steps for ``duration`` seconds (frames + codebooks − 1)."""
+        """Autoregressive steps for ``duration`` seconds (frames + the delay of the last codebook)."""
         return n_steps(self.musicgen.lm, self.n_frames(duration))
 
     # -- generation ----------------------------------------------------------------------------
@@ -248,21 +247,15 @@ class HookedMusicGen(NNsight):
     # -- self-check ----------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Does the module tree mean what `mech_music.hooks` says? UserError if not.
+        """Do the module tree, the hook names and our short ways mean what they should? UserError if not.
 
-        Runs two frames of one prompt: every hook is reached, has the model's width, and the branch
-        outputs add up to the change of the residual stream.
+        See `mech_music.selfcheck`; a few frames of one prompt.
         """
-        layer = self.musicgen.lm.transformer.layers[0]
-        if not layer.norm_first or getattr(layer, "cross_attention", None) is None:
-            raise UserError("this MusicGen is not pre-norm with cross-attention: its branch outputs have no hook names")
-        _, cache = self.run_with_cache([_SOME_PROMPT], duration=2.5 / self.frame_rate)
-        for index in range(self.n_layers):
-            at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
-            added = at["resid_pre"] + sum(at[point] for point in BRANCHES)
-            allowed = max(1e-3, 4 * torch.finfo(self.dtype).eps) * at["resid_post"].abs().max().clamp(min=1)
-            if at["resid_pre"].shape[-1] != self.d_model or (added - at["resid_post"]).abs().max() > allowed:
-                raise UserError(
-                    f"layer {index}: branch outputs do not add up to the residual stream; "
-                    "this release of audiocraft is not supported"
-                )
+        lm = self.musicgen.lm
+        check_tree(self)
+        release(lm)
+        tokens = some_tokens(self)
+        plain = plain_logits(self, tokens)
+        arrange(lm.transformer.layers[0])
+        check_pass(self, tokens, plain)
+        arrange(lm)

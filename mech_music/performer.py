@@ -53,13 +53,14 @@ class Performer:
         deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)
         self._context = hashlib.sha256((self.generation + voice.classifier_id).encode()).hexdigest()
-        about = {
+        self.about = {
             "model": voice.name,
+            "source": voice.source,
             "model_id": voice.model_id,
             "classifier_id": voice.classifier_id,
             "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
         }
-        self.ear = Ear(voice, store, settings.duration, about, keep_tokens, keep_audio)
+        self.ear = Ear(voice, store, settings.duration, self.about, keep_tokens, keep_audio)
         self.recording = Recording(self)
         self._lengths: dict[str, int] = {}
         self._files: dict[LensFile, Mapping[str, Translation]] = {}

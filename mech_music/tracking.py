@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 class Tracker(Protocol):
     """Where a job's results go. All of it is optional: a job's own files hold the same."""
 
+    def log_voice(self, about: Mapping[str, str]) -> None:
+        """Which model and classifier were found: source and commit, fingerprints."""
+        ...
+
     def log_summary(self, summary: pd.DataFrame) -> None:
         """Every layer's metrics against ``layer``, the best layer's as summary values, and the lines as a table."""
         ...
@@ -50,6 +54,8 @@ class Tracker(Protocol):
 class NullTracker:
     """Results go nowhere."""
 
+    def log_voice(self, about: Mapping[str, str]) -> None: ...
+
     def log_summary(self, summary: pd.DataFrame) -> None: ...
 
     def log_table(self, table: pd.DataFrame) -> None: ...
@@ -65,6 +71,9 @@ class WandbTracker:
     def __init__(self, run: wandb.Run) -> None:
         self._run = run
         self._step = 0
+
+    def log_voice(self, about: Mapping[str, str]) -> None:
+        self._run.config.update({"voice": dict(about)}, allow_val_change=True)
 
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb
@@ -167,15 +176,19 @@ def _start(mode: str, folder: Path, **about: Any) -> wandb.Run:
         raise UserError(f"W&B could not start a run ({reason}): use logger.mode=offline and sync later") from None
 
 
-def _must_be_logged_in() -> None:
+def logged_in() -> bool:
+    """Whether this machine has a W&B login. Nothing is sent."""
     import wandb
 
     wandb.setup(settings=wandb.Settings(silent=True))
     try:
-        known = wandb.login(prompt=False, verify=False)
+        return bool(wandb.login(prompt=False, verify=False))
     except wandb.Error:
-        known = False
-    if not known:
+        return False
+
+
+def _must_be_logged_in() -> None:
+    if not logged_in():
         raise UserError("logger.mode=online needs a W&B login: run `wandb login` once, or use logger.mode=offline")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,6 +31,8 @@ def compose_run(*overrides: str) -> RunConfig:
 
 class MadeUpEngine:
     """Answers every row at once, with logits drawn from the row's own key; remembers what it was asked."""
+
+    about: ClassVar[dict[str, str]] = {"source": "made up"}
 
     def __init__(self) -> None:
         self.asked: list[list[Row]] = []

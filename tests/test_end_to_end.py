@@ -12,9 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import soundfile
+from rich.console import Console
 
+from mech_music.dashboard.__main__ import run
+from mech_music.dashboard.sections import SECTIONS, Kind
 from mech_music.paths import conf_dir
 from mech_music.run import INTERRUPTED
+from tests.dashboard.keys import logged, named
 
 SMALL = ("prompts=2", "duration=0.4", "layer=last,together", "statistics.resamples=20")
 
@@ -62,6 +66,26 @@ def test_a_sweep(swept: tuple[Path, bytes]) -> None:
     assert len(list((folder / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 4, "W&B, offline, by default"
     clip = next((folder / "multirun").rglob("*_edited.wav"))
     assert soundfile.info(clip).duration == 0.4
+
+
+def test_the_dashboard_names_what_the_runs_logged(swept: tuple[Path, bytes]) -> None:
+    """Nothing else; and every key of its sections, in which a mistyped one would else only be left out."""
+    (folder,) = (swept[0] / "multirun").glob("*/*")
+    run([str(folder)], Console())
+    found, keys = logged(folder), named(folder / "dashboard")
+    assert keys.missing(found) == []
+    places = {
+        Kind.curves: found.history,
+        Kind.points: found.history,
+        Kind.sets: {key.removeprefix("together/") for key in found.summary},
+        Kind.doses: {key.removeprefix("together/") for key in found.summary},
+        Kind.media: found.media | {"figures/"},
+        Kind.table: found.media,
+    }
+    for section in SECTIONS:
+        for panel in section.panels:
+            assert {*panel.keys, *panel.if_logged} <= places.get(panel.kind, found.summary), section.name
+    assert len(keys.history) > 30 and len(keys.summary) > 15 and len(keys.media) >= 5
 
 
 @pytest.mark.parametrize("launcher", ["packed", "basic", "joblib", "submitit_local"])

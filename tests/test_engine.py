@@ -36,6 +36,7 @@ class MadeVoice:
     model: Any
     classifier: Any = field(default_factory=Listener)
     name: str = "made"
+    source: str = "made"
     model_id: str = "made"
     classifier_id: str = "listener"
 

@@ -58,6 +58,8 @@ class OfflineRun:
         if kind == "run":
             self.run = record.run
             self.config = _items(record.run.config.update)
+        elif kind == "config":
+            self.config |= _items(record.config.update)
         elif kind == "history":
             self.history.append(_items(record.history.item))
         elif kind == "summary":

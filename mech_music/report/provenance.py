@@ -46,6 +46,6 @@ def _voices(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
         except UserError as error:
             lines[f"model {run.model.name}", f"not found here: {explain(error)}"] = None
         else:
-            lines[f"model {run.model.name}", voice.model_id] = None
+            lines[f"model {run.model.name}", f"{voice.model_id} ({voice.source})"] = None
             lines[f"classifier {run.classifier.name}", voice.classifier_id] = None
     return list(lines)

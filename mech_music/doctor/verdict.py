@@ -1,0 +1,114 @@
+"""Whether a run of a config can be done here: its weights, its memory, its device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mech_music.axes import n_steps
+from mech_music.capacity import MIN_PASS, free_on
+from mech_music.config import RunConfig
+from mech_music.doctor.parts import Part, parts_of
+from mech_music.errors import UserError
+from mech_music.explain import explain
+from mech_music.footprint import PUBLISHED, Footprint, gigabytes
+from mech_music.loading import check_config, pick_device
+from mech_music.loading.hub import FILES
+from mech_music.loading.published import Published
+from mech_music.quiet import quiet_imports
+
+_CLIPS = 16  # of a measurement: one to three seconds on one core
+_PROMPT = "Compose a happy rock piece, with a piano melody. Use a fast tempo."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``rows``: clips that fit in a pass by the model's shape; None where that is not known. ``reasons``: why not."""
+
+    run: RunConfig
+    parts: list[Part]
+    shape: Footprint | None
+    rows: int | None
+    reasons: list[str]
+
+
+def judge(run: RunConfig) -> Verdict:
+    """All that can be said without loading the model."""
+    parts = parts_of(run)
+    lacking = [(part, part.missing()) for part in parts]
+    reasons = [f"{part.what}: {', '.join(names)} missing ({part.command})" for part, names in lacking if names]
+    reasons += [*_refusals(run, parts)]
+    shape, rows = None, None
+    try:
+        memory = free_on(pick_device(run.engine.device))
+        shape = _shape(run, parts[0])
+        if shape is not None and memory is not None:
+            rows = shape.rows(memory, n_steps(run), run.model.dtype.value)
+            if rows < MIN_PASS:
+                weights = gigabytes(shape.weight_bytes(run.model.dtype.value))
+                reasons.append(f"memory: {gigabytes(memory)} free, its language model alone takes {weights}")
+    except UserError as error:
+        reasons.append(explain(error))
+    return Verdict(run, parts, shape, rows, [*dict.fromkeys(reasons)])
+
+
+def _refusals(run: RunConfig, parts: Sequence[Part]) -> Iterator[str]:
+    """What is said of files that are there, but are not what the config needs."""
+    there = [path for part in parts for path in part.files()]
+    for path in there:
+        try:
+            readable(path)
+            if path.name == FILES[0]:
+                check_config(run.model, path.parent)
+        except UserError as error:
+            yield explain(error)
+
+
+def _shape(run: RunConfig, checkpoint: Part) -> Footprint | None:
+    """From the checkpoint if it is there, else from what is published under its name."""
+    files = {path.name: path for path in checkpoint.files()}
+    if FILES[0] in files:
+        return Footprint.of_config(Published.open(files[FILES[0]]).config)
+    return PUBLISHED.get(run.model.name)
+
+
+def clips_a_second(run: RunConfig) -> float:
+    """Measured: a pass of 16 clips of the config's length, generated, decoded and heard by one thread."""
+    from mech_music.classifier import load_classifier
+    from mech_music.loading import load_model
+
+    with quiet_imports():
+        model = load_model(run.model.path, run.model.hub_id, run.engine.device, run.model.dtype.value)
+        listener = load_classifier(run.classifier.name, run.classifier.path, str(model.device))
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model.generate([_PROMPT] * MIN_PASS, list(range(MIN_PASS)), 0.2)  # what is done once is not counted
+        start = time.perf_counter()
+        tokens = model.generate([_PROMPT] * _CLIPS, list(range(_CLIPS)), run.duration)
+        listener.logits(model.to_audio(tokens), model.sample_rate)
+        return _CLIPS / (time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(before)
+
+
+def readable(path: Path) -> None:
+    """Read what a file of weights begins with. UserError, one line, if it is cut short or something else."""
+    if path.name in FILES:
+        Published.open(path)
+        return
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(path, "pt") as file:
+                list(file.keys())
+        elif path.suffix in (".bin", ".pt", ".pth"):
+            torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # both libraries raise many kinds for what they cannot read
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise UserError(f"'{path}' cannot be read ({reason}): remove it and fetch it again") from None

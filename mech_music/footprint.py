@@ -1,0 +1,87 @@
+"""What a MusicGen takes of memory, computed from its shape alone: nothing is loaded, not even audiocraft.
+
+Counts are exact for weights and caches. What a pass takes beside its caches (activations, logits, the
+allocator's losses) is not in them: `mech_music.capacity` leaves a quarter of the free memory for it, and measures
+on a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+SHARE = 0.75
+"""Of the memory that is free once everything is loaded: what passes may take."""
+PROMPT_TOKENS = 32  # of the study's prompts, T5 makes 24 to 32
+_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_T5_WIDTH = 768
+
+# Parameters beside the language model, always in float32: T5-base's encoder, encodec_32khz, PaSST.
+T5_PARAMETERS = 109_628_544
+CODEC_PARAMETERS = 58_990_022
+PASST_PARAMETERS = 86_153_759
+
+
+def gigabytes(count: float) -> str:
+    """Bytes for people: ``1.7 GB`` (10⁹ bytes)."""
+    return f"{count / 1e9:.1f} GB"
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """The shape of a MusicGen's language model: everything that its memory depends on."""
+
+    layers: int
+    d_model: int
+    codebooks: int = 4
+    card: int = 2048
+    hidden_scale: int = 4
+    text_width: int = _T5_WIDTH
+
+    @classmethod
+    def of_config(cls, config: DictConfig) -> Footprint:
+        """From a checkpoint's ``xp.cfg``."""
+        lm = config.transformer_lm
+        return cls(lm.num_layers, lm.dim, lm.n_q, lm.card, lm.hidden_scale)
+
+    @property
+    def transformer_parameters(self) -> int:
+        """Self-attention and cross-attention (4 d² each), the MLP, and three layer norms, in every layer."""
+        d = self.d_model
+        return self.layers * ((8 + 2 * self.hidden_scale) * d * d + 6 * d)
+
+    @property
+    def parameters(self) -> int:
+        """Of the language model, as a checkpoint holds it: embeddings, heads and the text's projection included."""
+        d = self.d_model
+        ends = self.codebooks * (2 * self.card + 1) * d + 2 * d
+        return self.transformer_parameters + ends + (self.text_width + 1) * d
+
+    def weight_bytes(self, dtype: str) -> int:
+        """Of the language model once it is loaded: in float16, audiocraft keeps all but the transformer in float32."""
+        rest = self.parameters - self.transformer_parameters
+        return _SIZES[dtype] * self.transformer_parameters + rest * (2 if dtype == "bfloat16" else 4)
+
+    def row_bytes(self, steps: int, dtype: str, prompt_tokens: int = PROMPT_TOKENS) -> int:
+        """Keys and values of one row, of self- and cross-attention, in both halves of guidance."""
+        return 2 * 2 * self.layers * (steps + prompt_tokens) * self.d_model * _SIZES[dtype]
+
+    def rows(self, memory: float, steps: int, dtype: str, listener_parameters: int = PASST_PARAMETERS) -> int:
+        """Rows of a pass on a device with so many bytes; 0 if not even the weights fit."""
+        others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + listener_parameters)
+        left = memory - self.weight_bytes(dtype) - others
+        return max(0, int(SHARE * left / self.row_bytes(steps, dtype)))
+
+
+PUBLISHED = {
+    "small": Footprint(24, 1024),
+    "medium": Footprint(48, 1536),
+    "large": Footprint(48, 2048),
+    "stereo-small": Footprint(24, 1024, codebooks=8),
+    "stereo-medium": Footprint(48, 1536, codebooks=8),
+    "stereo-large": Footprint(48, 2048, codebooks=8),
+}
+"""The language models of ``facebook/musicgen-<name>``."""

@@ -1,0 +1,86 @@
+"""Memory by shape: against real models, and against what people know of their cards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from mech_music import capacity
+from mech_music.capacity import MIN_PASS, Capacity, row_bytes
+from mech_music.errors import UserError
+from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint
+from mech_music.model import HookedMusicGen
+from mech_music.quiet import quiet_imports
+from tests.published import SMALL, published_config
+
+with quiet_imports():
+    from transformers import EncodecConfig, EncodecModel, T5Config, T5EncoderModel
+
+    from mech_music.classifier import PASST_CONFIG, Classifier
+    from mech_music.loading.build import outline
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_weights_are_those_of_the_module(dtype: str) -> None:
+    """musicgen-small on the meta device, with audiocraft's own mixture of number formats."""
+    config = OmegaConf.create(published_config(SMALL) | {"dtype": dtype})
+    own = sum(value.numel() * value.element_size() for value in outline(config).state_dict().values())
+    assert Footprint.of_config(config) == PUBLISHED["small"]
+    assert PUBLISHED["small"].weight_bytes(dtype) == own + 4 * (768 + 1) * 1024  # and the text's projection
+    assert PUBLISHED["small"].weight_bytes("bfloat16") == 2 * PUBLISHED["small"].parameters
+
+
+def test_parts_beside_the_language_model() -> None:
+    t5 = T5Config(vocab_size=32128, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
+    codec = EncodecConfig(
+        target_bandwidths=[2.2], sampling_rate=32000, num_filters=64, upsampling_ratios=[8, 5, 4, 4],
+        codebook_size=2048, codebook_dim=128, hidden_size=128, use_causal_conv=False, use_conv_shortcut=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        assert sum(value.numel() for value in T5EncoderModel(t5).parameters()) == T5_PARAMETERS
+        assert sum(value.numel() for value in EncodecModel(codec).state_dict().values()) == CODEC_PARAMETERS
+    assert sum(value.numel() for value in Classifier(PASST_CONFIG).parameters()) == PASST_PARAMETERS
+
+
+def test_row_is_what_a_pass_keeps(made: HookedMusicGen) -> None:
+    """The caches of a real pass of three rows, counted in the model's own streaming state."""
+    prompts, kept = ["Compose a happy rock piece."] * 3, []
+
+    def count(step: int) -> None:
+        state = made.musicgen.lm.get_streaming_state()
+        names = ("buffer_keys", "buffer_values", "kept_keys", "kept_values")
+        kept.append(sum(value.numel() * value.element_size() for key, value in state.items() if key.endswith(names)))
+
+    made.generate(prompts, duration=0.4, on_step=count)
+    shape = Footprint(made.n_layers, made.d_model)
+    assert kept[-1] == 3 * shape.row_bytes(made.n_steps(0.4), "float32", made.prompt_length(prompts[0]))
+
+
+def test_rows_of_a_device() -> None:
+    """A quarter is left free; what does not fit has no rows."""
+    small, large = PUBLISHED["small"], PUBLISHED["large"]
+    assert small.row_bytes(203, "float16") == 2 * 2 * 24 * (203 + 32) * 1024 * 2
+    assert large.rows(4e9, 203, "float16") == 0
+    rows = small.rows(8e9, 203, "float16")
+    others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + PASST_PARAMETERS)
+    used = small.weight_bytes("float16") + others + rows * small.row_bytes(203, "float16")
+    assert 4e9 < used < 8e9
+
+
+def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
+    least = MIN_PASS * row_bytes(made, 4.0)
+    monkeypatch.setattr(capacity, "free_memory", lambda: least - 1)
+    with pytest.raises(UserError, match="a pass of 4 rows, the smallest, needs") as caught:
+        Capacity(made, 4.0, 0, 1)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(capacity, "free_memory", lambda: least + 1)
+    assert Capacity(made, 4.0, 0, 1).rows == MIN_PASS
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys, mech_music.footprint; assert not {'torch', 'audiocraft', 'omegaconf'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
