@@ -105,7 +105,9 @@ def check_config(model: ModelConfig, folder: Path) -> None:
     }
     for key, theirs in checkpoint.items():
         if (ours := getattr(model, key)) != theirs:
-            raise UserError(f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}")
+            raise UserError(
+                f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"
+            )
 
 
 def _threads_for(d_model: int) -> int:

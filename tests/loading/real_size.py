@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,8 +35,8 @@ def measure(folder: str, dtype: str) -> dict[str, float]:
     else:
         musicgen = load_model(folder, device="cpu", dtype=dtype).musicgen
     seconds, peak = time.perf_counter() - start, status("VmHWM") - before
-    t5 = musicgen.lm.condition_provider.conditioners["description"].t5
-    modules = (musicgen.lm, musicgen.compression_model, t5)
+    t5: Any = musicgen.lm.condition_provider.conditioners["description"]
+    modules = (musicgen.lm, musicgen.compression_model, t5.t5)
     parts = {p.data_ptr(): p.numel() * p.element_size() for m in modules for p in m.state_dict().values()}
     return {"seconds": seconds, "peak": peak, "weights": sum(parts.values())}
 

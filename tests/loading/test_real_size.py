@@ -72,7 +72,7 @@ def test_from_files_to_figures(home: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "table.parquet")
     assert set(table["model"]) == {"small"} and set(table["classifier"]) == {"passt"}
-    assert table["prompt"].nunique() == 2
+    assert len(set(table["prompt"])) == 2
     assert list((tmp_path / "out" / "figures").glob("*.png")) and list((tmp_path / "out" / "audio").glob("*.wav"))
     again = process(home, tmp_path, *[word.replace("run.dir=out", "run.dir=again") for word in words])
     assert again.returncode == 0, again.stderr
