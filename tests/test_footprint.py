@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from mech_music import capacity
 from mech_music.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError
-from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint
+from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint, gigabytes
 from mech_music.model import HookedMusicGen
+from mech_music.paths import conf_dir
 from mech_music.quiet import quiet_imports
 from tests.published import SMALL, published_config
 
@@ -22,6 +23,8 @@ with quiet_imports():
 
     from mech_music.classifier import PASST_CONFIG, Classifier
     from mech_music.loading.build import outline
+
+STEPS = 203  # of 4 s
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -84,3 +87,16 @@ def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, mech_music.footprint; assert not {'torch', 'audiocraft', 'omegaconf'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_documented_numbers_are_the_computed_ones() -> None:
+    """Both tables of docs/memory.md."""
+    page = (conf_dir().parent / "docs" / "memory.md").read_text()
+    for name, shape in PUBLISHED.items():
+        weights = " | ".join(gigabytes(shape.weight_bytes(dtype)) for dtype in ("float16", "bfloat16", "float32"))
+        row = f"{shape.row_bytes(STEPS, 'float16') / 1e6:.0f} MB"
+        file = f"{2 * shape.parameters / 1e9:.2f} GB"
+        assert f"| {name} | {shape.parameters:,} | {file} | {weights} | {row} |" in page
+        if not name.startswith("stereo"):
+            rows = " | ".join(str(shape.rows(memory * 1e9, STEPS, "float16")) for memory in (8, 16, 24, 80, 141))
+            assert f"| {name} | {rows} |" in page
