@@ -37,7 +37,9 @@ def test_what_an_experiment_says_holds(experiment: str) -> None:
     """Its plain values win over the defaults of ``config.yaml``."""
     written = OmegaConf.load(experiments_dir() / f"{experiment}.yaml")
     run = compose_run(f"experiment={experiment}")
-    said = {key: written[key] for key in written if key not in ("defaults", "hydra")}
+    plain = OmegaConf.to_container(written)
+    assert isinstance(plain, dict)
+    said = {key: value for key, value in plain.items() if key not in ("defaults", "hydra")}
     assert {key: getattr(run, str(key)) for key in said} == said
     assert said
 

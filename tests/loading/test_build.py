@@ -15,7 +15,7 @@ from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
 from mech_music.footprint import PUBLISHED
 from mech_music.hooks import Hook, all_hooks
-from mech_music.loading import Checkpoint, build, load_model, pick_device
+from mech_music.loading import FILES, Checkpoint, build, load_model, pick_device
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 from tests.loading.conftest import complaint
@@ -75,11 +75,27 @@ def test_stereo_has_two_codebooks_a_step(offline: Path, tmp_path: Path) -> None:
     assert not torch.equal(model.to_audio(tokens), model.to_audio(left_only))
 
 
-def test_melody_is_refused(offline: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fuser",
+    [
+        {"prepend": ["self_wav", "description"], "cross": []},  # as published
+        {"prepend": [], "cross": ["description"]},
+        {"prepend": ["description"], "cross": ["description"]},
+    ],
+)
+def test_melody_is_refused(offline: Path, tmp_path: Path, fuser: dict[str, list[str]]) -> None:
     """Its conditions are put before the sequence, and there is no cross-attention to hook."""
+    folder = make_published(tmp_path / "made", melody=True)
+    content = torch.load(folder / FILES[0])
+    config = OmegaConf.create(content["xp.cfg"])
+    config.fuser.update(fuser)
+    if "self_wav" not in fuser["prepend"] and fuser["prepend"]:
+        del config.conditioners["self_wav"]
+    torch.save(content | {"xp.cfg": OmegaConf.to_yaml(config)}, folder / FILES[0])
     with pytest.raises(UserError) as caught:
-        load_model(path=str(make_published(tmp_path / "made", melody=True)), device="cpu")
-    assert all(word in complaint(caught) for word in ("self_wav", "cross-attention", "small, medium, large"))
+        load_model(path=str(folder), device="cpu")
+    assert all(word in complaint(caught) for word in (str(folder), "cross-attention", "small, medium, large"))
+    assert ("self_wav" in str(caught.value)) == ("self_wav" in config.conditioners)
 
 
 def test_bundled_and_made_models_are_what_audiocraft_loads(checkpoint: Path, made: HookedMusicGen) -> None:
