@@ -54,8 +54,8 @@ def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
     if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
         raise UserError(
             f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "
-            f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller model, "
-            "or free memory"
+            f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller "
+            "model, or free memory"
         )
     each = row_bytes(model, duration) if on_cpu else _probed_row_bytes(model, duration)
     fitting = max(MIN_PASS, int(SHARE * free / n_workers / each))

@@ -34,14 +34,18 @@ def check_tree(model: HookedMusicGen) -> None:
         if lacking := [name for name in _MODULES if getattr(layer, name, None) is None]:
             raise UserError(f"layer {index} has no {lacking[0]}: its branch outputs have no hook names; {_RELEASE}")
         if not layer.norm_first:
-            raise UserError(f"layer {index} is not pre-norm: its branch outputs are not what enters the residual stream")
+            raise UserError(
+                f"layer {index} is not pre-norm: its branch outputs are not what enters the residual stream"
+            )
     if (config := getattr(lm, "cfg", None)) is None:
         return
     said = config.transformer_lm
     there = {"num_layers": model.n_layers, "dim": model.d_model, "n_q": lm.n_q, "card": lm.card}
     for key, value in there.items():
         if said[key] != value:
-            raise UserError(f"the checkpoint's config says transformer_lm.{key}={said[key]}, but it is {value}; {_RELEASE}")
+            raise UserError(
+                f"the checkpoint's config says transformer_lm.{key}={said[key]}, but it is {value}; {_RELEASE}"
+            )
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ with quiet_imports():
 T5, CODEC = "t5-base", "facebook/encodec_32khz"
 COMMIT = "4c8334b02c6ec4e8664a91979669a501ec497792"
 _WORDS = (
-    "Compose a happy groovy energetic emotional passionate rock pop jazz electronic classical hip hop EDM piece, with a "
-    "guitar piano trumpet violin flute melody. Use a fast medium slow slow to medium medium to fast tempo."
+    "Compose a happy groovy energetic emotional passionate rock pop jazz electronic classical hip hop EDM piece, "
+    "with a guitar piano trumpet violin flute melody. Use a fast medium slow slow to medium medium to fast tempo."
 )
 
 
@@ -54,7 +54,7 @@ SMALL = Size(1024, 24, 16, 2048, 64, 128, 12, 3072, 12, 32128)
 
 
 def published_config(size: Size, stereo: bool = False, melody: bool = False) -> dict[str, Any]:
-    """``xp.cfg`` as audiocraft exports it for the solver ``musicgen``: interpolations unresolved, training's keys kept."""
+    """``xp.cfg`` as audiocraft exports it for the solver ``musicgen``: unresolved, with training's keys."""
     config = lm_config(T5, size.dim, size.layers, size.heads, size.card)
     config |= {
         "device": "cuda", "dtype": "float32", "autocast": True, "autocast_dtype": "float16", "seed": 2036,
@@ -65,7 +65,7 @@ def published_config(size: Size, stereo: bool = False, melody: bool = False) -> 
         "cache": {"path": None, "write": False, "write_shard": 0, "write_num_shards": 1},
         "dataset": {"batch_size": 192, "segment_duration": 30, "train": {"merge_text_p": 0.25, "drop_desc_p": 0.5}},
         "generate": {"every": 25, "path": "samples", "audio": {"sample_rate": "${sample_rate}"}},
-        "optim": {"epochs": 500, "updates_per_epoch": 2000, "ema": {"use": True, "updates": "${optim.updates_per_epoch}"}},
+        "optim": {"updates_per_epoch": 2000, "ema": {"use": True, "updates": "${optim.updates_per_epoch}"}},
         "fsdp": {"use": False, "param_dtype": "float16"}, "dora": {"dir": "/checkpoint/${oc.env:NOBODY}/outputs"},
     }  # fmt: skip
     config["codebooks_pattern"] |= {
@@ -107,13 +107,17 @@ def random_state(shapes: dict[str, Tensor], dtype: torch.dtype = torch.float32, 
     state = {}
     for name, like in shapes.items():
         spread = 0.6 / like.shape[-1] ** 0.5 if like.ndim > 1 else 0.1
-        drawn = torch.empty(like.shape, dtype=torch.float32).normal_(1.0 if _is_scale(name) else 0.0, spread, generator=noise)
+        drawn = torch.empty(like.shape, dtype=torch.float32).normal_(
+            1.0 if _is_scale(name) else 0.0, spread, generator=noise
+        )
         state[name] = drawn.to(dtype)
     return state
 
 
 def _is_scale(name: str) -> bool:
-    return name.endswith(("weight_g", "layer_norm.weight", "cluster_size")) or ("norm" in name and name.endswith("weight"))
+    return name.endswith(("weight_g", "layer_norm.weight", "cluster_size")) or (
+        "norm" in name and name.endswith("weight")
+    )
 
 
 def put_in_cache(hub: Path, repo: str, made: Path, commit: str = COMMIT, ref: str = "main") -> Path:
@@ -194,8 +198,8 @@ def make_hub(home: Path, size: Size = Size()) -> Path:
 
 def make_passt(path: Path) -> Path:
     """PaSST's published checkpoint with random weights: its network's state, 527 classes."""
-    from mech_music.classifier import PASST_CONFIG, Classifier
+    from mech_music.classifier.passt import PUBLISHED, PaSST
 
-    net: nn.Module = Classifier(PASST_CONFIG).net
+    net: nn.Module = PaSST(PUBLISHED).net
     torch.save(net.state_dict(), path)
     return path

@@ -33,6 +33,18 @@ def test_every_experiment(experiment: str) -> None:
 
 
 @pytest.mark.parametrize("experiment", experiments())
+def test_what_an_experiment_says_holds(experiment: str) -> None:
+    """Its plain values win over the defaults of ``config.yaml``."""
+    written = OmegaConf.load(experiments_dir() / f"{experiment}.yaml")
+    run = compose_run(f"experiment={experiment}")
+    plain = OmegaConf.to_container(written)
+    assert isinstance(plain, dict)
+    said = {key: value for key, value in plain.items() if key not in ("defaults", "hydra")}
+    assert {key: getattr(run, str(key)) for key in said} == said
+    assert said
+
+
+@pytest.mark.parametrize("experiment", experiments())
 def test_every_experiment_says_its_command(experiment: str) -> None:
     text = (experiments_dir() / f"{experiment}.yaml").read_text()
     assert f"#   python -m mech_music.run experiment={experiment}\n" in text

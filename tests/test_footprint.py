@@ -12,16 +12,19 @@ from omegaconf import OmegaConf
 from mech_music import capacity
 from mech_music.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError
-from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint
+from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint, gigabytes
 from mech_music.model import HookedMusicGen
+from mech_music.paths import conf_dir
 from mech_music.quiet import quiet_imports
 from tests.published import SMALL, published_config
 
 with quiet_imports():
     from transformers import EncodecConfig, EncodecModel, T5Config, T5EncoderModel
 
-    from mech_music.classifier import PASST_CONFIG, Classifier
+    from mech_music.classifier import passt
     from mech_music.loading.build import outline
+
+STEPS = 203  # of 4 s
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -43,7 +46,7 @@ def test_parts_beside_the_language_model() -> None:
     with torch.device("meta"):
         assert sum(value.numel() for value in T5EncoderModel(t5).parameters()) == T5_PARAMETERS
         assert sum(value.numel() for value in EncodecModel(codec).state_dict().values()) == CODEC_PARAMETERS
-    assert sum(value.numel() for value in Classifier(PASST_CONFIG).parameters()) == PASST_PARAMETERS
+    assert sum(value.numel() for value in passt.PaSST(passt.PUBLISHED).parameters()) == PASST_PARAMETERS
 
 
 def test_row_is_what_a_pass_keeps(made: HookedMusicGen) -> None:
@@ -84,3 +87,16 @@ def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, mech_music.footprint; assert not {'torch', 'audiocraft', 'omegaconf'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_documented_numbers_are_the_computed_ones() -> None:
+    """Both tables of docs/memory.md."""
+    page = (conf_dir().parent / "docs" / "memory.md").read_text()
+    for name, shape in PUBLISHED.items():
+        weights = " | ".join(gigabytes(shape.weight_bytes(dtype)) for dtype in ("float16", "bfloat16", "float32"))
+        row = f"{shape.row_bytes(STEPS, 'float16') / 1e6:.0f} MB"
+        file = f"{2 * shape.parameters / 1e9:.2f} GB"
+        assert f"| {name} | {shape.parameters:,} | {file} | {weights} | {row} |" in page
+        if not name.startswith("stereo"):
+            rows = " | ".join(str(shape.rows(memory * 1e9, STEPS, "float16")) for memory in (8, 16, 24, 80, 141))
+            assert f"| {name} | {rows} |" in page

@@ -1,4 +1,4 @@
-"""What the README shows is run: its Python, and the configs of its commands."""
+"""What the README shows is run: its Python, and the configs of its commands and of those in docs/."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tests.composing import compose_run
 
 README = (conf_dir().parent / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = "".join(page.read_text() for page in sorted((conf_dir().parent / "docs").glob("*.md")))
 COMMANDS = [
     shlex.split(line, comments=True)[3:]
-    for kind, block in BLOCKS
+    for kind, block in BLOCKS + re.findall(r"```(\w+)\n(.*?)```", PAGES, re.DOTALL)
     if kind == "bash"
     for line in block.splitlines()
     if line.startswith("python -m mech_music.run")

@@ -49,8 +49,11 @@ def test_another_module_tree(made: HookedMusicGen, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(("key", "value"), [("num_layers", 4), ("dim", 64), ("n_q", 8), ("card", 128)])
-def test_config_that_is_not_the_models(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch, key: str, value: int) -> None:
-    config = made.musicgen.lm.cfg.copy()
+def test_config_that_is_not_the_models(
+    made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch, key: str, value: int
+) -> None:
+    lm: Any = made.musicgen.lm
+    config = lm.cfg.copy()
     config.transformer_lm[key] = value
     monkeypatch.setattr(made.musicgen.lm, "cfg", config)
     assert f"transformer_lm.{key}={value}" in refusal(made)
@@ -81,4 +84,5 @@ def test_weights_are_arranged_at_first_use_only() -> None:
         model(x)
         assert len(linear.__dict__["_arranged"]) == 1
         release(model)
-        assert torch.equal(model(x), nn.functional.linear(x, linear.weight, linear.bias)) and "_arranged" not in linear.__dict__
+        assert "_arranged" not in linear.__dict__
+        assert torch.equal(model(x), nn.functional.linear(x, linear.weight, linear.bias))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mech_music.config import RunConfig
-from mech_music.controls import beside_controls, controls_run
+from mech_music.curves import layer_metrics
 from mech_music.errors import UserError
 from mech_music.report.found import Found, Job
 from mech_music.results import SUMMARY
 from mech_music.tables import read_summary
-from mech_music.tracking import layer_metrics
 
 # The axes by which runs are grouped and filtered, and where their configs hold them.
 AXES: Mapping[str, str] = {
@@ -75,7 +74,7 @@ def _logged(job: Job) -> LoggedRun | None:
     if run_id is None or job.run is None or not (job.folder / SUMMARY).is_file():
         return None
     summary = read_summary(job.folder / SUMMARY)
-    curves, values = layer_metrics(beside_controls(summary), controls_run(summary))
+    curves, values = layer_metrics(summary)
     greatest: dict[str, float] = {}
     for metrics in curves.values():
         greatest |= {key: max(value, greatest.get(key, -math.inf)) for key, value in metrics.items()}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from mech_music.canvas import COMPONENT_WORDS, CONTROL_WORDS, colour
 from mech_music.dashboard.logged import LoggedRun, beginnings, varying
 from mech_music.dashboard.sections import SECTIONS, Kind, Panel, Section
+from mech_music.figures.canvas import COMPONENT_WORDS, CONTROL_WORDS, colour
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mech_music.canvas import COLOURS
 from mech_music.dashboard.logged import AXES, LoggedRun, group_of, logged_runs, varying
 from mech_music.dashboard.panels import MOST, Placed, draw, identity, sections_for
 from mech_music.dashboard.sections import CONFIG_COLUMNS, SUMMARY_COLUMNS, Section
+from mech_music.figures.canvas import COLOURS
 from mech_music.quiet import quiet_imports
 from mech_music.report.found import Found
 from mech_music.report.words import methods, question

@@ -83,7 +83,7 @@ def clips_a_second(run: RunConfig) -> float:
 
     with quiet_imports():
         model = load_model(run.model.path, run.model.hub_id, run.engine.device, run.model.dtype.value)
-        listener = load_classifier(run.classifier.name, run.classifier.path, str(model.device))
+        listener = load_classifier(run.classifier, device=str(model.device))
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -68,7 +68,7 @@ class Checkpoint:
         check_config(model, self._source.folder)
         self._fingerprint = fingerprint(self._source.folder)
         self.model_id = f"{self._fingerprint} {model.dtype.value} {place.type}"
-        self.classifier_id = classifier_id(classifier.name, classifier.path)
+        self.classifier_id = classifier_id(classifier)
 
     @property
     def model(self) -> HookedMusicGen:
@@ -92,7 +92,7 @@ class Checkpoint:
 
     @cached_property
     def _loaded_classifier(self) -> Classifier:
-        return load_classifier(self._classifier.name, self._classifier.path, str(pick_device(self._device)))
+        return load_classifier(self._classifier, device=str(pick_device(self._device)))
 
 
 def check_config(model: ModelConfig, folder: Path) -> None:
@@ -105,7 +105,9 @@ def check_config(model: ModelConfig, folder: Path) -> None:
     }
     for key, theirs in checkpoint.items():
         if (ours := getattr(model, key)) != theirs:
-            raise UserError(f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}")
+            raise UserError(
+                f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"
+            )
 
 
 def _threads_for(d_model: int) -> int:

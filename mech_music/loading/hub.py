@@ -102,7 +102,9 @@ def find_codec(name: str) -> Path:
 
 def deciding(folder: Path) -> list[Path]:
     """The files in the folder of a text encoder or codec that are read: of each kind one, whatever lies beside it."""
-    groups = [[folder / name for name in group if (folder / name).is_file()] for group in (_WEIGHTS, _CONFIG, _TOKENIZERS)]
+    groups = [
+        [folder / name for name in group if (folder / name).is_file()] for group in (_WEIGHTS, _CONFIG, _TOKENIZERS)
+    ]
     return [group[0] for group in groups if group]
 
 

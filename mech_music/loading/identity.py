@@ -26,4 +26,3 @@ def _named_parts(folder: Path) -> list[Path]:
     lm, codec = (Published.open(folder / name) for name in FILES)
     parts = [] if lm.config.conditioners.description.t5.finetune else [text_encoder_of(lm.config, folder)]
     return parts + ([find_codec(codec.content["pretrained"])] if "pretrained" in codec.content else [])
-

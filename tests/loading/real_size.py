@@ -6,15 +6,19 @@ import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from mech_music.loading import load_model
+from mech_music.loading import FILES, load_model
+from mech_music.loading.published import Published
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():
-    from mech_music.loading.build import build
+    from mech_music.loading.build import build, fill, outline
 
 
 def status(key: str) -> int:
@@ -23,22 +27,50 @@ def status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def measure(folder: str, dtype: str) -> dict[str, float]:
-    """Peak over what the process had once every library was imported and used (by loading the bundled model)."""
-    load_model(device="cpu")
+def peak_of(load: Callable[[], nn.Module]) -> tuple[int, float, nn.Module]:
+    """Peak over what the process had before, seconds, and what was loaded."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before, start = status("VmRSS"), time.perf_counter()
-    if dtype == "float16":  # as for a GPU; it cannot run here
-        musicgen = build(Path(folder), torch.device("cpu"), dtype)
-    else:
-        musicgen = load_model(folder, device="cpu", dtype=dtype).musicgen
-    seconds, peak = time.perf_counter() - start, status("VmHWM") - before
-    t5 = musicgen.lm.condition_provider.conditioners["description"].t5
-    modules = (musicgen.lm, musicgen.compression_model, t5)
-    parts = {p.data_ptr(): p.numel() * p.element_size() for m in modules for p in m.state_dict().values()}
-    return {"seconds": seconds, "peak": peak, "weights": sum(parts.values())}
+    loaded = load()
+    return status("VmHWM") - before, time.perf_counter() - start, loaded
+
+
+def size(*modules: nn.Module) -> int:
+    """Bytes of weights; what is shared counts once."""
+    return sum({p.data_ptr(): p.numel() * p.element_size() for m in modules for p in m.state_dict().values()}.values())
+
+
+def language_model(folder: Path, dtype: str) -> nn.Module:
+    """The language model alone: text encoder and codec are mapped files, whose memory comes with their first use."""
+    file = Published.open(folder / FILES[0])
+    own = {name: shape for name, shape in file.shapes.items() if not name.startswith("condition_provider")}
+    config = file.config
+    config.dtype = dtype
+    lm = outline(config).to(torch.bfloat16 if dtype == "bfloat16" else None)
+    fill(lm, Published(file.path, {**file.content, "best_state": own}), torch.device("cpu"))
+    return lm
+
+
+def whole(folder: Path, dtype: str) -> nn.Module:
+    """Everything, with the self-check; float16, which cannot run on the CPU, is built only."""
+    place = torch.device("cpu")
+    musicgen = (
+        build(folder, place, dtype) if dtype == "float16" else load_model(str(folder), None, "cpu", dtype).musicgen
+    )
+    conditioner: Any = musicgen.lm.condition_provider.conditioners["description"]
+    return nn.ModuleList([musicgen.lm, musicgen.compression_model, conditioner.t5])
+
+
+def measure(folder: Path, dtype: str) -> dict[str, float]:
+    """Both, after every library was imported and used (by loading the bundled model)."""
+    load_model(device="cpu")
+    lm_peak, _, lm = peak_of(lambda: language_model(folder, dtype))
+    lm_weights = size(lm)
+    del lm
+    peak, seconds, everything = peak_of(lambda: whole(folder, dtype))
+    return {"lm_peak": lm_peak, "lm_weights": lm_weights, "peak": peak, "weights": size(everything), "seconds": seconds}
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(*sys.argv[1:])) + "\n")
+    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), sys.argv[2])) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
 from mech_music.footprint import PUBLISHED
 from mech_music.hooks import Hook, all_hooks
-from mech_music.loading import Checkpoint, build, load_model, pick_device
+from mech_music.loading import FILES, Checkpoint, build, load_model, pick_device
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 from tests.loading.conftest import complaint
@@ -42,9 +43,7 @@ def same(ours: torch.nn.Module, other: torch.nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("stereo", [False, True])
-def test_is_what_audiocraft_loads(
-    offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stereo: bool
-) -> None:
+def test_is_what_audiocraft_loads(offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stereo: bool) -> None:
     """Bit for bit: weights of the language model, the text encoder and the codec, conditions, and sound."""
     monkeypatch.setenv("HF_HUB_CACHE", str(offline))
     folder = make_published(tmp_path / "made", stereo=stereo)
@@ -59,8 +58,8 @@ def test_is_what_audiocraft_loads(
     assert torch.equal(ours.conditions(PROMPTS)[name][0][:2], their_text)
     tokens = torch.arange(2 * ours.musicgen.lm.n_q * 5).reshape(2, -1, 5) % ours.musicgen.lm.card
     with torch.no_grad():
-        their_sound = plain.compression_model.decode(tokens, None).mean(dim=1)
-    assert torch.equal(ours.to_audio(tokens), their_sound)
+        their_sound: Any = plain.compression_model.decode(tokens, None)
+    assert torch.equal(ours.to_audio(tokens), their_sound.mean(dim=1))
 
 
 def test_stereo_has_two_codebooks_a_step(offline: Path, tmp_path: Path) -> None:
@@ -76,11 +75,27 @@ def test_stereo_has_two_codebooks_a_step(offline: Path, tmp_path: Path) -> None:
     assert not torch.equal(model.to_audio(tokens), model.to_audio(left_only))
 
 
-def test_melody_is_refused(offline: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fuser",
+    [
+        {"prepend": ["self_wav", "description"], "cross": []},  # as published
+        {"prepend": [], "cross": ["description"]},
+        {"prepend": ["description"], "cross": ["description"]},
+    ],
+)
+def test_melody_is_refused(offline: Path, tmp_path: Path, fuser: dict[str, list[str]]) -> None:
     """Its conditions are put before the sequence, and there is no cross-attention to hook."""
+    folder = make_published(tmp_path / "made", melody=True)
+    content = torch.load(folder / FILES[0])
+    config = OmegaConf.create(content["xp.cfg"])
+    config.fuser.update(fuser)
+    if "self_wav" not in fuser["prepend"] and fuser["prepend"]:
+        del config.conditioners["self_wav"]
+    torch.save(content | {"xp.cfg": OmegaConf.to_yaml(config)}, folder / FILES[0])
     with pytest.raises(UserError) as caught:
-        load_model(path=str(make_published(tmp_path / "made", melody=True)), device="cpu")
-    assert all(word in complaint(caught) for word in ("self_wav", "cross-attention", "small, medium, large"))
+        load_model(path=str(folder), device="cpu")
+    assert all(word in complaint(caught) for word in (str(folder), "cross-attention", "small, medium, large"))
+    assert ("self_wav" in str(caught.value)) == ("self_wav" in config.conditioners)
 
 
 def test_bundled_and_made_models_are_what_audiocraft_loads(checkpoint: Path, made: HookedMusicGen) -> None:
@@ -108,7 +123,8 @@ def test_number_formats(offline: Path, published: Path) -> None:
     assert gpus.generate(PROMPTS, duration=0.1).shape == (2, 4, 5)
     for model in (half, gpus):
         assert next(model.musicgen.compression_model.parameters()).dtype is torch.float32
-        assert next(model.musicgen.lm.condition_provider.conditioners["description"].t5.parameters()).dtype is torch.float32
+        conditioner: Any = model.musicgen.lm.condition_provider.conditioners["description"]
+        assert next(conditioner.t5.parameters()).dtype is torch.float32
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -117,13 +133,14 @@ def test_published_sizes_have_every_hook_and_weight(name: str) -> None:
     shape = PUBLISHED[name]
     size = Size(shape.d_model, shape.layers, shape.d_model // 64, 2048)
     config = OmegaConf.create(published_config(size, stereo=name.startswith("stereo")))
-    lm = build.outline(config)
+    lm: Any = build.outline(config)
     assert all(parameter.is_meta for parameter in lm.parameters())
     own = sum(parameter.numel() for parameter in lm.parameters())
     assert own + (768 + 1) * shape.d_model == shape.parameters
     assert len(all_hooks(shape.layers)) == 7 * shape.layers
-    for layer in lm.transformer.layers:  # type: ignore[union-attr]
-        assert layer.self_attn.embed_dim == layer.cross_attention.embed_dim == layer.linear2.out_features == shape.d_model
+    for layer in lm.transformer.layers:
+        assert layer.self_attn.embed_dim == layer.cross_attention.embed_dim == shape.d_model
+        assert layer.linear2.out_features == shape.d_model
         assert layer.norm_cross.normalized_shape == layer.norm2.normalized_shape == (shape.d_model,)
     keys = {key.split(".", 3)[-1] for key in lm.state_dict() if key.startswith("transformer.layers.")}
     assert keys == {
@@ -176,7 +193,9 @@ def test_running_out_of_memory_while_loading_is_one_line(
     complaint(caught)
 
 
-@pytest.mark.parametrize(("device", "said"), [("cuda:99", "not there"), ("tpu", "unknown device"), ("mps", "not there")])
+@pytest.mark.parametrize(
+    ("device", "said"), [("cuda:99", "not there"), ("tpu", "unknown device"), ("mps", "not there")]
+)
 def test_device_that_is_not_there_is_one_line(device: str, said: str) -> None:
     if device == "mps" and torch.backends.mps.is_available():
         pytest.skip("a Mac")
