@@ -5,6 +5,9 @@ DEPS := .deps
 UV := $(DEPS)/bin/uv
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+# The pairs that `make figures` takes of those that the study has.
+WITHIN := piano-violin+violin-trumpet+classical-rock
+ACROSS := violin-jazz+rock-piano
 
 # A mirror that pip was told of serves uv as well.
 ifdef PIP_INDEX_URL
@@ -12,7 +15,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-slow bench check lint format lock tiny wheel clean
+.PHONY: help env demo figures test test-slow bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -25,6 +28,20 @@ env: $(INSTALLED) ## make the environment in .venv from requirements.lock (once;
 
 demo: $(INSTALLED) ## run the main job on the bundled tiny model: guitar to piano, MLP, replace, all layers
 	$(PY) -m mech_music.run
+
+figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model (about a quarter of an hour)
+	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9; do \
+		echo "== $$figure"; \
+		case $$figure in \
+			fig[4-6]|fig[89]) size="prompts=10 pair=$(WITHIN)";; \
+			fig7) size="prompts=10 pair=$(ACROSS)";; \
+			lens_fit) size="";; \
+			*) size="prompts=20";; \
+		esac; \
+		$(PY) -m mech_music.run experiment=velez2024/$$figure model=tiny $$size logger=none \
+			hydra.run.dir=outputs/velez2024/$$figure hydra.sweep.dir=outputs/velez2024/$$figure || exit 1; \
+	done
+	@echo "Every figure: outputs/velez2024/*/figures"
 
 test: $(INSTALLED) ## run the tests
 	$(PY) -m pytest

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mech_music.concepts import CONCEPTS
 from mech_music.controls import blocks_of
 from mech_music.figures import canvas
 from mech_music.figures.canvas import Line, Sheet
@@ -22,7 +23,7 @@ def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """NDCG against layer, a panel for each concept: one sheet per model, point, reading, seed and duration."""
     paths = []
     for lines in blocks_of(summary, ("model", "component", "reading", "classifier", "duration", "seed", "prompts")):
-        concepts = list(dict.fromkeys(line["concept"] for line in lines))
+        concepts = [name for name in CONCEPTS if name in {line["concept"] for line in lines}]
         columns = min(5, len(concepts))
         rows = -(-len(concepts) // columns)
         with Sheet(

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from mech_music.concepts import CONCEPTS, Category
 from mech_music.controls import blocks_of
 from mech_music.schema import layer_order
 
@@ -22,30 +23,41 @@ def concepts_table(summary: pd.DataFrame) -> Table:
     outer = Table.grid()
     for lines in blocks_of(summary, ("model", "component", "lens", "reading", "duration", "seed", "prompts")):
         first = lines[0]
-        concepts = list(dict.fromkeys(line["concept"] for line in lines))
-        table = _empty(f"NDCG · {first['lens']} lens, {first['reading']} · {first['component']} · {first['model']}")
-        table.add_column("layer", no_wrap=True)
-        for concept in concepts:
-            table.add_column(concept, justify="right", no_wrap=True)
-        at = {(line["layer"], line["concept"], line["role"]): line for line in lines}
-        for layer in _layers(lines):
-            cells = [_beside(at[layer, concept, "lens"], at[layer, concept, "other"]) for concept in concepts]
-            table.add_row(layer, *cells)
-        full = [at[_layers(lines)[0], concept, "lens"]["ndcg_full"] for concept in concepts]
-        table.add_row("full", *(_number(value) for value in full), style="dim")
-        outer.add_row(table)
-        outer.add_row("")
+        title = f"NDCG · {first['lens']} lens, {first['reading']} · {first['component']} · {first['model']}"
+        for kind in Category:
+            concepts = [name for name, concept in CONCEPTS.items() if concept.category is kind]
+            own = [line for line in lines if line["concept"] in concepts]
+            if own:
+                outer.add_row(Text(f"{title} · {kind.value}s", style="bold"))
+                outer.add_row(_concepts(own, concepts))
+                outer.add_row("")
     level = f"{100 * summary['level'].iloc[0]:g} %"
     words = f"Means over prompts. Bold: its {level} interval lies above that of the control, the same layer on prompts "
     outer.add_row(Text(f"{words}that name another concept. full: the whole model.", style="dim"))
     return outer
 
 
+def _concepts(lines: list[Line], concepts: list[str]) -> Table:
+    at = {(line["layer"], line["concept"], line["role"]): line for line in lines}
+    shown = [concept for concept in concepts if concept in {line["concept"] for line in lines}]
+    table = _empty()
+    table.add_column("layer", no_wrap=True)
+    for concept in shown:
+        table.add_column(concept, justify="right", no_wrap=True)
+    for layer in _layers(lines):
+        table.add_row(layer, *(_beside(at[layer, name, "lens"], at[layer, name, "other"]) for name in shown))
+    full = [at[_layers(lines)[0], name, "lens"]["ndcg_full"] for name in shown]
+    table.add_row("full", *(_number(value) for value in full), style="dim")
+    return table
+
+
 def divergence_table(summary: pd.DataFrame) -> Table:
     """KL to the final distribution by layer, both lenses."""
     outer = Table.grid()
     for lines in blocks_of(summary, ("model", "component", "duration", "seed", "prompts")):
-        table = _empty(f"KL(final ‖ lens), nats, on {lines[0]['n']} held-out clips · {lines[0]['model']}")
+        title = f"KL(final ‖ lens), nats, on {lines[0]['n']} held-out clips · {lines[0]['model']}"
+        outer.add_row(Text(title, style="bold"))
+        table = _empty()
         table.add_column("layer", no_wrap=True)
         for name in ("decoder", "tuned", "tuned ÷ decoder", "decoder, guided", "tuned, guided"):
             table.add_column(name, justify="right", no_wrap=True)
@@ -66,7 +78,9 @@ def similarity_table(summary: pd.DataFrame) -> Table:
     outer = Table.grid()
     for lines in blocks_of(summary, ("model", "component", "half", "duration", "seed", "prompts")):
         last = _layers(lines)[-1]
-        table = _empty(f"from layer {last} · {lines[0]['model']} (control: half a clip later)")
+        title = f"from layer {last} · {lines[0]['model']} (control: half a clip later)"
+        outer.add_row(Text(title, style="bold"))
+        table = _empty()
         table.add_column("layer", no_wrap=True)
         for name in ("distance", "control", "cosine", "control", "CKA", "control"):
             table.add_column(name, justify="right", style="cyan" if name == "control" else None)
@@ -82,15 +96,8 @@ def similarity_table(summary: pd.DataFrame) -> Table:
     return outer
 
 
-def _empty(title: str) -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        title=title,
-        title_style="bold",
-        title_justify="left",
-    )
+def _empty() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
 
 
 def _layers(lines: list[Line]) -> list[str]:
