@@ -10,20 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mech_music.attention import expect_steps
+from mech_music.delay import to_frames
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling, sample_top_k
 
 with quiet_imports():
     from audiocraft.models.lm import LMModel
-
-
-def n_steps(lm: LMModel, n_frames: int) -> int:
-    """Autoregressive steps for ``n_frames`` codec frames: the delay pattern adds ``n_q − 1``."""
-    return len(lm.pattern_provider.get_pattern(n_frames).layout) - 1
 
 
 @torch.no_grad()
@@ -60,22 +56,6 @@ def decode(
             if on_step is not None:
                 on_step(step)
     return to_frames(lm, sequence, n_frames).masked_fill(~finite[:, None, None], -1)
-
-
-def to_frames(
-    lm: LMModel, sequence: Int[Tensor, "row codebook position"], n_frames: int
-) -> Int[Tensor, "row codebook frame"]:
-    """Tokens in the order of the music, from the order of the delay pattern (whose first position is the start)."""
-    pattern = lm.pattern_provider.get_pattern(n_frames)
-    tokens, _, _ = pattern.revert_pattern_sequence(sequence, special_token=-1)
-    return tokens[..., :n_frames]
-
-
-def sampled_positions(lm: LMModel, n_frames: int, device: torch.device) -> Bool[Tensor, "codebook step"]:
-    """Which codebooks get a token of the music at which step; the rest of the delay pattern is filled."""
-    pattern = lm.pattern_provider.get_pattern(n_frames)
-    _, _, mask = pattern.build_pattern_sequence(torch.zeros(1, lm.n_q, n_frames, device=device), 0)
-    return mask[:, 1:]
 
 
 def _guided_logits(

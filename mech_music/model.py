@@ -15,7 +15,8 @@ from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.attention import keep_attention_caches
-from mech_music.decode import decode, n_steps
+from mech_music.decode import decode
+from mech_music.delay import n_steps
 from mech_music.errors import UserError
 from mech_music.hooks import Hook, all_hooks
 from mech_music.linear import arrange, release

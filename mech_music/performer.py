@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
@@ -21,11 +22,13 @@ from mech_music.errors import UserError
 from mech_music.hooks import Hook
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
-from mech_music.model import HookedMusicGen
 from mech_music.recording import Recording
 from mech_music.sampling import Sampling
 from mech_music.store import Store
 from mech_music.workers import Advance
+
+if TYPE_CHECKING:
+    from mech_music.model import HookedMusicGen
 
 _VERSION = 2  # raise it when a change of this code changes what a row gives
 _Kind = tuple[str, int]

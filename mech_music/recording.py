@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mech_music.capacity import MIN_PASS, free_memory
 from mech_music.concepts import CONCEPTS, concept_prompts, every_prompt
-from mech_music.decode import sampled_positions
+from mech_music.delay import sampled_positions
 from mech_music.edits import Fit, History, Mean, Row, Similarity, Source, Translator
 from mech_music.errors import UserError
 from mech_music.hooks import Hook, all_hooks

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mech_music.decode import sampled_positions, to_frames
+from mech_music.delay import sampled_positions, to_frames
 from mech_music.hooks import Hook
-from mech_music.quiet import quiet_imports
 from mech_music.sampling import NOISE_STEPS, RowNoise, Sampling, race_top_k
 
-with quiet_imports():
+if TYPE_CHECKING:
     from audiocraft.models.lm import LMModel
 
 _STEPS = (
