@@ -46,6 +46,17 @@ def test_config_is_shown_without_heavy_imports(tmp_path: Path) -> None:
     assert "technique:\n  name: replace" in done.stdout
 
 
+def test_a_job_is_planned_without_the_model_s_libraries(tmp_path: Path) -> None:
+    """A run whose clips are stored is over before they would be imported."""
+    code = (
+        "import sys, mech_music.job, mech_music.tasks.interchange, mech_music.tasks.decoder_lens, "
+        "mech_music.tasks.tuned_lens, mech_music.tasks.self_similarity; "
+        "assert not {'audiocraft', 'nnsight', 'transformers', 'wandb'} & sys.modules.keys()"
+    )
+    done = process(tmp_path, "-c", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("word", ["model=tny", "layer=99"])
 def test_a_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, word: str) -> None:
     done = process(tmp_path, "-m", "mech_music.run", word)
