@@ -14,7 +14,7 @@ import torch
 from mech_music.classifier import Classifier, classifier_id, load_classifier
 from mech_music.config import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
-from mech_music.loading.devices import pick_device
+from mech_music.loading.devices import check_dtype, pick_device
 from mech_music.loading.hub import FILES, Source, find_checkpoint
 from mech_music.loading.identity import fingerprint
 from mech_music.loading.published import Published
@@ -44,8 +44,7 @@ def load_model(
 
 def _load(source: Source, device: str, dtype: str, known_as: str = "") -> HookedMusicGen:
     place = pick_device(device)
-    if dtype == "float16" and place.type == "cpu":
-        raise UserError("model.dtype=float16 needs a GPU: use float32 or bfloat16 on the CPU")
+    check_dtype(dtype, place)
     from mech_music.loading.build import build
     from mech_music.model import HookedMusicGen
 
@@ -63,6 +62,7 @@ class Checkpoint:
         self._model, self._classifier, self._device, self._threads = model, classifier, device, threads
         self.name = model.name
         place = pick_device(device)
+        check_dtype(model.dtype.value, place)
         self._source = find_checkpoint(model.path, model.hub_id, model.revision)
         self.source = self._source.name
         check_config(model, self._source.folder)

@@ -42,7 +42,6 @@ def build(folder: Path, place: torch.device, dtype: str) -> MusicGen:
     the codec are always float32. UserError, one line, for files that do not fit, and if memory does not suffice.
     """
     file = Published.open(folder / FILES[0])
-    check_served(file)
     with quiet_imports(), _fits(file, place, dtype):
         lm = _language_model(file, place, dtype)
         musicgen = MusicGen(str(folder), _codec(folder, place), lm)
@@ -50,17 +49,6 @@ def build(folder: Path, place: torch.device, dtype: str) -> MusicGen:
     kwargs = {"device_type": place.type, "dtype": getattr(torch, dtype)} if enabled else {}
     musicgen.autocast = TorchAutocast(enabled=enabled, **kwargs)
     return musicgen
-
-
-def check_served(file: Published) -> None:
-    """UserError for a MusicGen that conditions otherwise than by text through cross-attention."""
-    others = [name for name in file.config.conditioners if name not in ("description", "args")]
-    if others or file.config.fuser.prepend or "description" not in file.config.fuser.cross:
-        extra = f" on {' and '.join(others)}" if others else ""
-        raise UserError(
-            f"'{file.path}' is a MusicGen conditioned{extra} without cross-attention to the text (melody, style): "
-            "only the text-to-music ones are served: small, medium, large, stereo-small, stereo-medium, stereo-large"
-        )
 
 
 @contextmanager

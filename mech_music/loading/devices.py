@@ -23,3 +23,9 @@ def pick_device(name: str) -> torch.device:
         count = there.get(device.type, 0)
         raise UserError(f"device '{name}' is not there ({count} found): use engine.device=auto or cpu")
     return device
+
+
+def check_dtype(dtype: str, device: torch.device) -> None:
+    """UserError for a number format that a device does not serve."""
+    if dtype == "float16" and device.type == "cpu":
+        raise UserError("model.dtype=float16 needs a GPU: use float32 or bfloat16 on the CPU")

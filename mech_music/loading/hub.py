@@ -57,8 +57,10 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
     No ``path`` and no ``hub_id`` means the bundled model. ``revision``: a commit, tag or branch of ``hub_id``;
     None takes ``main``. UserError names what is missing and the fix.
     """
+    if revision is not None and (path is not None or hub_id is None):
+        raise UserError(f"model.revision={revision} belongs to a repository of the hub: a local model has none")
     if path is not None:
-        return Source(_local(path, revision), path)
+        return Source(_local(path), path)
     if hub_id is None:
         from mech_music.tiny import bundle_dir
 
@@ -68,9 +70,7 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
     return Source(folder, f"{hub_id} @ {folder.name}")
 
 
-def _local(path: str, revision: str | None) -> Path:
-    if revision is not None:
-        raise UserError(f"model.revision={revision} belongs to a repository of the hub: a local model.path has none")
+def _local(path: str) -> Path:
     folder = Path(path).expanduser()
     for name in FILES:
         if not (folder / name).is_file():

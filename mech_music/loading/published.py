@@ -21,6 +21,12 @@ from mech_music.errors import UserError
 from mech_music.loading.hub import FILES
 
 _LM, _CODEC = FILES
+_NEEDED = (
+    "transformer_lm.num_layers", "transformer_lm.dim", "transformer_lm.n_q", "transformer_lm.card",
+    "transformer_lm.hidden_scale", "codebooks_pattern.delay.delays", "conditioners.description.t5", "fuser.cross",
+    "fuser.prepend",
+)  # fmt: skip
+_SERVED = "served are small, medium, large, stereo-small, stereo-medium, stereo-large"
 
 
 def first_line(error: BaseException) -> str:
@@ -60,6 +66,23 @@ class Published:
         if wanted in FILES and kind != wanted:
             what = {_LM: "a language model, which is called", _CODEC: "a codec, which is called"}[kind]
             raise UserError(f"'{self.path}' holds {what} {kind}: put each file under its own name, or fetch it again")
+
+        if kind == _LM:
+            self._check_served()
+
+    def _check_served(self) -> None:
+        """UserError for what audiocraft publishes beside text-to-music: melody, style, MAGNeT."""
+        if lacking := [key for key in _NEEDED if OmegaConf.select(self.config, key) is None]:
+            raise UserError(
+                f"'{self.path}': its config has no {lacking[0]}, so it is no MusicGen that is served; {_SERVED}"
+            )
+        others = [name for name in self.config.conditioners if name not in ("description", "args")]
+        if others or self.config.fuser.prepend or "description" not in self.config.fuser.cross:
+            extra = f" on {' and '.join(others)}" if others else ""
+            raise UserError(
+                f"'{self.path}' is conditioned{extra} otherwise than by text through cross-attention alone (melody, "
+                f"style); {_SERVED}"
+            )
 
     def _kind_by_config(self) -> str | None:
         if not {"best_state", "xp.cfg"} <= self.content.keys():

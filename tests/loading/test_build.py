@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mech_music.config import ClassifierConfig, ModelConfig
+from mech_music.config import ClassifierConfig, Dtype, ModelConfig
 from mech_music.errors import UserError
 from mech_music.footprint import PUBLISHED
 from mech_music.hooks import Hook, all_hooks
@@ -208,6 +208,8 @@ def test_dtype_that_the_cpu_does_not_serve_is_one_line(checkpoint: Path) -> None
     with pytest.raises(UserError) as caught:
         load_model(path=str(checkpoint), device="cpu", dtype="float16")
     assert "bfloat16" in complaint(caught)
+    with pytest.raises(UserError, match="bfloat16"):
+        Checkpoint(replace(CONFIG, path=str(checkpoint), dtype=Dtype.float16), ClassifierConfig("tiny"), "cpu")
 
 
 @pytest.mark.parametrize("damage", ["t5 config", "t5 weights", "codec weights"])

@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from mech_music.engine import open_engine
 from mech_music.paths import conf_dir
 from mech_music.store.upkeep import survey
+from tests.composing import CommandLine
 from tests.published import COMMIT, put_in_cache
 from tests.wandb_records import finished
 
 SHORT = (
-    "prompts=2", "duration=0.5", "layer=last", "statistics.resamples=20", "hydra.run.dir=out", "engine.store=store",
-    "engine.device=cpu", "engine.workers=1",
+    "prompts=2", "duration=0.5", "layer=last", "statistics.resamples=20", "engine.store=store", "engine.device=cpu",
+    "engine.workers=1", "controls=[self]", "audio.strongest=1", "audio.weakest=0",
 )  # fmt: skip
 
 
@@ -34,7 +37,7 @@ def test_from_a_filled_cache_to_results(hub: Path, published: Path, tmp_path: Pa
     home = tmp_path / "home"
     shutil.copytree(hub, home / "hub", symlinks=True)
     put_in_cache(home / "hub", "facebook/musicgen-small", shutil.copytree(published, tmp_path / "copy"))
-    words = ("model=small", f"model.revision={COMMIT}", "classifier=tiny", "model.layers=2")
+    words = ("model=small", f"model.revision={COMMIT}", "classifier=tiny", "model.layers=2", "hydra.run.dir=out")
     done = command(tmp_path, home, *words, *SHORT)
     assert done.returncode == 0, done.stderr
     assert set(pd.read_parquet(tmp_path / "out" / "table.parquet")["model"]) == {"small"}
@@ -47,9 +50,13 @@ def test_from_a_filled_cache_to_results(hub: Path, published: Path, tmp_path: Pa
     assert run.config["model"]["revision"] == COMMIT
 
 
-def test_what_is_not_in_the_cache_is_one_line(hub: Path, tmp_path: Path) -> None:
-    done = command(tmp_path, hub.parent, "model=stereo-small", *SHORT)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("mech_music: model 'facebook/musicgen-stereo-small'")
-    assert "hf download facebook/musicgen-stereo-small state_dict.bin" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_what_is_not_in_the_cache_is_one_line(
+    offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = CommandLine(tmp_path, monkeypatch)
+    monkeypatch.setattr("mech_music.job.open_engine", open_engine)  # the real one
+    assert run("model=stereo-small", *SHORT) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("mech_music: model 'facebook/musicgen-stereo-small'")
+    assert "hf download facebook/musicgen-stereo-small state_dict.bin" in said.err

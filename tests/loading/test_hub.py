@@ -78,8 +78,9 @@ def test_revisions(offline: Path, published: Path, tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError) as caught:
         voice("v2")
     assert all(word in complaint(caught) for word in ("'v2'", COMMIT, OTHER, "hf download", "--revision v2"))
-    with pytest.raises(UserError, match=r"model\.revision=v1 belongs to a repository"):
-        find_checkpoint(str(published), SMALL, "v1")
+    for local in ((str(published), SMALL), (None, None)):
+        with pytest.raises(UserError, match=r"model\.revision=v1 belongs to a repository"):
+            find_checkpoint(*local, "v1")
 
 
 def test_revision_that_the_hub_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

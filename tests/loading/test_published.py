@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mech_music.errors import UserError
 from mech_music.loading import FILES, load_model
 from mech_music.loading.published import Published
 from tests.loading.conftest import complaint
-from tests.published import Size, make_published
+from tests.published import Size, make_published, published_config
 
 LM, CODEC = FILES
 
@@ -40,7 +41,8 @@ def test_tensors_are_read_as_torch_reads_them(tmp_path: Path) -> None:
         "scalar": torch.tensor(2.5),
         "empty": torch.empty(0, 3),
     }
-    torch.save({"best_state": state, "xp.cfg": "transformer_lm: {}"}, tmp_path / LM)
+    config = OmegaConf.to_yaml(OmegaConf.create(published_config(Size())))
+    torch.save({"best_state": state, "xp.cfg": config}, tmp_path / LM)
     read = dict(Published.open(tmp_path / LM).tensors())
     assert read.keys() == state.keys()
     assert all(torch.equal(read[name], state[name]) and read[name].dtype == state[name].dtype for name in state)
@@ -84,6 +86,15 @@ def test_weights_and_config_of_two_models(broken: Path, tmp_path: Path) -> None:
         torch.save(one | {"best_state": torch.load(other / LM)["best_state"]}, broken / LM)
         line = refusal(broken)
         assert str(broken / LM) in line and "do not fit" in line and said in line
+
+
+def test_model_of_another_kind(broken: Path) -> None:
+    """MAGNeT, say, whose codebooks have no delay pattern."""
+    content = torch.load(broken / LM)
+    config = OmegaConf.create(content["xp.cfg"])
+    config.codebooks_pattern = {"modeling": "parallel"}
+    torch.save(content | {"xp.cfg": OmegaConf.to_yaml(config)}, broken / LM)
+    assert "has no codebooks_pattern.delay.delays" in (line := refusal(broken)) and "stereo-large" in line
 
 
 def test_config_that_cannot_be_read(broken: Path) -> None:
