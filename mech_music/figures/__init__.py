@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mech_music.figures import interchange, lens, similarity
+from mech_music.figures import interchange, lens, pooled, similarity
 from mech_music.tables import schema_of
 from mech_music.workers import spread
 
@@ -18,6 +18,8 @@ _KINDS = {
         interchange.heatmap,
         interchange.tradeoff,
         interchange.dose_response,
+        pooled.pooled_curves,
+        pooled.pooled_tradeoff,
     ),
     "decoder_lens": (lens.concept_curves,),
     "tuned_lens": (lens.divergence_curves,),

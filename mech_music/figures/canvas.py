@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -79,7 +79,7 @@ class Sheet:
         height: float = 5.2,
         columns: int = 1,
         share_x: bool = True,
-        share_y: bool = False,
+        share_y: bool | Literal["row"] = False,
     ) -> None:
         self._style = mpl.rc_context(cast(Any, _STYLE))
         self._style.__enter__()
