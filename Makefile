@@ -6,7 +6,7 @@ UV := $(DEPS)/bin/uv
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 # The pairs that `make figures` takes of those that the study has.
-WITHIN := piano-violin+violin-trumpet+classical-rock
+WITHIN := piano-violin+violin-trumpet+classical-rock+jazz-pop
 ACROSS := violin-jazz+rock-piano
 
 # A mirror that pip was told of serves uv as well.

@@ -49,7 +49,7 @@ def pooled_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                     else:
                         axes.set_xlabel("layer edited")
                 sheet.axes[place * columns].set_ylabel(canvas.MEASURES[measure])
-            sheet.words(_title(lines), _caption(lines, controls))
+            sheet.words(_title(lines), _caption(lines, controls, f"{_bands(lines)}. "))
             paths += sheet.save(folder, _name("pooled", summary, lines[0]))
     return paths
 
@@ -149,7 +149,7 @@ def _points(axes: Axes, lines: Sequence[Line], component: str, technique: str, t
     at = np.array([(x[layer][0], y[layer][0]) for layer in x])
     label = f"{canvas.COMPONENT_WORDS[component]}, {technique}"
     marks = {key: value for key, value in look.items() if key != "linestyle"}
-    axes.plot(*at.T, color=shade, linewidth=0.8, alpha=0.5, linestyle=look["linestyle"])
+    axes.plot(*at.T, color=shade, linewidth=0.7, alpha=0.25, linestyle=look["linestyle"])
     axes.plot(*at.T, color=shade, linestyle="none", markersize=5, label=label, **marks)
     named = list(x) if len(x) <= 12 else [min(x), max(x), max(x, key=lambda layer: x[layer][0])]
     for layer in named:
@@ -164,16 +164,19 @@ def _title(lines: Sequence[Line]) -> str:
     return f"Interchange, mean of {len(_pairs(lines))} pairs: model {lines[0]['model']}"
 
 
-def _caption(lines: Sequence[Line], controls: Sequence[str]) -> str:
+def _bands(lines: Sequence[Line]) -> str:
+    if len(_pairs(lines)) < 4:
+        return "Thin: each pair (too few for an interval over pairs)"
+    return f"Bands: {100 * lines[0]['level']:g} % bootstrap intervals over pairs"
+
+
+def _caption(lines: Sequence[Line], controls: Sequence[str], bands: str = "") -> str:
     pairs = _pairs(lines)
     named = ", ".join(f"{original} → {desired}" for original, desired in pairs[:6])
     more = f" and {len(pairs) - 6} more" if len(pairs) > 6 else ""
     n = sorted({line["n"] for line in lines})
     clips = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    bands = f"bands: {100 * lines[0]['level']:g} % bootstrap intervals over pairs" if len(pairs) >= 4 else (
-        "thin: each pair (too few for an interval over pairs)"
-    )  # fmt: skip
-    text = f"Means over pairs of the means over {clips} clips; {bands}. Pairs: {named}{more}."
+    text = f"Means over pairs of the means over {clips} clips. {bands}Pairs: {named}{more}."
     return text + ("" if controls else " No controls were run.")
 
 
