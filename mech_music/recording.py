@@ -164,7 +164,7 @@ class Recording:
         self._watched = None
         fit, model = sources[0].fit, self._performer.model
         end = Hook(model.n_layers - 1, "resid_post")
-        hooks = sorted({end, *(Hook.parse(source.hook) for source in sources)})
+        hooks = sorted({end, *model.select_hooks([source.hook for source in sources])})
         train_on, held_out = clips_of(fit, every_prompt())
         packs = [pack for rows in (train_on, held_out) for pack in self._performer.packs(rows, most)]
         recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._performer.n_steps, fit.steps, fit.seed)
