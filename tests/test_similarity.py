@@ -26,7 +26,9 @@ def dependence(x: np.ndarray, y: np.ndarray) -> float:
     np.fill_diagonal(k, 0)
     np.fill_diagonal(m, 0)
     one = np.ones(n)
-    total = np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)
+    total = (
+        np.trace(k @ m) + (one @ k @ one) * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)
+    )
     return total / (n * (n - 3))
 
 

@@ -244,7 +244,9 @@ def test_a_stream_that_is_not_finite_fails_its_own_clip_only(made: HookedMusicGe
     places = {f"blocks.{layer}.hook_resid_post": failed for layer, failed in ((0, False), (1, True))}
     for reading in Reading:
         rows = [
-            replace(row, exit=Exit(name, reading)) for name in places for row in (ROWS[0], replace(ROWS[1], edits=broken))
+            replace(row, exit=Exit(name, reading))
+            for name in places
+            for row in (ROWS[0], replace(ROWS[1], edits=broken))
         ]
         failed = (read(made, tmp_path, rows) < 0).flatten(1).all(dim=1)
         assert failed.tolist() == [False, places["blocks.0.hook_resid_post"], False, places["blocks.1.hook_resid_post"]]

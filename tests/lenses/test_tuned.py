@@ -105,9 +105,7 @@ def held_out_by_hand(made: HookedMusicGen, row: Row, point: str, translate: Any)
 
 
 @torch.no_grad()
-def test_held_out_measures_are_those_of_their_own_prompts(
-    made: HookedMusicGen, trained: dict[str, Record]
-) -> None:
+def test_held_out_measures_are_those_of_their_own_prompts(made: HookedMusicGen, trained: dict[str, Record]) -> None:
     """In the order of the prompts, though passes are made by the length of prompts, and over many clips at once."""
     _, held_out = clips_of(FIT, every_prompt())
     lengths = [made.prompt_length(row.prompt) for row in held_out]
