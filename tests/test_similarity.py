@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import combinations_with_replacement, permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ def test_layers_are_compared_clip_by_clip(recorded: Records, streams: np.ndarray
     chosen = streams[:, :, HALVES[half]].astype(float)
     moved = np.roll(chosen, chosen.shape[3] // 2, axis=3)
     for role, others in (("layers", chosen), ("moved", moved)):
-        for clip, a, b in ((clip, a, b) for clip in range(N) for a in range(3) for b in range(a, 3)):
+        for clip, (a, b) in product(range(N), combinations_with_replacement(range(3), 2)):
             x, y = chosen[clip, a], others[clip, b]
             lengths = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
             wanted = {
