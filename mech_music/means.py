@@ -33,9 +33,9 @@ class MeanRecorder:
         rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
         self._sums[hook][step] += (rows * _UNIT).round().sum(dim=1)
 
-    def end_pass(self, n_rows: int) -> None:
+    def end_pass(self, places: Sequence[int]) -> None:
         """So many rows were shown, all their steps."""
-        self.n_rows += n_rows
+        self.n_rows += len(places)
 
     def tensors(self) -> dict[str, Float32[np.ndarray, "step half d_model"]]:
         """The means so far, by hook name; non-finite activations make their sums meaningless."""

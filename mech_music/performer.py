@@ -156,6 +156,7 @@ class Performer:
             yield from self._let_out(leaving, advance)
 
     def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
+        self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
         maps = compile_edits(padded(rows), self.recording.resolve, self.n_steps, self.model.device)
         return tuple(maps), visitor(maps)
 
@@ -188,7 +189,7 @@ class Performer:
         whole, (edited, visit) = padded(clips), self._edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep=True)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
-            hook, some = Hook.parse(place.hook), [row for row in rows if row.exit == place]
+            (hook,), some = self.model.select_hooks(place.hook), [row for row in rows if row.exit == place]
             hooks, leaving = leave(hook, self._translation(place), edited, visit)
             noise.rewind()
             share = len(some) / len(clips)
@@ -203,7 +204,7 @@ class Performer:
         whole, (edited, visit) = padded(clips), self._edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole])
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
-        wanted = [(Hook.parse(place.hook), self._translation(place)) for place in exits]
+        wanted = [(*self.model.select_hooks(place.hook), self._translation(place)) for place in exits]
         n_frames = self.model.n_frames(self.settings.duration)
         reader = Reader(self.model.musicgen.lm, wanted, noise, self.settings.sampling, n_frames)
         share = len(rows) / len(clips) / self.n_steps

@@ -35,14 +35,17 @@ _TRAINING = 0.25  # of a clip's share of the progress bar, for each clip that on
 
 
 class Recorder(Protocol):
-    """Looks at unedited generations, pass by pass. ``most``: clips that it can hold at once."""
+    """Looks at unedited generations, pass by pass. ``most``: clips that it can hold at once.
+
+    ``places``: which of the source's rows a pass was over; passes go by the length of prompts.
+    """
 
     @property
     def hooks(self) -> Sequence[Hook]: ...
     @property
     def most(self) -> int: ...
     def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None: ...
-    def end_pass(self, n_rows: int) -> None: ...
+    def end_pass(self, places: Sequence[int]) -> None: ...
     def tensors(self) -> dict[str, np.ndarray]: ...
 
 
@@ -108,7 +111,7 @@ class Recording:
             see = partial(recorder.see, len(batch))
             tokens = self._performer.generate(batch, recorder.hooks, see, advance, forced=forced)
             self._must_be_finite(tokens)
-            recorder.end_pass(len(batch))
+            recorder.end_pass([rows.index(row) for row in batch])
             new = [] if shared else [i for i, row in enumerate(batch) if self._performer.key(row) not in self._store]
             if new:
                 self._performer.keep([batch[i] for i in new], tokens[new])
@@ -164,7 +167,7 @@ class Recording:
         self._watched = None
         fit, model = sources[0].fit, self._performer.model
         end = Hook(model.n_layers - 1, "resid_post")
-        hooks = sorted({end, *(Hook.parse(source.hook) for source in sources)})
+        hooks = sorted({end, *model.select_hooks([source.hook for source in sources])})
         train_on, held_out = clips_of(fit, every_prompt())
         packs = [pack for rows in (train_on, held_out) for pack in self._performer.packs(rows, most)]
         recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._performer.n_steps, fit.steps, fit.seed)

@@ -31,13 +31,15 @@ class SimilarityRecorder:
         self.most = max(1, _MOST_BYTES // (len(self.hooks) * n_steps * 2 * d_model * 4))  # clips of a pass
         self._seen: dict[Hook, list[Tensor]] = {}
         self._found: dict[str, list[np.ndarray]] = {}
+        self._places: list[int] = []
 
     def see(self, n_rows: int, hook: Hook, step: int, value: Float[Tensor, "half_row 1 d_model"]) -> None:
         halves = value[:, 0].unflatten(0, (2, -1))[self._half, :n_rows]
         self._seen.setdefault(hook, []).append(halves.float().clone())
 
-    def end_pass(self, n_rows: int) -> None:
+    def end_pass(self, places: Sequence[int]) -> None:
         """Compare what the clips of a pass have shown, and let go of it."""
+        self._places.extend(places)
         streams = torch.stack([torch.stack(self._seen[hook]) for hook in self.hooks])
         self._seen = {}
         for clip in streams.unbind(3):
@@ -48,7 +50,9 @@ class SimilarityRecorder:
                     self._found.setdefault(f"{role}_{name}", []).append(values)
 
     def tensors(self) -> dict[str, Float32[np.ndarray, "clip layer layer"]]:
-        return {name: np.stack(values) for name, values in self._found.items()}
+        """By the clips' places."""
+        order = np.argsort(self._places)
+        return {name: np.stack(values)[order] for name, values in self._found.items()}
 
 
 def compare(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +14,15 @@ import pytest
 import torch
 
 from mech_music.capacity import is_out_of_memory
-from mech_music.config import EngineConfig
-from mech_music.edits import Edit, Exit, Fit, Half, History, Mean, Reading, Row, Term
+from mech_music.edits import Edit, Exit, Half, History, Mean, Reading, Row, Term
 from mech_music.engine import Engine
 from mech_music.errors import UserError
 from mech_music.model import HookedMusicGen
-from mech_music.performer import Settings, sources_of
-from mech_music.sampling import Sampling
+from mech_music.performer import sources_of
 from mech_music.store import Outcome, Store
-from tests.listener import Listener
+from tests.made_engine import FIT, SHORT, engine
 
-SHORT = Settings(Sampling(top_k=20), duration=0.5)
-FIT = Fit(n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
 GUITAR, PIANO = Mean("guitar", 3), Mean("piano", 3)
-
-
-@dataclass
-class MadeVoice:
-    """The untrained model and ear, as the engine asks for them."""
-
-    model: Any
-    classifier: Any = field(default_factory=Listener)
-    name: str = "made"
-    source: str = "made"
-    model_id: str = "made"
-    classifier_id: str = "listener"
-
-
-def engine(made: HookedMusicGen | None, folder: Path, pack: int = 128, **how: Any) -> Engine:
-    config = EngineConfig(pack=pack, **{"workers": 1, **how})
-    return Engine(MadeVoice(made), Store(folder), SHORT, config, quiet=True)
 
 
 def mixed_rows() -> list[Row]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from mech_music.sampling import RowNoise, Sampling, sample_top_k
+from mech_music.sampling import RowNoise, Sampling, race_top_k, sample_top_k
 
 
 def noise_of(seeds: range, shape: tuple[int, int] = (4, 64)) -> torch.Tensor:
@@ -42,3 +43,35 @@ def test_streams_are_their_rows_own() -> None:
     assert len({step.numpy().tobytes() for step in steps[:, 0]}) == 40
     alone = RowNoise(["b"], [0], (2, 8), device)
     assert all(torch.equal(alone(step)[0], steps[step, 2]) for step in range(40))
+
+
+def test_a_race_for_many_readings_is_won_by_the_same_tokens() -> None:
+    """As `sample_top_k`: winners within and outside the k, ties at the edge and throughout, few codes and many."""
+    generator = torch.Generator().manual_seed(0)
+    outside = 0
+    for card, temperature in ((16, 1.0), (64, 1.0), (64, 2.5), (300, 0.7)):
+        noise = noise_of(range(60), (4, card))
+        gumbel = -temperature * noise.log()
+        flat = torch.randn(60, 4, card, generator=generator)
+        steep = flat * 6
+        tied = (flat * 2).round()
+        equal = torch.zeros_like(flat)
+        for logits in (flat, steep, tied, equal):
+            for k in (1, 3, card // 2, card - 1, card, 0):
+                wanted = sample_top_k(logits, noise, Sampling(top_k=k, temperature=temperature))
+                assert torch.equal(race_top_k(logits, gumbel, k), wanted), (card, temperature, k)
+                overall = race_top_k(logits, gumbel, 0)
+                outside += int((overall != wanted).sum())
+    assert outside > 1000, "else the second look is not tried"
+
+
+def test_kept_noise_begins_again() -> None:
+    device = torch.device("cpu")
+    once, kept = (RowNoise(["a", "b"], [0, 1], (2, 8), device, keep=keep) for keep in (False, True))
+    steps = [once(step).clone() for step in range(40)]
+    for _ in range(3):
+        assert all(torch.equal(kept(step), steps[step]) for step in range(20))
+        kept.rewind()
+    assert all(torch.equal(kept(step), steps[step]) for step in range(40)), "further than it was drawn before"
+    with pytest.raises(AssertionError, match="kept"):
+        once.rewind()

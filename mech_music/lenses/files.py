@@ -15,7 +15,7 @@ from safetensors.numpy import load, save
 
 from mech_music.atomic import replacing
 from mech_music.edits import Fit, LensFile
-from mech_music.errors import UserError
+from mech_music.errors import UserError, first_line
 from mech_music.lenses.readout import Translation
 
 WEIGHTS, CONFIG = "lens.safetensors", "lens.json"
@@ -62,14 +62,15 @@ def read_lens(lens: LensFile, model_id: str) -> dict[str, Translation]:
         about = json.loads((folder / CONFIG).read_text())
         tensors = load((folder / WEIGHTS).read_bytes())
         maps = {hook: _map(tensors, hook) for hook in about["hooks"]}
+        model, weights = str(about["model"]), str(about["weights"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
-            f"the lens in '{folder}' cannot be read ({error}): train it again with task=tuned_lens"
+            f"the lens in '{folder}' cannot be read ({first_line(error)}): train it again with task=tuned_lens"
         ) from None
-    if about["weights"] != model_id.split()[0]:
+    if weights != model_id.split()[0]:
         raise UserError(
-            f"the lens in '{folder}' was trained on another model ('{about['model']}', weights "
-            f"{about['weights'][:12]}…, not {model_id[:12]}…): train one for this model with task=tuned_lens"
+            f"the lens in '{folder}' was trained on another model ('{model}', weights {weights[:12]}…, not "
+            f"{model_id[:12]}…): train one for this model with task=tuned_lens"
         )
     return maps
 

@@ -17,6 +17,7 @@ from mech_music.axes import stream_after
 from mech_music.concepts import every_prompt
 from mech_music.config import RunConfig, fit_of
 from mech_music.edits import Translator
+from mech_music.errors import UserError
 from mech_music.hooks import Hook
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
@@ -31,8 +32,10 @@ class TunedLens:
     """One translator for each layer of the config but the last, whose stream is the end itself."""
 
     def plan(self, run: RunConfig) -> list[Translator]:
-        """The translators, by layer."""
-        return list(_translators(run).values())
+        """The translators, by layer. UserError if only the end itself is asked for."""
+        if found := list(_translators(run).values()):
+            return found
+        raise UserError(f"layer={run.layer}: the last layer's output is the end itself, nothing is to be translated")
 
     def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
         """Both lenses on the clips held out."""

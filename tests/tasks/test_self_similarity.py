@@ -1,0 +1,58 @@
+"""What self-similarity asks for and writes down, with records whose values are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mech_music import tables
+from mech_music.concepts import CONCEPTS, concept_prompts
+from mech_music.edits import Half, Similarity
+from mech_music.engine import Answers
+from mech_music.errors import UserError
+from mech_music.schema import SELF_SIMILARITY
+from mech_music.tasks.self_similarity import SelfSimilarity
+from tests.composing import compose_run
+
+RUN = ("task=self_similarity", "prompts=3", "concept=guitar+jazz")
+
+
+def answers_of(sources: list[Similarity]) -> Answers:
+    """Clip ``i`` of the ``n``-th concept, layers ``a`` and ``b``: ``100 n + a + b / 10 + i / 100``; 1000 more moved."""
+    layer = np.arange(8)
+    records = {}
+    for n, source in enumerate(sources):
+        values = 100 * n + layer[:, None] + layer / 10 + np.arange(source.n_prompts)[:, None, None] / 100
+        record = {f"layers_{name}": values for name in SELF_SIMILARITY.metrics}
+        records[source] = record | {f"moved_{name}": values + 1000 for name in SELF_SIMILARITY.metrics}
+    return Answers({}, records)
+
+
+def test_one_recording_for_each_concept() -> None:
+    wanted = [Similarity("resid_mid", name, 3, 5, Half.cond) for name in ("guitar", "jazz")]
+    assert SelfSimilarity().plan(compose_run(*RUN, "component=sa", "half=cond", "seed=5", "layer='0,2'")) == wanted
+
+
+def test_every_pair_of_layers_has_a_line_for_each_prompt() -> None:
+    run, task = compose_run(*RUN, "layer='6,0,last'"), SelfSimilarity()
+    table = task.score(run, answers_of(task.plan(run)))
+    assert tuple(table.columns) == SELF_SIMILARITY.names
+    conformed = tables.conform(table)
+    assert len(conformed) == 2 * 2 * 6 * 3 and not conformed["failed"].any()
+    pairs = set(zip(table["layer"], table["other"], strict=True))
+    assert pairs == {("0", "0"), ("0", "6"), ("0", "7"), ("6", "6"), ("6", "7"), ("7", "7")}
+    n, moved = table["concept"] == "jazz", table["role"] == "moved"
+    wanted = (
+        100 * n + 1000 * moved + table["layer"].astype(int) + table["other"].astype(int) / 10 + table["index"] / 100
+    )
+    for name in SELF_SIMILARITY.metrics:
+        np.testing.assert_allclose(table[name], wanted)
+    lines = table[(table["concept"] == "jazz") & moved & (table["layer"] == "0") & (table["other"] == "7")]
+    assert lines["prompt"].tolist() == [prompt.text for prompt in concept_prompts(CONCEPTS["jazz"], 3)]
+    assert task.choose_clips(run, table) == []
+
+
+def test_a_set_of_layers_is_one_line() -> None:
+    run, task = compose_run(*RUN, "layer=together"), SelfSimilarity()
+    with pytest.raises(UserError, match="^layer=together: a lens reads one layer at a time"):
+        task.score(run, answers_of(task.plan(run)))
