@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, unknown
 
-NAMES = ("reference", "decode", "edits", "limit", "memory", "rerun", "startup")
+NAMES = ("reference", "decode", "edits", "lenses", "limit", "memory", "rerun", "startup")
 
 
 @dataclass
@@ -55,6 +55,14 @@ class EditsSizes:
     tiny_frames: int = 100
     random_rows: int = 16
     random_frames: int = 12
+
+
+@dataclass
+class LensesSizes:
+    """Rows in a pass, and codec frames."""
+
+    tiny_rows: int = 64
+    tiny_frames: int = 100
 
 
 @dataclass
@@ -104,6 +112,7 @@ class BenchmarksConfig:
     reference: ReferenceSizes = field(default_factory=ReferenceSizes)
     decode: DecodeSizes = field(default_factory=DecodeSizes)
     edits: EditsSizes = field(default_factory=EditsSizes)
+    lenses: LensesSizes = field(default_factory=LensesSizes)
     limit: LimitSizes = field(default_factory=LimitSizes)
     memory: MemorySizes = field(default_factory=MemorySizes)
     rerun: RerunSizes = field(default_factory=RerunSizes)

@@ -1,0 +1,116 @@
+"""The three tasks on the bundled model through the command line, in this process: from its words to what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from mech_music.run import main
+from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
+from mech_music.tables import conform, read_summary, read_table
+
+SMALL = ("prompts=2", "duration=0.4", "statistics.resamples=20", "concept=guitar", "audio.strongest=1", "logger=none")
+FIT = ("lens.clips=64", "lens.held_out=3", "lens.epochs=2", "layer='0,6,last'", "engine.workers=1")
+
+
+class Program:
+    """``mech-music <words>`` with a store of its own, each run in a folder that it names."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self._patch = folder, patch
+        patch.setenv("MECH_MUSIC_STORE", str(folder / "store"))
+        patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
+
+    def __call__(self, name: str, *words: str) -> Path:
+        place = self.folder / name
+        folders = [f"hydra.run.dir={place}", f"hydra.sweep.dir={place}"]
+        self._patch.setattr("sys.argv", ["mech-music", *words, *SMALL, *folders])
+        main()
+        return place
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield Program(tmp_path_factory.mktemp("program"), patch)
+
+
+@pytest.fixture(scope="module")
+def trained(program: Program) -> Path:
+    return program("trained", "task=tuned_lens", *FIT)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_tuned_lens_is_trained_measured_and_exported(trained: Path) -> None:
+    table = read_table(trained / "table.parquet")
+    pd.testing.assert_frame_equal(table, conform(table))
+    assert len(table) == 2 * 2 * 3 and set(table["layer"]) == {"0", "6"}
+    assert np.isfinite(table[list(TUNED_LENS.metrics)].to_numpy()).all()
+    mean = table.groupby(["layer", "lens"])["kl"].mean()
+    assert all(mean[layer, "tuned"] < 0.9 * mean[layer, "decoder"] for layer in "06")
+    assert {"lens.safetensors", "lens.json"} <= files(trained)
+    assert files(trained / "figures") == {"tuned-lens_tiny.png", "tuned-lens_tiny.svg"}
+
+
+def test_the_lens_reads_the_same_from_its_file_and_from_the_store(
+    program: Program, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both readings in one sweep; only the keys of the rows tell where the lens came from."""
+    words = ("-m", "task=decoder_lens", "lens=tuned", "reading=free,forced", *FIT)
+    stored, given = program("stored", *words), program("given", *words, f"lens.path={trained}")
+    a, b = (read_table(folder / "table.parquet") for folder in (stored, given))
+    pd.testing.assert_frame_equal(a.drop(columns="row"), b.drop(columns="row"))
+    translated = a["layer"] != "7"
+    assert ((a["row"] != b["row"]) == translated).all()
+    assert len(a) == 2 * 3 * 2 * 2 and not a["failed"].any()
+    assert (a.loc[~translated, "agreement"] == 1).all() and (
+        a.loc[~translated, "row"] == a["baseline"][~translated]
+    ).all()
+    assert (a.loc[translated, "agreement"] < 1).any()
+    assert np.isfinite(a[list(DECODER_LENS.metrics)].to_numpy()).all()
+    summary = read_summary(stored / "summary.parquet")
+    assert len(summary) == 2 * 3 * 2
+    names = {f"lens_tiny_reading-{reading}.{end}" for reading in ("free", "forced") for end in ("png", "svg")}
+    assert files(stored / "figures") == names
+    clips = list(stored.glob("*/audio/*.wav"))
+    assert len(clips) == 2 * 3
+    assert all(soundfile.info(clip).duration == 0.4 for clip in clips)
+    assert "NDCG" in capsys.readouterr().out
+
+
+def test_self_similarity(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = program("similar", "task=self_similarity", "half=cond", "layer=all")
+    table = read_table(folder / "table.parquet")
+    pd.testing.assert_frame_equal(table, conform(table))
+    assert len(table) == 2 * 36 * 2
+    assert np.isfinite(table[list(SELF_SIMILARITY.metrics)].to_numpy()).all()
+    own = table[(table["layer"] == table["other"]) & (table["role"] == "layers")]
+    assert (own["distance"] == 0).all() and np.allclose(own["cka"], 1)
+    assert files(folder / "figures") == {"similarity_tiny.png", "similarity_tiny.svg"}
+    assert "from layer 7" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("task=decoder_lens", "layer=together"), "layer=together: a lens reads one layer at a time"),
+        (("task=tuned_lens", "layer=last"), "layer=last: the last layer's output is the end itself"),
+        (("task=decoder_lens", "lens=tuned", "lens.path=nowhere"), "no lens in 'nowhere'"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], line: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        program("mistake", *words)
+    out, err = capsys.readouterr()
+    assert end.value.code == 1 and out == ""
+    assert err.startswith(f"mech_music: {line}") and err.count("\n") == 1
