@@ -15,7 +15,7 @@ import soundfile
 from rich.console import Console
 
 from mech_music.dashboard.__main__ import run
-from mech_music.dashboard.sections import SECTIONS, Kind
+from mech_music.dashboard.sections import INTERCHANGE, SHARED, Kind
 from mech_music.paths import conf_dir
 from mech_music.run import INTERRUPTED
 from tests.dashboard.keys import logged, named
@@ -82,7 +82,7 @@ def test_the_dashboard_names_what_the_runs_logged(swept: tuple[Path, bytes]) -> 
         Kind.media: found.media | {"figures/"},
         Kind.table: found.media,
     }
-    for section in SECTIONS:
+    for section in INTERCHANGE + SHARED:
         for panel in section.panels:
             assert {*panel.keys, *panel.if_logged} <= places.get(panel.kind, found.summary), section.name
     assert len(keys.history) > 30 and len(keys.summary) > 15 and len(keys.media) >= 5

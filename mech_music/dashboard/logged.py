@@ -20,6 +20,8 @@ AXES: Mapping[str, str] = {
     "technique": "technique.name",
     "pair": "pair",
     "strength": "strength",
+    "lens": "lens.name",
+    "reading": "reading",
 }
 _APART = {"control", "best"}  # parts of keys that no pair's own keys begin with
 
@@ -40,7 +42,8 @@ class LoggedRun:
 
     def _words(self) -> Mapping[str, str]:
         config = self.config
-        return {"component": config.component.value, "technique": config.technique.name, "pair": config.pair}
+        words = {"component": config.component.value, "technique": config.technique.name, "pair": config.pair}
+        return words | {"lens": config.lens.name, "reading": config.reading.value}
 
 
 def logged_runs(found: Found) -> list[LoggedRun]:

@@ -20,7 +20,13 @@ with quiet_imports():
     import wandb_workspaces.reports.v2.interface as wr
 
 MOST = 12  # pairs of one run: those with the greatest values
-_DASHES: Mapping[str, Any] = {"self": "dashed", "random": "dotted", "noise": "dotdash"}
+_DASHES: Mapping[str, Any] = {
+    "self": "dashed",
+    "random": "dotted",
+    "noise": "dotdash",
+    "other": "dotted",
+    "moved": "dotted",
+}
 _GREY, _BLACK = "#777777", "#000000"
 
 
@@ -133,6 +139,8 @@ def _style(run: LoggedRun, key: str, apart: Sequence[str], dots: bool) -> tuple[
     if "control" in parts:
         control = parts[parts.index("control") + 1]
         return f"{name}, {CONTROL_WORDS[control]}", _GREY, 1.0, _DASHES[control]
+    if parts[-1].startswith("ndcg_full"):
+        return "full model", _BLACK, 1.0, "dotted"
     if parts[-1].startswith("ideal_"):
         return "ideal: only the two concepts trade places", _BLACK, 1.0, "dotdotdash"
     end = next((f", {end} end" for end in ("low", "high") if key.endswith(f"_{end}")), "")

@@ -62,7 +62,7 @@ def controls(metric: str) -> tuple[str, ...]:
 _EFFECT, _PRECISION = spread("effectiveness"), spread("precision")
 _BEST = spread("best/effectiveness")
 
-SECTIONS: tuple[Section, ...] = (
+INTERCHANGE: tuple[Section, ...] = (
     Section(
         "Effect by layer",
         "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
@@ -128,18 +128,55 @@ SECTIONS: tuple[Section, ...] = (
             Panel("which layer", Kind.best, ("best/layer",)),
         ),
     ),
+)
+LENSES: tuple[Section, ...] = (
+    Section(
+        "What layers play",
+        "NDCG of a concept's labels in the clips of each layer. A layer carries the concept where the lower end lies "
+        "above the control: the same layer on prompts without the concept.",
+        (
+            Panel(
+                "NDCG", Kind.curves, (*spread("ndcg"), "ndcg_full"), ("control/other/ndcg", "control/other/ndcg_high")
+            ),
+            Panel("heard above its like", Kind.curves, spread("heard"), ("control/other/heard",)),
+        ),
+    ),
+    Section(
+        "How near layers come to the model's end",
+        "KL(final ‖ lens) on held-out clips, of each guidance half and after guidance.",
+        (
+            Panel("KL (nats)", Kind.curves, spread("kl")),
+            Panel("KL after guidance (nats)", Kind.curves, spread("kl_guided")),
+        ),
+    ),
+    Section(
+        "Agreement",
+        "The share of tokens that are the full model's.",
+        (Panel("agreement", Kind.curves, spread("agreement")),),
+    ),
+    Section(
+        "How alike layers are",
+        "Each layer and the last one; the control is the last layer half a clip later.",
+        tuple(
+            Panel(name, Kind.curves, spread(f"to_last/{name}"), (f"control/moved/to_last/{name}",))
+            for name in ("distance", "cosine", "cka")
+        ),
+    ),
+)
+SHARED: tuple[Section, ...] = (
     Section(
         "Clips",
-        "Original and edited clips of the strongest and the weakest effects.",
+        "Original and edited clips of the strongest and the weakest effects; of lenses, every layer's.",
         (Panel("clips", Kind.media, ("audio",)),),
     ),
     Section("Figures", "As in the runs' folders.", (Panel("figures", Kind.media, ("figures/",)),)),
     Section(
         "Tables",
-        "Means and intervals of every intervention, and the numbers of every clip.",
+        "Means and intervals, and the numbers of every clip.",
         (Panel("summary", Kind.table, ("summary",)), Panel("clips", Kind.table, ("clips",))),
     ),
 )
+SECTIONS = INTERCHANGE + LENSES + SHARED
 
 # Columns of the runs' table: config values, then summary values (each with the beginning of its keys).
 CONFIG_COLUMNS = ("component", "technique.name", "pair", "layer", "strength")

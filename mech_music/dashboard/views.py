@@ -14,6 +14,8 @@ from mech_music.figures.canvas import COLOURS
 from mech_music.quiet import quiet_imports
 from mech_music.report.found import Found
 from mech_music.report.words import methods, question
+from mech_music.schema import INTERCHANGE
+from mech_music.tables import schema_of
 
 with quiet_imports():
     import wandb_workspaces.reports.v2.interface as wr
@@ -21,7 +23,7 @@ with quiet_imports():
     from wandb_workspaces import expr
 
 _UNSAFE = set("=<>'\"\\")  # the library's filters read these inside words as well
-_GROUPED = ("component", "technique", "pair")
+_GROUPED = ("component", "technique", "pair", "lens", "reading")
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,14 @@ class Views:
     @property
     def title(self) -> str:
         """Plain words: W&B refuses arrows in the name of a workspace."""
-        pairs, models = self.found.pairs, ", ".join(dict.fromkeys(self.found.table["model"]))
-        subject = "-".join(pairs[0]) if len(pairs) == 1 else f"{len(pairs)} pairs of concepts"
+        models, task = ", ".join(dict.fromkeys(self.found.table["model"])), schema_of(self.found.table).task
+        subject = self._pairs() if task == INTERCHANGE.task else task.replace("_", " ")
         folder = self.found.folder
         return f"{subject}, model {models}, {group_of(folder) or folder.resolve().name}"[:128]
+
+    def _pairs(self) -> str:
+        pairs = self.found.pairs
+        return "-".join(pairs[0]) if len(pairs) == 1 else f"{len(pairs)} pairs of concepts"
 
     @cached_property
     def _sections(self) -> list[tuple[Section, list[Placed]]]:

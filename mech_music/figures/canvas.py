@@ -43,6 +43,8 @@ CONTROL_WORDS = {
     "self": "control: own mean (damage)",
     "random": "control: random direction",
     "noise": "control: another seed (noise)",
+    "other": "control: prompts without it",
+    "moved": "control: half a clip later",
 }
 COMPONENT_WORDS = {"mlp": "MLP", "sa": "self-attention", "ca": "cross-attention", "resid": "residual stream"}
 MEASURES = {
