@@ -10,28 +10,26 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mech_music.run import main
 from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
 from mech_music.tables import conform, read_summary, read_table
+from tests.composing import CommandLine
 
-SMALL = ("prompts=2", "duration=0.4", "statistics.resamples=20", "concept=guitar", "audio.strongest=1", "logger=none")
+SMALL = ("prompts=2", "duration=0.4", "statistics.resamples=20", "concept=guitar", "audio.strongest=1")
 FIT = ("lens.clips=64", "lens.held_out=3", "lens.epochs=2", "layer='0,6,last'", "engine.workers=1")
 
 
 class Program:
-    """``mech-music <words>`` with a store of its own, each run in a folder that it names."""
+    """The command line with a store of its own; a folder for each run."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        self.folder, self._patch = folder, patch
+        self.folder, self.patch = folder, patch
         patch.setenv("MECH_MUSIC_STORE", str(folder / "store"))
-        patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
 
     def __call__(self, name: str, *words: str) -> Path:
-        place = self.folder / name
-        folders = [f"hydra.run.dir={place}", f"hydra.sweep.dir={place}"]
-        self._patch.setattr("sys.argv", ["mech-music", *words, *SMALL, *folders])
-        main()
-        return place
+        """Where the results are."""
+        command = CommandLine(self.folder / name, self.patch, made_up=False)
+        assert command(*words, *SMALL) == 0
+        return command.folder / ("sweep" if "-m" in words else "run")
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +105,14 @@ def test_self_similarity(program: Program, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_a_mistake_is_one_line(
-    program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], line: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    line: str,
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        program("mistake", *words)
+    monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "store"))
+    status = CommandLine(tmp_path, monkeypatch, made_up=False)(*words, *SMALL)
     out, err = capsys.readouterr()
-    assert end.value.code == 1 and out == ""
-    assert err.startswith(f"mech_music: {line}") and err.count("\n") == 1
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith(f"mech_music: {line}")
