@@ -201,7 +201,7 @@ class Performer:
         whole, (edited, visit) = padded(clips), self._edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole])
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
-        wanted = [(*self.model.select_hooks(place.hook), self._translation(place)) for place in exits]
+        wanted = [(self.model.select_hooks(place.hook)[0], self._translation(place)) for place in exits]
         n_frames = self.model.n_frames(self.settings.duration)
         reader = Reader(self.model.musicgen.lm, wanted, noise, self.settings.sampling, n_frames)
         share = len(rows) / len(clips) / self.n_steps
