@@ -62,11 +62,15 @@ def _outcome(row: Row) -> Outcome:
 
 
 class CommandLine:
-    """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for."""
+    """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for.
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    ``made_up``: with a `MadeUpEngine` in the place of the config's own.
+    """
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
-        patch.setattr("mech_music.job.open_engine", lambda run: self.engine)
+        if made_up:
+            patch.setattr("mech_music.job.open_engine", lambda run: self.engine)
 
     def __call__(self, *words: str) -> int:
         """The exit status of ``mech-music <words>``."""

@@ -116,7 +116,7 @@ def test_an_edit_above_the_exit_is_not_seen(made: HookedMusicGen, tmp_path: Path
 
 def test_layers_above_the_exit_are_not_computed(made: HookedMusicGen, tmp_path: Path) -> None:
     calls: Counter[int] = Counter()
-    modules = [
+    modules: list[tuple[int, Any]] = [
         (place, module)
         for place, layer in enumerate(made.musicgen.lm.transformer.layers)
         for module in (layer, layer.self_attn, layer.linear1)  # type: ignore[attr-defined]

@@ -38,7 +38,7 @@ def test_every_pair_of_layers_has_a_line_for_each_prompt() -> None:
     table = task.score(run, answers_of(task.plan(run)))
     assert tuple(table.columns) == SELF_SIMILARITY.names
     conformed = tables.conform(table)
-    assert len(conformed) == 2 * 2 * 6 * 3 and not conformed["failed"].any()
+    assert len(conformed) == 2 * 2 * 6 * 3 and not conformed["failed"].to_numpy().any()
     pairs = set(zip(table["layer"], table["other"], strict=True))
     assert pairs == {("0", "0"), ("0", "6"), ("0", "7"), ("6", "6"), ("6", "7"), ("7", "7")}
     n, moved = table["concept"] == "jazz", table["role"] == "moved"

@@ -52,7 +52,7 @@ def test_both_lenses_have_a_line_for_each_clip_held_out() -> None:
     table = task.score(run, answers_of(task.plan(run)))
     assert tuple(table.columns) == TUNED_LENS.names
     conformed = tables.conform(table)
-    assert len(conformed) == 2 * 2 * 3 and not conformed["failed"].any()
+    assert len(conformed) == 2 * 2 * 3 and not conformed["failed"].to_numpy().any()
     _, held_out = clips_of(Fit(8, 3, 64, 4, 2), every_prompt())
     for n, layer in enumerate("20"):
         for lens, more in (("decoder", 0), ("tuned", 100)):
