@@ -185,7 +185,8 @@ class Performer:
 
     def _let_out(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
         """Free-running: for each exit a shorter generation, all with the same noise."""
-        clips = list(dict.fromkeys(replace(row, exit=None) for row in rows))
+        at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
+        clips = list(at)
         whole, (edited, visit) = padded(clips), self._edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep=True)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
@@ -196,11 +197,12 @@ class Performer:
             tokens = self.generate(
                 clips, hooks, leaving, lambda n, share=share: advance(n * share), exit_layer=hook.layer, noise=noise
             )
-            yield some, tokens[[clips.index(replace(row, exit=None)) for row in some]]
+            yield some, tokens[[at[replace(row, exit=None)] for row in some]]
 
     def _read_along(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
         """Teacher-forced: all exits are read in one generation of the full model, whose own clips come with it."""
-        clips = list(dict.fromkeys(replace(row, exit=None) for row in rows))
+        at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
+        clips = list(at)
         whole, (edited, visit) = padded(clips), self._edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole])
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
@@ -220,7 +222,7 @@ class Performer:
         for place, found in [(None, tokens), *zip(exits, read, strict=True)]:
             some = [row for row in rows if row.exit == place]
             if some:
-                yield some, found[[clips.index(replace(row, exit=None)) for row in some]]
+                yield some, found[[at[replace(row, exit=None)] for row in some]]
 
     def _translation(self, place: Exit) -> Translation | None:
         if isinstance(place.lens, Fit):

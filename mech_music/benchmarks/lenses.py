@@ -31,7 +31,7 @@ def run(bench: Bench) -> Iterator[Line]:
 
     n = len(clips)
     forced = side(f"all {n_layers} layers read along it", [*clips, *read(clips, Reading.forced, n_layers)], n)
-    free = side("each layer's own generation", read(clips, Reading.free, n_layers), n * n_layers)
+    free = side("each layer's own generation", [*clips, *read(clips, Reading.free, n_layers)], n * n_layers)
     plain = side("no lens", clips, n)
     forced_time, generation, free_time = alternate([forced, plain, free], bench.config.rounds)
     for timing in (forced_time, free_time):
@@ -39,6 +39,6 @@ def run(bench: Bench) -> Iterator[Line]:
 
 
 def read(clips: Sequence[Row], reading: Reading, n_layers: int) -> list[Row]:
-    """Every clip, let out after every layer."""
-    exits = [Exit(Hook(layer, "resid_post").name, reading) for layer in range(n_layers)]
+    """Every clip, let out after every layer but the last: there it is the clip itself."""
+    exits = [Exit(Hook(layer, "resid_post").name, reading) for layer in range(n_layers - 1)]
     return [replace(clip, exit=leave) for leave in exits for clip in clips]
