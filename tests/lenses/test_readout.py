@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,12 +23,13 @@ from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling, sample_top_k
 from mech_music.store import Store
 from tests.conftest import PROMPTS
-from tests.made_engine import SHORT, engine
+from tests.made_engine import FIT, MadeVoice, engine
 
 with quiet_imports():
     import audiocraft.utils.utils
     from audiocraft.models.musicgen import MusicGen
 
+SETTINGS = Settings(Sampling(top_k=20), duration=1.0)  # more steps than are drawn at once
 ROWS = [Row(prompt, seed) for seed, prompt in enumerate((*PROMPTS[:2], PROMPTS[0]))]  # of one length
 ABLATE = Edit("blocks.0.hook_mlp_out", 0.0)
 # What a layer still adds to the stream after each point.
@@ -43,8 +44,12 @@ def plain(checkpoint: Path) -> MusicGen:
         return MusicGen.get_pretrained(str(checkpoint), device="cpu")
 
 
+def performer(made: HookedMusicGen, folder: Path) -> Performer:
+    return Performer(MadeVoice(made), Store(folder), SETTINGS)
+
+
 def read(made: HookedMusicGen, folder: Path, rows: Sequence[Row]) -> Tensor:
-    return engine(made, folder).performer.tokens(rows)
+    return performer(made, folder).tokens(rows)
 
 
 def let_out(rows: Sequence[Row], hook: str, reading: Reading = Reading.free) -> list[Row]:
@@ -80,24 +85,25 @@ def audiocraft_tokens(musicgen: MusicGen, rows: Sequence[Row], monkeypatch: pyte
 
     monkeypatch.setattr(audiocraft.utils.utils, "multinomial", race)
     attributes, _ = musicgen._prepare_tokens_and_attributes(prompts, None)
-    frames = int(SHORT.duration * musicgen.frame_rate)
-    return lm.generate(None, attributes, max_gen_len=frames, top_k=SHORT.sampling.top_k, cfg_coef=3.0)
+    frames = int(SETTINGS.duration * musicgen.frame_rate)
+    return lm.generate(None, attributes, max_gen_len=frames, top_k=SETTINGS.sampling.top_k, cfg_coef=3.0)
 
 
 # -- free-running ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ablated", [False, True])
-@pytest.mark.parametrize(("layer", "point"), EXITS)
 def test_free_running_is_audiocraft_generating_with_the_layers_above_cut_off(
-    made: HookedMusicGen, plain: MusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: int, point: str,
-    ablated: bool,
-) -> None:  # fmt: skip
+    made: HookedMusicGen, plain: MusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ablated: bool
+) -> None:
+    """All exits of a clip in one pass, with one noise."""
     rows = [replace(row, edits=(ABLATE,) * ablated) for row in ROWS]
-    found = read(made, tmp_path, let_out(rows, f"blocks.{layer}.hook_{point}"))
-    with cut(plain, layer, point, ablated):
-        assert torch.equal(found, audiocraft_tokens(plain, rows, monkeypatch))
-    assert not torch.equal(found, made.generate([row.prompt for row in ROWS], [row.seed for row in ROWS], 0.5))
+    exits = [row for layer, point in EXITS for row in let_out(rows, f"blocks.{layer}.hook_{point}")]
+    full = made.generate([row.prompt for row in ROWS], [row.seed for row in ROWS], SETTINGS.duration, SETTINGS.sampling)
+    for (layer, point), found in zip(EXITS, read(made, tmp_path, exits).split(len(rows)), strict=True):
+        with cut(plain, layer, point, ablated):
+            assert torch.equal(found, audiocraft_tokens(plain, rows, monkeypatch)), (layer, point)
+        assert not torch.equal(found, full)
 
 
 def test_an_edit_above_the_exit_is_not_seen(made: HookedMusicGen, tmp_path: Path) -> None:
@@ -110,8 +116,10 @@ def test_an_edit_above_the_exit_is_not_seen(made: HookedMusicGen, tmp_path: Path
         )
         assert torch.equal(plain, edited) is same
     at = [replace(row, edits=(Edit("blocks.1.hook_resid_post", 0.0, half=Half.cond),)) for row in ROWS]
-    plain, edited = (read(made, tmp_path, let_out(rows, "blocks.1.hook_resid_post")) for rows in (ROWS, at))
-    assert not torch.equal(plain, edited)
+    for lens in (None, FIT):
+        leave = Exit("blocks.1.hook_resid_post", lens=lens)
+        plain, edited = (read(made, tmp_path, [replace(row, exit=leave) for row in rows]) for rows in (ROWS, at))
+        assert not torch.equal(plain, edited)
 
 
 def test_layers_above_the_exit_are_not_computed(made: HookedMusicGen, tmp_path: Path) -> None:
@@ -125,12 +133,12 @@ def test_layers_above_the_exit_are_not_computed(made: HookedMusicGen, tmp_path: 
     def count(place: int, *_: object) -> None:
         calls[place] += 1
 
-    own = engine(made, tmp_path)
+    own = performer(made, tmp_path)
     with ExitStack() as stack:
         for place, module in modules:
             stack.callback(module.register_forward_hook(partial(count, place)).remove)
-        own.performer.tokens(let_out(ROWS, "blocks.1.hook_resid_mid"))
-    assert calls == {0: 3 * own.performer.n_steps, 1: 3 * own.performer.n_steps}
+        own.tokens(let_out(ROWS, "blocks.1.hook_resid_mid"))
+    assert calls == {0: 3 * own.n_steps, 1: 3 * own.n_steps}
 
 
 # -- teacher-forced ----------------------------------------------------------------------------------
@@ -140,44 +148,43 @@ def by_hand(made: HookedMusicGen, streams: Tensor, rows: Sequence[Row]) -> Tenso
     """audiocraft's norm and heads, guidance on logits, one step's noise at a time, the pattern undone."""
     lm = made.musicgen.lm
     noise = RowNoise([row.prompt for row in rows], [row.seed for row in rows], (lm.n_q, lm.card), made.device)
-    frames = made.n_frames(SHORT.duration)
+    frames = made.n_frames(SETTINGS.duration)
     pattern = lm.pattern_provider.get_pattern(frames)
     sequence = torch.full((len(rows), lm.n_q, frames + lm.n_q), lm.special_token_id)
     for step in range(streams.shape[2]):
         normed: Any = lm.out_norm(streams[:, :, step])  # type: ignore[operator]
         cond, uncond = torch.stack([head(normed) for head in lm.linears], dim=2)
         logits = uncond + 3.0 * (cond - uncond)
-        sequence[..., step + 1] = sample_top_k(logits, noise(step), SHORT.sampling)
+        sequence[..., step + 1] = sample_top_k(logits, noise(step), SETTINGS.sampling)
     return pattern.revert_pattern_sequence(sequence, special_token=-1)[0][..., :frames]
 
 
 def streams_of(made: HookedMusicGen, rows: Sequence[Row]) -> dict[str, Tensor]:
-    """Every residual stream of the generation, with the first layer's MLP silenced where rows say so."""
+    """Every residual stream of the generation, with the rows' own scaling."""
     seen: dict[str, list[Tensor]] = {}
 
     def keep(value: Tensor, hook: Any) -> None:
         seen.setdefault(hook.name, []).append(value.clone())
 
-    functions: list[tuple[Any, Callable[..., Any]]] = [(list(made.hook_names), keep)]
-    if rows[0].edits:
-        functions.append((ABLATE.hook, lambda value, hook: value * 0))
-    settings = {"duration": SHORT.duration, "sampling": SHORT.sampling, "seeds": [row.seed for row in rows]}
-    made.run_with_hooks([row.prompt for row in rows], functions, **settings)
+    scalings: list[Any] = [(edit.hook, lambda value, hook, by=edit.scale: value * by) for edit in rows[0].edits]
+    settings = {"duration": SETTINGS.duration, "sampling": SETTINGS.sampling, "seeds": [row.seed for row in rows]}
+    made.run_with_hooks([row.prompt for row in rows], [*scalings, (list(made.hook_names), keep)], **settings)
     return {name: torch.stack(values, dim=2) for name, values in seen.items()}
 
 
-@pytest.mark.parametrize("ablated", [False, True])
+@pytest.mark.parametrize("edits", [(), (ABLATE,), (Edit("blocks.0.hook_resid_post", -0.5),)])
 @torch.no_grad()
 def test_forced_reading_is_norm_and_heads_on_the_full_models_streams(
-    made: HookedMusicGen, tmp_path: Path, ablated: bool
+    made: HookedMusicGen, tmp_path: Path, edits: tuple[Edit, ...]
 ) -> None:
-    rows = [replace(row, edits=(ABLATE,) * ablated) for row in ROWS]
+    """What an edit has left is read, also at the edited hook itself."""
+    rows = [replace(row, edits=edits) for row in ROWS]
     names = [f"blocks.{layer}.hook_{point}" for layer, point in [*EXITS, (2, "resid_mid_cross"), (2, "resid_post")]]
     found = read(made, tmp_path, [row for name in names for row in let_out(rows, name, Reading.forced)])
     streams = streams_of(made, rows)
     for name, tokens in zip(names, found.split(len(rows)), strict=True):
         assert torch.equal(tokens, by_hand(made, streams[name], rows)), name
-    distinct = len(names) - ablated  # without its MLP, the first layer ends where its cross-attention does
+    distinct = len(names) - (edits == (ABLATE,))  # without its MLP, the first layer ends where its cross-attention does
     assert len({tokens.numpy().tobytes() for tokens in found.split(len(rows))}) == distinct
 
 
@@ -195,7 +202,7 @@ def test_unembedding_is_the_models_own(made: HookedMusicGen) -> None:
 
 
 def test_the_last_layer_is_the_model(made: HookedMusicGen, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"duration": SHORT.duration, "sampling": SHORT.sampling}
+    settings: dict[str, Any] = {"duration": SETTINGS.duration, "sampling": SETTINGS.sampling}
     prompts, seeds = [row.prompt for row in ROWS], [row.seed for row in ROWS]
     plain = made.generate(prompts, seeds, **settings)
     assert torch.equal(plain, made.generate(prompts, seeds, **settings, exit_layer=2))
@@ -209,10 +216,10 @@ def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
 
     run = compose_run()
     voice = Checkpoint(run.model, run.classifier, "cpu")
-    performer = Performer(voice, Store(tmp_path), Settings(Sampling(), 1.0))
+    own = Performer(voice, Store(tmp_path), Settings(Sampling(), 1.0))
     last = f"blocks.{run.model.layers - 1}.hook_resid_post"
     ways = [let_out(ROWS, last, reading) for reading in Reading]
-    plain, *found = performer.tokens([*ROWS, *ways[0], *ways[1]]).split(len(ROWS))
+    plain, *found = own.tokens([*ROWS, *ways[0], *ways[1]]).split(len(ROWS))
     assert all(torch.equal(plain, tokens) for tokens in found)
     assert len({tokens.numpy().tobytes() for tokens in plain}) == len(ROWS)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from mech_music.concepts import every_prompt
 from mech_music.edits import Fit, Row, Translator
 from mech_music.hooks import Hook
-from mech_music.lenses.tuned import StreamRecorder, clips_of, divergence
+from mech_music.lenses.tuned import StreamRecorder, _least_squares, clips_of, divergence
 from mech_music.model import HookedMusicGen
 from mech_music.store import Store
 from tests.made_engine import SHORT, engine
@@ -117,7 +117,8 @@ def test_held_out_measures_are_those_of_their_own_prompts(made: HookedMusicGen, 
             wanted = [held_out_by_hand(made, row, point, translate) for row in held_out]
             for name in wanted[0]:
                 found = record[f"{lens}_{name}"]
-                np.testing.assert_allclose(found, [line[name] for line in wanted], rtol=2e-3, atol=1e-6, err_msg=name)
+                relative, absolute = (0, 0.03) if name == "agreement" else (2e-3, 1e-6)  # near ties
+                np.testing.assert_allclose(found, [line[name] for line in wanted], relative, absolute, err_msg=name)
                 assert name == "agreement" or len(set(found.round(5))) == len(held_out)
 
 
@@ -130,6 +131,17 @@ def test_training_brings_held_out_clips_nearer_to_the_end(trained: dict[str, Rec
             plain, tuned = trained[point][f"decoder_{measure}"], trained[point][f"tuned_{measure}"]
             assert (tuned < 0.5 * plain).all(), (point, measure, plain, tuned)
         assert trained[point]["tuned_agreement"].mean() > trained[point]["decoder_agreement"].mean()
+
+
+def test_training_begins_with_the_least_squares() -> None:
+    """NumPy's own, on streams far from the origin; the ridge takes a thousandth."""
+    draw = np.random.default_rng(0)
+    streams = draw.normal(5, 1, (1000, 12))
+    final = streams + streams @ draw.normal(size=(12, 12)) - 2 + draw.normal(0, 0.1, (1000, 12))
+    wanted, *_ = np.linalg.lstsq(np.c_[streams, np.ones(1000)], final - streams)
+    weight, bias = _least_squares(torch.from_numpy(streams).float(), torch.from_numpy(final).float())
+    np.testing.assert_allclose(weight.T, wanted[:-1], atol=0.01)
+    np.testing.assert_allclose(bias, wanted[-1], atol=0.1)
 
 
 def test_the_end_has_nothing_to_be_translated(trained: dict[str, Record]) -> None:
