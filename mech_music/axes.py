@@ -43,6 +43,14 @@ def _layer_sets(word: str, n_layers: int) -> list[tuple[int, ...]]:
     return [layers]
 
 
+def lens_layers(run: RunConfig) -> list[int]:
+    """The layers that are read, one at a time. UserError for a set of layers."""
+    sets = parse_layers(run.layer, run.model.layers)
+    if several := [label for label, layers in sets if len(layers) > 1]:
+        raise UserError(f"layer={several[0]}: a lens reads one layer at a time; allowed: all, last, a number, 0,3,5")
+    return [layer for _, (layer,) in sets]
+
+
 def stream_after(component: Component) -> str:
     """The point at which the residual stream is read after a component's output was added to it."""
     mid = {Component.sa: "resid_mid", Component.ca: "resid_mid_cross"}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
 
 _VERSION = 2  # raise it when a change of this code changes what a row gives
+_KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
 _Kind = tuple[str, int]
 
 
@@ -188,7 +189,9 @@ class Performer:
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
         whole, (edited, visit) = padded(clips), self._edits(clips)
-        noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep=True)
+        lm = self.model.musicgen.lm
+        keep = len(whole) * self.n_steps * lm.n_q * lm.card * 4 <= _KEPT_NOISE
+        noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
             (hook,), some = self.model.select_hooks(place.hook), [row for row in rows if row.exit == place]
             hooks, leaving = leave(hook, self._translation(place), edited, visit)

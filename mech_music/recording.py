@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from mech_music.workers import Advance
 if TYPE_CHECKING:
     from mech_music.performer import Performer
 
+log = logging.getLogger(__name__)
 Record = Mapping[str, np.ndarray]
 _SHARE = 0.3  # of the free memory, for the streams that lenses are trained on
 _TRAINING = 0.25  # of a clip's share of the progress bar, for each clip that one translator is trained on
@@ -198,6 +200,8 @@ class Recording:
         for name, lens in (("decoder", None), ("tuned", found.to(unembed.device))):
             held_out = measure(*clips, unembed, guidance, lens)
             tensors |= {f"{name}_{measured}": values for measured, values in held_out.items()}
+        if tensors["tuned_kl"].mean() > tensors["decoder_kl"].mean():
+            log.warning("the tuned lens at %s is worse than none on held-out clips: raise lens.clips", hook.name)
         self._store.put_record(self.key(source), tensors)
 
     def forget(self) -> None:

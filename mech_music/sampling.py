@@ -27,7 +27,7 @@ class RowNoise:
 
     The stream is a function of (prompt, seed) alone. ``argmax(p / noise)`` is then a sample from
     ``p`` (the exponential race), which is also how ``torch.multinomial`` draws one sample.
-    ``keep``: hold on to what was drawn, for `rewind`.
+    ``keep``: hold on to what was drawn, for a `rewind` that draws nothing again.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class RowNoise:
         device: torch.device,
         keep: bool = False,
     ) -> None:
-        self._generators = [_generator(p, s, device) for p, s in zip(prompts, seeds, strict=True)]
+        self._streams = list(zip(prompts, seeds, strict=True))
+        self._generators = [_generator(p, s, device) for p, s in self._streams]
         self._kept: list[Tensor] | None = [] if keep else None
         self.block = torch.empty(len(prompts), NOISE_STEPS, *shape, device=device)
         self._next = 0
@@ -55,8 +56,9 @@ class RowNoise:
 
     def rewind(self) -> None:
         """Begin again: the next generation has the same noise."""
-        assert self._kept is not None, "only noise that is kept can be rewound"
         self._next = 0
+        if self._kept is None:
+            self._generators = [_generator(p, s, self.block.device) for p, s in self._streams]
 
     def _draw(self, place: int) -> None:
         if self._kept is not None and place < len(self._kept):

@@ -8,12 +8,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from mech_music.axes import n_steps, parse_frames, parse_layers
+from mech_music.axes import lens_layers, n_steps, parse_frames, parse_layers
 from mech_music.concepts import concept_prompts, every_prompt, resolve_concepts, resolve_pairs
 from mech_music.config import RunConfig, as_run, keys
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, unknown
 from mech_music.schema import CONTROLS
+
+_READING_LAYERS = tuple(f"mech_music.tasks.{name}" for name in ("decoder_lens", "tuned_lens", "self_similarity"))
 
 
 class Validation(Callback):
@@ -85,6 +87,8 @@ def _check_technique(run: RunConfig) -> None:
 
 
 def _check_lens(run: RunConfig) -> None:
+    if str(run.task["_target_"]).startswith(_READING_LAYERS):
+        lens_layers(run)
     if run.lens.name not in ("decoder", "tuned"):
         raise UserError(unknown("lens", run.lens.name, ("decoder", "tuned")))
     most = len(every_prompt()) // 2

@@ -72,7 +72,7 @@ def _finish(sheet: Sheet, folder: Path, kind: str, summary: pd.DataFrame, lines:
     n = sorted({line["n"] for line in lines})
     spread = f"Means over prompts with {100 * first['level']:g} % bootstrap intervals, n = {n[0]}"
     sheet.words(title, f"{spread}{f' to {n[-1]}' if len(n) > 1 else ''} clips each. {about}")
-    keys = ("component", "reading", "duration", "seed", "prompts")
+    keys = ("component", "reading", "classifier", "duration", "seed", "prompts")
     telling = [f"{key}-{first[key]}" for key in keys if key in first and len(set(summary[key])) > 1]
     return sheet.save(folder, canvas.file_name(kind, first["model"], *telling))
 

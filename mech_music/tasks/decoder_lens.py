@@ -17,11 +17,10 @@ import pandas as pd
 
 from mech_music import metrics
 from mech_music.audio import Choice
-from mech_music.axes import parse_layers, stream_after
+from mech_music.axes import lens_layers, stream_after
 from mech_music.concepts import CONCEPTS, Concept, Prompt, concept_prompts, resolve_concepts
 from mech_music.config import RunConfig, fit_of
 from mech_music.edits import Exit, Fit, LensFile, Row
-from mech_music.errors import UserError
 from mech_music.hooks import Hook
 from mech_music.schema import DECODER_LENS
 from mech_music.store import Outcome
@@ -87,14 +86,6 @@ def _clips(run: RunConfig) -> Iterator[_Clip]:
                     baseline = Row(prompt.text, run.seed)
                     row = replace(baseline, exit=_exit(run, layer, lens))
                     yield _Clip(role, layer, concept, index, prompt, row, baseline)
-
-
-def lens_layers(run: RunConfig) -> list[int]:
-    """The layers that are read, one at a time. UserError for a set of layers."""
-    sets = parse_layers(run.layer, run.model.layers)
-    if several := [label for label, layers in sets if len(layers) > 1]:
-        raise UserError(f"layer={several[0]}: a lens reads one layer at a time; allowed: all, last, a number, 0,3,5")
-    return [layer for _, (layer,) in sets]
 
 
 def _without(concept: Concept, n: int) -> list[Prompt]:

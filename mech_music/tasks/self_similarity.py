@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mech_music.audio import Choice
-from mech_music.axes import stream_after
+from mech_music.axes import lens_layers, stream_after
 from mech_music.concepts import CONCEPTS, concept_prompts, resolve_concepts
 from mech_music.config import RunConfig
 from mech_music.edits import Similarity
 from mech_music.schema import SELF_SIMILARITY
-from mech_music.tasks.decoder_lens import lens_layers
 
 if TYPE_CHECKING:
     from mech_music.engine import Answers

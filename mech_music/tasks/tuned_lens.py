@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mech_music.audio import Choice
-from mech_music.axes import stream_after
+from mech_music.axes import lens_layers, stream_after
 from mech_music.concepts import every_prompt
 from mech_music.config import RunConfig, fit_of
 from mech_music.edits import Translator
@@ -22,7 +22,6 @@ from mech_music.hooks import Hook
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.schema import TUNED_LENS
-from mech_music.tasks.decoder_lens import lens_layers
 
 if TYPE_CHECKING:
     from mech_music.engine import Answers

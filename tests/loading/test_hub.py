@@ -71,7 +71,7 @@ def test_revisions(offline: Path, published: Path, tmp_path: Path, monkeypatch: 
 
     def voice(revision: str | None) -> Checkpoint:
         config = ModelConfig("made", hub_id=SMALL, revision=revision, layers=2, frame_rate=50)
-        return Checkpoint(config, ClassifierConfig("tiny"), "cpu")
+        return Checkpoint(config, ClassifierConfig(name="tiny"), "cpu")
 
     assert (voice(None).source, voice("v1").source) == (f"{SMALL} @ {COMMIT}", f"{SMALL} @ {OTHER}")
     assert voice(None).model_id == voice("v1").model_id

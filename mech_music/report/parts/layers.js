@@ -63,7 +63,7 @@ function move(event, cell) {
   event.preventDefault();
   const line = DATA.lines[cell], concept = DATA.concepts[DATA.concepts.indexOf(line.concept) + step[0]], layer = DATA.layers[DATA.layers.indexOf(line.layer) + step[1]];
   const next = DATA.lines.findIndex((one) => fits(one) && one.concept === concept && one.layer === layer);
-  if (next >= 0) { choose(next, true); document.querySelector(`[data-cell="${next}"]`).focus(); }
+  if (next >= 0) choose(next, true);
 }
 
 function choose(cell, loud) {
@@ -71,7 +71,9 @@ function choose(cell, loud) {
   drawHeat();
   drawCell(DATA.lines[cell]);
   drawClips(DATA.lines[cell], DATA.samples[cell] ?? []);
-  if (loud) byId("announce").textContent = `${byId("cell-h").textContent}: NDCG ${spread(DATA.lines[cell], "ndcg")}.`;
+  if (!loud) return;
+  document.querySelector(`[data-cell="${cell}"]`).focus({ preventScroll: true });  // the buttons were drawn anew
+  byId("announce").textContent = `${byId("cell-h").textContent}: NDCG ${spread(DATA.lines[cell], "ndcg")}.`;
 }
 
 function drawCell(line) {
