@@ -12,8 +12,8 @@ from mech_music.dashboard.panels import MOST, Placed, draw, identity, sections_f
 from mech_music.dashboard.sections import CONFIG_COLUMNS, SUMMARY_COLUMNS, Section
 from mech_music.figures.canvas import COLOURS
 from mech_music.quiet import quiet_imports
+from mech_music.report import layers, words
 from mech_music.report.found import Found
-from mech_music.report.words import methods, question
 from mech_music.schema import INTERCHANGE
 from mech_music.tables import schema_of
 
@@ -58,11 +58,12 @@ class Views:
     @cached_property
     def report(self) -> wr.Report:
         """The sections with what they mean, pair by pair; the methods; the command that makes the runs again."""
-        blocks: list[Any] = [wr.TableOfContents(), wr.P(question(self.found))]
+        said = words if self._is_interchange else layers
+        blocks: list[Any] = [wr.TableOfContents(), wr.P(said.question(self.found))]
         for section, panels in self._sections:
             blocks += [wr.H2(section.name), wr.P(section.meaning), *self._grids(section, panels)]
         blocks.append(wr.H2("Methods"))
-        for heading, sentences in methods(self.found):
+        for heading, sentences in said.methods(self.found):
             blocks += [wr.H3(heading), *(wr.P(sentence) for sentence in sentences)]
         if self.found.command:
             blocks += [wr.H2("The command"), wr.MarkdownBlock(f"```bash\n{self.found.command}\n```")]
@@ -73,9 +74,13 @@ class Views:
     def title(self) -> str:
         """Plain words: W&B refuses arrows in the name of a workspace."""
         models, task = ", ".join(dict.fromkeys(self.found.table["model"])), schema_of(self.found.table).task
-        subject = self._pairs() if task == INTERCHANGE.task else task.replace("_", " ")
+        subject = self._pairs() if self._is_interchange else task.replace("_", " ")
         folder = self.found.folder
         return f"{subject}, model {models}, {group_of(folder) or folder.resolve().name}"[:128]
+
+    @property
+    def _is_interchange(self) -> bool:
+        return schema_of(self.found.table) is INTERCHANGE
 
     def _pairs(self) -> str:
         pairs = self.found.pairs

@@ -9,10 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from rich.console import Console
 
+from mech_music.dashboard.__main__ import run
+from mech_music.dashboard.sections import LENSES
 from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
 from mech_music.tables import conform, read_summary, read_table
 from tests.composing import CommandLine
+from tests.dashboard.keys import logged, named
 
 SMALL = ("prompts=2", "duration=0.4", "statistics.resamples=20", "concept=guitar", "audio.strongest=1")
 FIT = ("lens.clips=64", "lens.held_out=3", "lens.epochs=2", "layer='0,6,last'", "engine.workers=1")
@@ -28,7 +32,8 @@ class Program:
     def __call__(self, name: str, *words: str) -> Path:
         """Where the results are."""
         command = CommandLine(self.folder / name, self.patch, made_up=False)
-        assert command(*words, *SMALL) == 0
+        flags = [word for word in words if word.startswith("-")]  # before the overrides, of which the last ones win
+        assert command(*flags, *SMALL, *(word for word in words if word not in flags)) == 0
         return command.folder / ("sweep" if "-m" in words else "run")
 
 
@@ -115,3 +120,17 @@ def test_a_mistake_is_one_line(
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"mech_music: {line}")
+
+
+def test_the_dashboard_of_a_lens_names_what_was_logged(program: Program) -> None:
+    """Every key of a section whose first key was logged; none that was not."""
+    logger = ("logger=wandb", "concept=guitar+jazz")
+    places = [program("watched", "task=decoder_lens", "layer='0,last'", *logger)]
+    places += [program("alike", "task=self_similarity", *logger), program("fitted", "task=tuned_lens", *FIT, *logger)]
+    shown = set()
+    for place in places:
+        run([str(place)], Console(quiet=True))
+        found, keys = logged(place), named(place / "dashboard")
+        assert keys.missing(found) == [] and len(keys.history) > 5
+        shown |= {key.removeprefix("guitar/").removeprefix("tuned/") for key in keys.history}
+    assert {key for section in LENSES for panel in section.panels for key in (*panel.keys, *panel.if_logged)} <= shown
