@@ -23,11 +23,12 @@ from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.schema import AXES
 from mech_music.store import Outcome
-from mech_music.tables import conform, schema_of
+from mech_music.tables import conform
 
 log = logging.getLogger(__name__)
 MOST = 240
 _TOP = 5
+_LINE = [*AXES, "index"]
 _A_SECOND, _A_CLIP = 7_000, 9_000  # a generous guess of what a second, and a picture, take on the page; bytes
 
 
@@ -68,7 +69,7 @@ def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
         job = jobs[place]
         wanted = {key for choice in choices if choice.job == place for key in choice.keys} - sounds.keys()
         try:
-            sounds |= sounds_of(job, wanted)
+            sounds |= _sounds(job, wanted)
         except UserError as error:
             notes.append(f"No clips of job {job.folder.name}: {explain(error)}")
     samples: dict[int, list[dict[str, Any]]] = {}
@@ -126,13 +127,13 @@ def _within(choices: Sequence[Choice], room: int) -> Iterator[Choice]:
 # -- what of them ----------------------------------------------------------------------------------------
 
 
-def sounds_of(job: Job, wanted: set[str]) -> dict[str, dict[str, Any]]:
-    """Sound, picture and logits by row key. UserError if the model is not here, or not the one of the table."""
+def _sounds(job: Job, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    """By row key. UserError if the model cannot be opened, or gives other clips than the table's."""
     if not wanted:
         return {}
     known = _rows(job)
     engine = open_engine(cast(RunConfig, job.run))
-    key, unedited = next((key, row) for key, row in known.items() if not row.edits and not row.exit)
+    key, unedited = next((key, row) for key, row in known.items() if not row.edits)
     # Asked alone: where nothing of the table is in the store, one clip is made in vain, and not all of them.
     if engine.outcomes([unedited])[unedited].key != key:
         raise UserError("the model, the classifier or the settings here are not those that made its table")
@@ -163,8 +164,7 @@ def _rows(job: Job) -> dict[str, Row]:
     empty = np.full(1, np.nan, np.float32), np.full((1, 1), -1, np.int16)
     outcomes = {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}
     numbered = conform(task.score(run, Answers(outcomes)))
-    line = [*schema_of(job.table).axes, "index"]
-    both = job.table[[*line, "row", "baseline"]].merge(numbered[[*line, "row", "baseline"]], on=line)
+    both = job.table[[*_LINE, "row", "baseline"]].merge(numbered[[*_LINE, "row", "baseline"]], on=_LINE)
     return {
         key: plan[int(number)]
         for part in ("row", "baseline")

@@ -65,19 +65,18 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
     means = [
         "mean(·) is the concept's mean activation at the same hook, for each autoregressive step and guidance half, "
         f"{words}."
-        for words in each(_HISTORIES[run.history] for run in runs)
+        for words in _each(_HISTORIES[run.history] for run in runs)
     ]
     return [
-        ("Model", each(model_words(run) for run in runs)),
-        ("Edit", [*each(map(_edit, runs)), *(means if uses_means else [])]),
-        ("Place", [*hooks, *each(_frames(run) for run in runs), *each(_HALVES[run.half] for run in runs)]),
-        ("Clips", each(clip_words(run) for run in runs)),
+        ("Model", _each(_model(run) for run in runs)),
+        ("Edit", [*_each(map(_edit, runs)), *(means if uses_means else [])]),
+        ("Place", [*hooks, *_each(_frames(run) for run in runs), *_each(_HALVES[run.half] for run in runs)]),
+        ("Clips", _each(_clips(run) for run in runs)),
         ("Controls", _controls(runs)),
     ]
 
 
-def model_words(run: RunConfig) -> str:
-    """The model, and who listens to it."""
+def _model(run: RunConfig) -> str:
     model = run.model
     source = model.path or model.hub_id or "the bundled MusicGen, trained on synthesised music"
     return (
@@ -117,12 +116,11 @@ def _frames(run: RunConfig) -> str:
     return "Every autoregressive step is edited." if run.frames == "all" else f"Edited steps: {run.frames}."
 
 
-def clip_words(run: RunConfig) -> str:
-    """Length, seed and sampling."""
+def _clips(run: RunConfig) -> str:
     sampling = run.sampling
     return (
         f"{run.duration:g} s each, seed {run.seed}, top-k {sampling.top_k}, temperature {sampling.temperature:g}, "
-        f"guidance {sampling.guidance:g}. Clips that are compared share prompt and sampling noise."
+        f"guidance {sampling.guidance:g}. A clip and its edited twin share prompt and sampling noise."
     )
 
 
@@ -183,7 +181,7 @@ def _layer_words(layers: Sequence[str]) -> str:
 # -- lists of words --------------------------------------------------------------------------------------
 
 
-def each(sentences: Iterable[str]) -> list[str]:
+def _each(sentences: Iterable[str]) -> list[str]:
     """Each sentence once, and only the first of very many."""
     once = list(dict.fromkeys(sentences))
     return once if len(once) <= _MOST else [*once[:_MOST], f"… and {len(once) - _MOST} more."]

@@ -62,35 +62,3 @@ def file(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
     write(page, path)
     return path
-
-
-LENS = ("task=decoder_lens", "concept=guitar+jazz", 'layer="0,6,7"', "prompts=3", "statistics.resamples=50")
-
-
-@pytest.fixture(scope="session")
-def lens_command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """The command line that made a run of a lens, with its made-up engine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mech_music.job.draw", lambda summary, folder, n_workers=1: [])
-        command = CommandLine(tmp_path_factory.mktemp("lens"), patch)
-        assert command(*LENS) == 0
-    return command
-
-
-@pytest.fixture(scope="session")
-def lens(lens_command: CommandLine) -> Found:
-    return read_results(lens_command.folder / "run")
-
-
-@pytest.fixture(scope="session")
-def lens_page(lens: Found, lens_command: CommandLine) -> Page:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mech_music.report.clips.open_engine", lambda run: lens_command.engine)
-        return build(lens)
-
-
-@pytest.fixture(scope="session")
-def lens_file(lens_page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("lens_page") / "report.html"
-    write(lens_page, path)
-    return path

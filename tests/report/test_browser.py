@@ -106,9 +106,7 @@ def test_selectors_change_every_chart(desktop: Any) -> None:
 def test_a_table_is_behind_each_chart(desktop: Any) -> None:
     for section, lines in (("curves", 6), ("tradeoff", 6), ("dose", 12)):
         desktop.locator(f"#{section} summary").click()
-        rows = desktop.locator(f"#{section} .behind tbody tr")
-        rows.first.wait_for()  # the table is made when it is opened
-        assert rows.count() == lines
+        assert desktop.locator(f"#{section} .behind tbody tr").count() == lines
 
 
 def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
@@ -122,21 +120,3 @@ def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
         button = page.locator("#heat button").first.bounding_box()
         assert button["width"] >= 24
         assert button["height"] >= 24
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_a_lens_is_looked_at_and_listened_to(browser: Any, lens_file: Path, width: int) -> None:
-    page = browser.new_context(viewport={"width": width, "height": 850}, offline=True).new_page()
-    complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(lens_file.as_uri())
-    page.wait_for_selector("#heat button")
-    page.click('[aria-label^="jazz, layer 6"]')
-    assert page.inner_text("#cell-h").startswith("jazz, layer 6")
-    page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#cell-h").startswith("jazz, layer 0")
-    page.wait_for_function("document.querySelector('#cell-clips audio').readyState >= 1")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate("document.querySelector('img.sheet').naturalWidth") > 100
-    assert complaints == []

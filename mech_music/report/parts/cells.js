@@ -15,6 +15,19 @@ const MEASURES = {
   effectiveness: "effectiveness (nats)", precision: "precision (nats)", kept: "kept (share of clips)", flipped: "flipped (share of clips)",
 };
 
+function byId(id) { return document.getElementById(id); }
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
 // -- words ----------------------------------------------------------------------------------
 
 function componentWord(name) { return DATA.words.components[name] ?? name; }
@@ -206,6 +219,12 @@ function forest(line) {
 
 // -- its clips ------------------------------------------------------------------------------
 
+let sounds = null;
+function sound(key) {
+  sounds ??= JSON.parse(byId("sounds").textContent);
+  return sounds[key];
+}
+
 function drawClips(line) {
   const samples = DATA.samples[line.cell] ?? [];
   const place = byId("cell-clips");
@@ -227,6 +246,14 @@ function drawSample(sample, line) {
     el("p", {}, `Prompt ${sample.index}: “${sample.prompt}”`),
     el("div", { class: "twins" },
       player("Original (no edit)", sound(sample.before), sample), player("Edited", sound(sample.after), sample), labels(sample, line)));
+}
+
+function player(title, clip, sample) {
+  const image = el("img", { src: clip.image, alt: `Mel spectrogram. ${title}, prompt ${sample.index}.` });
+  return el("figure", {}, el("figcaption", {}, title),
+    el("audio", { controls: "", preload: "metadata", src: clip.audio, "aria-label": `${title}, prompt ${sample.index}` }),
+    el("div", { class: "mel" }, el("span", {}, `${(clip.top_hz / 1000).toFixed(0)} kHz (mel)`), el("span", { class: "low" }, "0 Hz"), image,
+      el("span", { class: "time" }, el("span", {}, "0 s"), el("span", {}, `${+clip.seconds.toFixed(2)} s`))));
 }
 
 function labels(sample, line) {
