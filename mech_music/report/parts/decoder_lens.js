@@ -25,6 +25,7 @@ const VIEW = {
   verdict, drawCell, drawGlance,
   announced: (line) => `${VIEW.siteWords(line)}: NDCG ${written("ndcg", line.ndcg)} ${interval(line, "ndcg")}. ${verdict(line)} Numbers and clips are below the heat map.`,
   described: () => true,
+  first: (lines) => best(["decoder", "free"].reduce((left, name, i) => { const own = left.filter((line) => line[["lens", "reading"][i]] === name); return own.length ? own : left; }, lines)),
   behind: { measures: ["ndcg", "ndcg_full", "p", "heard", "agreement"], controls: ["ndcg"] },
   clips: {
     note: "The concept's first prompt, so that layers can be compared, and the prompt with the highest NDCG, which is no typical clip. Both clips of a prompt share its sampling noise.",
@@ -52,7 +53,7 @@ function drawCell(line) {
   const head = (title, note) => el("span", {}, title, note ? el("div", { class: "note" }, note) : "");
   const rows = [
     { cells: [head("this layer"), ...names.map((name) => spread(line, name))] },
-    { cells: [head("other", controlWord("other")), ...names.map((name) => spread(line, name, "other"))] },
+    { cells: [head("control", "prompts without the concept"), ...names.map((name) => spread(line, name, "other"))] },
     { cells: [head("full model"), spread(line, "ndcg_full"), "", "", ""] },
   ];
   const failures = line.failed ? `, ${line.failed} clips failed and are left out` : "";
@@ -91,7 +92,7 @@ function drawCurves(lines, choose) {
 function conceptTraces(own, lenses, t) {
   const style = { axes: {} }, xs = (lines) => lines.map((line) => Number(line.layer));
   const full = own[0], ends = [Math.min(...xs(own)), Math.max(...xs(own))];
-  const level = band([full, full], ends, "ndcg_full", "", t.ink.startsWith("#") ? t.ink : "#777777", style);
+  const level = band([full, full], ends, "ndcg_full", "", "#777777", style);
   level[2] = { ...level[2], customdata: undefined, line: { color: t.ink, width: 1.3, dash: "1.5px,2.5px" }, text: `full model ${written("ndcg_full", full.ndcg_full)} ${interval(full, "ndcg_full")}` };
   return [...level, ...lenses.flatMap((lens) => {
     const lines = own.filter((line) => line.lens === lens).sort((a, b) => a.layer - b.layer), colour = lensColour(lens);
@@ -102,6 +103,13 @@ function conceptTraces(own, lenses, t) {
       points(lines, xs(lines), "ndcg", "", colour, { ...style, size: 6 }),
     ];
   })];
+}
+
+// Layers that follow each other as one: 1–4, 6.
+function runs(layers) {
+  const found = [];
+  for (const layer of layers) found.at(-1)?.[1] === layer - 1 ? (found.at(-1)[1] = layer) : found.push([layer, layer]);
+  return found.map(([first, last]) => (first === last ? first : `${first}–${last}`)).join(", ");
 }
 
 // -- at a glance ----------------------------------------------------------------------------
@@ -115,11 +123,11 @@ function drawGlance() {
   const rows = [...groups.values()].map((lines) => {
     const above = lines.filter((line) => line.verdict === ABOVE).sort((a, b) => a.layer - b.layer), top = best(lines);
     const button = el("button", { type: "button", class: "link", "aria-label": `Show ${siteWords(top)}`, onclick: () => show(top) }, layerWord(top.layer));
-    return { above: top.verdict === ABOVE, cells: [top.concept, ...axes.map((axis) => (axis === "lens" ? lensWord(top.lens) : String(top[axis]))), button, spread(top, "ndcg"), spread(top, "ndcg", "other"), spread(top, "ndcg_full"), above.length ? `${above.length} of ${lines.length}: ${above.map((line) => line.layer).join(", ")}` : `0 of ${lines.length}`] };
+    return { above: top.verdict === ABOVE, cells: [top.concept, ...axes.map((axis) => (axis === "lens" ? lensWord(top.lens) : String(top[axis]))), button, spread(top, "ndcg"), spread(top, "ndcg", "other"), spread(top, "ndcg_full"), `${above.length} of ${lines.length}${above.length ? `: ${runs(above.map((line) => Number(line.layer)))}` : ""}`] };
   });
   const heads = ["concept", ...axes, "best layer", "NDCG", "control there", "full model", "layers above their control"];
   byId("glance-table").replaceChildren(scrolling("Best layers", table(heads, rows.slice(0, most), axes.length + 2)));
   const tried = LINES.filter(isMeasured), above = tried.filter((line) => line.verdict === ABOVE);
-  byId("glance-count").textContent = `In ${above.length} of ${tried.length} readings (a concept in a layer, through a lens) the concept's labels rank higher than on prompts without it.`;
+  byId("glance-count").textContent = `In ${above.length} of ${tried.length} readings (a concept in a layer, through a lens) the concept's labels rank higher than on prompts without it (the interval of NDCG lies above the control's). The last layer is the full model itself.`;
   byId("glance-note").textContent = `${rows.length > most ? `The first ${most} of ${rows.length} lines. ` : ""}Bold: the best layer is above its control, with ${PERCENT} intervals. A best layer is chosen on the same prompts that measure it: a little flattered; and among many readings a few stand out by chance.`;
 }

@@ -49,6 +49,7 @@ function drawHeat(lines, measure, selected, choose) {
       ...across.map((name) => head(word(name, top), "col", upright ? null : gap(name))))),
     el("tbody", {}, ...down.map((name) => el("tr", { class: upright ? gap(name) : null }, head(word(name, side), "row"),
       ...across.map((other) => (upright ? cell(other, name) : cell(name, other)))))));
+  node.style.setProperty("--each", `${Math.min(54, Math.floor((room - 130) / layers.length) - 2)}px`);
   node.addEventListener("keydown", moveInTable);
   byId("heat").replaceChildren(node);
   pressCell(selected);

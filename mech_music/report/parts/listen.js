@@ -9,7 +9,7 @@ function sound(key) {
 // Sounds come last in the file: until they are there, nothing is drawn.
 function drawClips(line) {
   const place = byId("cell-clips");
-  if (document.readyState === "loading") return;
+  if (!VIEW.clips || document.readyState === "loading") return;
   const samples = DATA.samples[line.cell] ?? [];
   if (!samples.length) {
     place.replaceChildren(el("p", { class: "note" }, "This page carries no clips of this cell."));

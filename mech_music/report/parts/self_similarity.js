@@ -47,6 +47,8 @@ function drawCell(line) {
     allMeasures(line));
 }
 
+function pooledWords(lines) { return lines[0].concept === DATA.words.all ? " That many of each concept; intervals are the widest of theirs." : ""; }
+
 function drawMaps(lines, choose) {
   const section = byId("maps"), t = theme(), place = emptied(section.querySelector(".charts"));
   const layers = VIEW.order("other"), at = new Map(lines.map((line) => [`${line.layer} ${line.other}`, line]));
@@ -61,10 +63,10 @@ function drawMaps(lines, choose) {
       customdata: grid.map((row) => row.map((one) => one?.cell)), hoverinfo: "text", text: grid.map((row) => row.map((one) => (one ? hoverText(one, name, control) : ""))),
     }], layoutOf(t, {
       title: panelTitle(t, title), margin: { l: 44, r: 6, t: 34, b: 44 },
-      xaxis: axis(t, control ? "layer, half a clip later" : "layer", { type: "category", showgrid: false, nticks: 9 }), yaxis: axis(t, "layer", { type: "category", showgrid: false, nticks: 9 }),
+      xaxis: axis(t, control ? "layer, half a clip later" : "layer", { type: "category", showgrid: false, nticks: 9 }), yaxis: axis(t, "layer", { type: "category", autorange: "reversed", showgrid: false, nticks: 9 }),
     })], choose);
   }
-  section.querySelector(".note").textContent = `Bright is alike in all maps. A measure and its control (the second layer half a clip later) have one scale: what is as bright in the control does not depend on what is being played. ${countWords(lines)}`;
+  section.querySelector(".note").textContent = `Bright is alike in all maps. A measure and its control (the second layer half a clip later) have one scale: what is as bright in the control does not depend on what is being played. ${countWords(lines)}${pooledWords(lines)}`;
 }
 
 function drawCurves(lines, choose) {
@@ -83,7 +85,7 @@ function drawCurves(lines, choose) {
     })], choose);
   }
   drawLegend(section, [{ word: "the layer and the last layer", colour, symbol: "circle" }, ...controlMarks()]);
-  section.querySelector(".note").textContent = countWords(own);
+  section.querySelector(".note").textContent = countWords(own) + pooledWords(own);
   drawBehind(section, own, ["layer", "other"]);
 }
 

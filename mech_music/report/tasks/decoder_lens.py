@@ -51,11 +51,15 @@ def methods(found: Found) -> list[Paragraph]:
     return told([*_from_configs(found.runs), *_from_table(found)])
 
 
-def lens_in_words(run: RunConfig) -> str:
-    """What the residual stream goes through, and how a tuned lens was trained."""
-    lens = run.lens
-    if lens.name == "decoder":
+def _lens(run: RunConfig) -> str:
+    if run.lens.name == "decoder":
         return "DecoderLens: the residual stream goes through the final norm and the heads as it is."
+    return trained_lens(run)
+
+
+def trained_lens(run: RunConfig) -> str:
+    """What a tuned lens is, and how it was trained."""
+    lens = run.lens
     trained = (
         f"read from {lens.path}"
         if lens.path
@@ -69,7 +73,7 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
         return []
     return [
         models(runs),
-        ("Lens", each(lens_in_words(run) for run in runs)),
+        ("Lens", each(_lens(run) for run in runs)),
         ("Reading", each(_READINGS[run.reading] for run in runs)),
         ("Clips", each(f"{sampled(run)} A layer's clip and the full model's share prompt and noise." for run in runs)),
     ]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mech_music.config import RunConfig
 from mech_music.figures.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.report.found import Found
-from mech_music.report.tasks.decoder_lens import lens_in_words
+from mech_music.report.tasks.decoder_lens import trained_lens
 from mech_music.report.view import View, beside_roles
 from mech_music.report.words import Paragraph, each, layers_in_words, models, sampled, shortened, statistics, told
 from mech_music.schema import layer_order
@@ -43,10 +43,10 @@ def methods(found: Found) -> list[Paragraph]:
 def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
     if not runs:
         return []
-    plain = "decoder: the stream goes through the final norm and the heads as it is; nothing is trained."
+    plain = "DecoderLens: the stream goes through the final norm and the heads as it is; nothing is trained."
     return [
         models(runs, listening=False),
-        ("Lenses", [plain, *each(f"tuned. {lens_in_words(run)}" for run in runs)]),
+        ("Lenses", [plain, *each(trained_lens(run) for run in runs)]),
         ("Training", each(_training(run) for run in runs)),
         ("Clips", each(sampled(run) for run in runs)),
     ]
