@@ -20,16 +20,17 @@ One HTML page of a run's or a sweep's results: numbers, charts and clips, in one
   out=<file>    where the page is written; default: report.html in that folder
   audio=0       leave the clips out; the model is then not loaded
 
-Clips are taken from the store, and made again where the store has lost them.
+Clips are taken from the store, and made again where the store has lost them. A sweep of several tasks has a page for
+each, in the folder named after it.
 """
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the command line asks for."""
+    """What the command line asks for. ``out``: None for ``report.html`` where the results are."""
 
     folder: Path
-    out: Path
+    out: Path | None
     audio: bool
 
 
@@ -44,8 +45,8 @@ def parse(words: Sequence[str]) -> Wanted:
     if options["audio"] not in ("0", "1"):
         raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
     folder = Path(folders[0]).expanduser()
-    out = Path(options["out"]).expanduser() if options["out"] else folder / "report.html"
-    if out.is_dir():
+    out = Path(options["out"]).expanduser() if options["out"] else None
+    if out is not None and out.is_dir():
         raise UserError(f"out='{out}' is a folder: name a file, for instance out={out / 'report.html'}")
     return Wanted(folder, out, options["audio"] == "1")
 
@@ -71,12 +72,18 @@ def _make(wanted: Wanted, console: Console) -> None:
     from mech_music.report.found import read_results
     from mech_music.report.page import build, write
 
-    found = read_results(wanted.folder)
-    page = build(found, wanted.audio)
-    write(page, wanted.out)
-    clips = f", {page.clips} clips" if page.clips else ", no clips"
-    console.print(f"{wanted.out}: {wanted.out.stat().st_size / 1e6:.1f} MB{clips}. Open it in a browser.")
-    for note in [*found.missing, *(f"failed: {one.folder.name}: {one.reason}" for one in found.failures)]:
+    parts = read_results(wanted.folder)
+    if wanted.out and len(parts) > 1:
+        folders = ", ".join(str(found.folder) for found in parts)
+        raise UserError(
+            f"out={wanted.out} names one page, but '{wanted.folder}' needs {len(parts)}: give one of {folders}"
+        )
+    for found in parts:
+        page, out = build(found, wanted.audio), wanted.out or found.folder / "report.html"
+        write(page, out)
+        clips = f", {page.clips} clips" if page.clips else ", no clips"
+        console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB{clips}. Open it in a browser.")
+    for note in [*parts[0].missing, *(f"failed: {one.folder.name}: {one.reason}" for one in parts[0].failures)]:
         console.print(note)
 
 

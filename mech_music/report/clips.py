@@ -21,20 +21,19 @@ from mech_music.explain import explain
 from mech_music.metrics import log_softmax
 from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
-from mech_music.schema import AXES
+from mech_music.report.view import View
 from mech_music.store import Outcome
-from mech_music.tables import conform
+from mech_music.tables import conform, schema_of
 
 log = logging.getLogger(__name__)
-MOST = 240
+MOST = 360
 _TOP = 5
-_LINE = [*AXES, "index"]
 _A_SECOND, _A_CLIP = 7_000, 9_000  # a generous guess of what a second, and a picture, take on the page; bytes
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One prompt of a cell: ``end`` says whether its effect is the strongest or the weakest of the cell's ``n``."""
+    """One prompt of a cell: ``end`` says whether it is the first, the strongest or the weakest of the cell's ``n``."""
 
     cell: int
     end: str
@@ -56,13 +55,13 @@ class Heard:
     notes: list[str] = field(default_factory=list)
 
 
-def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
+def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
     """The clips of the chosen prompts of as many cells as fit in ``room`` bytes.
 
     ``effects``: a line a cell, its place is the cell's number. Clips come from the store, remade from their tokens
     where need be. A job whose model is not here, or is not the one that made its table, has a note instead of clips.
     """
-    choices = list(_within(_choices(effects, jobs), room))
+    choices = list(_within(_choices(view, effects, jobs), room)) if view.heard else []
     sounds: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     for place in dict.fromkeys(choice.job for choice in choices):
@@ -80,7 +79,7 @@ def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
         if room < 0:
             break
         kept |= new
-        samples.setdefault(choice.cell, []).append(_sample(choice, sounds))
+        samples.setdefault(choice.cell, []).append(_sample(view, choice, sounds))
     shown = {
         key: {part: sound[part] for part in ("audio", "image", "seconds", "top_hz")} for key, sound in kept.items()
     }
@@ -90,27 +89,32 @@ def hear(effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> Heard:
 # -- which -----------------------------------------------------------------------------------------------
 
 
-def _choices(effects: pd.DataFrame, jobs: Sequence[Job]) -> list[Choice]:
-    """The strongest prompt of every cell, then the weakest; within each, cells of great effects first."""
-    cells = {tuple(line): cell for cell, line in enumerate(effects[list(AXES)].itertuples(index=False))}
+def _choices(view: View, effects: pd.DataFrame, jobs: Sequence[Job]) -> list[Choice]:
+    """One prompt of every cell, then the next; within each round, cells of great effects first."""
+    axes = [axis for axis in schema_of(effects).axes if axis != "role"]
+    cells = {tuple(line): cell for cell, line in enumerate(effects[axes].itertuples(index=False))}
     choices: dict[tuple[int, str], Choice] = {}
     for place, job in enumerate(jobs):
-        measured = job.table.query("role == 'technique' and not failed").dropna(subset=["effectiveness"])
-        for axes, lines in measured.groupby(list(AXES), sort=False, dropna=False):
-            cell = cells.get(cast(tuple[Any, ...], axes)) if job.run is not None else None
+        effect = schema_of(job.table).roles[0]
+        measured = job.table.query(f"role == '{effect}' and not failed").dropna(subset=[view.rank])
+        for values, lines in measured.groupby(axes, sort=False, dropna=False):
+            cell = cells.get(cast(tuple[Any, ...], values)) if job.run is not None else None
             if cell is not None:
-                for choice in _ends(cell, place, lines):
+                for choice in _ends(view, cell, place, lines):
                     choices.setdefault((cell, choice.end), choice)
-    effect = effects["effectiveness"].to_numpy()
-    return sorted(choices.values(), key=lambda choice: (choice.end != "strongest", -effect[choice.cell]))
+    size = effects[view.rank].to_numpy()
+    return sorted(choices.values(), key=lambda choice: (view.heard.index(choice.end), -size[choice.cell]))
 
 
-def _ends(cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
-    order = lines.sort_values("effectiveness", kind="stable")
-    facts = cast(list[dict[str, Any]], order.to_dict("records"))
-    yield Choice(cell, "strongest", len(facts), job, facts[-1])
-    if len(facts) > 1:
-        yield Choice(cell, "weakest", len(facts), job, facts[0])
+def _ends(view: View, cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
+    order = cast(list[dict[str, Any]], lines.sort_values(view.rank, kind="stable").to_dict("records"))
+    first = min(order, key=lambda line: line["index"])
+    ends = {"first": first, "strongest": order[-1], "weakest": order[0]}
+    heard: list[int] = []
+    for end in view.heard:
+        if ends[end]["index"] not in heard:
+            heard.append(ends[end]["index"])
+            yield Choice(cell, end, len(order), job, ends[end])
 
 
 def _within(choices: Sequence[Choice], room: int) -> Iterator[Choice]:
@@ -133,9 +137,10 @@ def _sounds(job: Job, wanted: set[str]) -> dict[str, dict[str, Any]]:
         return {}
     known = _rows(job)
     engine = open_engine(cast(RunConfig, job.run))
-    key, unedited = next((key, row) for key, row in known.items() if not row.edits)
+    key = cast(str, job.table["baseline"].iloc[0])
+    untouched = known[key]
     # Asked alone: where nothing of the table is in the store, one clip is made in vain, and not all of them.
-    if engine.outcomes([unedited])[unedited].key != key:
+    if engine.outcomes([untouched])[untouched].key != key:
         raise UserError("the model, the classifier or the settings here are not those that made its table")
     rows = [row for key, row in known.items() if key in wanted]
     outcomes = engine.outcomes(rows)
@@ -164,7 +169,8 @@ def _rows(job: Job) -> dict[str, Row]:
     empty = np.full(1, np.nan, np.float32), np.full((1, 1), -1, np.int16)
     outcomes = {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}
     numbered = conform(task.score(run, Answers(outcomes)))
-    both = job.table[[*_LINE, "row", "baseline"]].merge(numbered[[*_LINE, "row", "baseline"]], on=_LINE)
+    line = [*schema_of(job.table).axes, "index"]
+    both = job.table[[*line, "row", "baseline"]].merge(numbered[[*line, "row", "baseline"]], on=line)
     return {
         key: plan[int(number)]
         for part in ("row", "baseline")
@@ -172,26 +178,26 @@ def _rows(job: Job) -> dict[str, Row]:
     }
 
 
-def _sample(choice: Choice, sounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _sample(view: View, choice: Choice, sounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One prompt as the page shows it, with what the classifier hears before and after."""
     line = choice.line
     before, after = (np.exp(log_softmax(sounds[key]["logits"])) for key in choice.keys)
+    marked = {line[axis]: word for axis, word in (view.labels or {}).items()}
     return {
         "end": choice.end,
         "n": choice.n,
         "index": line["index"],
         "prompt": line["prompt"],
-        "effectiveness": line["effectiveness"],
-        "precision": line["precision"],
+        **{name: line[name] for name in view.told},
         "before": choice.keys[0],
         "after": choice.keys[1],
-        "labels": _labels(before, after, line),
+        "labels": _labels(before, after, marked),
     }
 
 
-def _labels(before: np.ndarray, after: np.ndarray, line: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The most probable labels of either clip and the labels of both concepts, by their greater probability."""
-    role = {CONCEPTS[line[name]].labels[0]: name for name in ("desired", "original") if line[name] in CONCEPTS}
+def _labels(before: np.ndarray, after: np.ndarray, marked: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The most probable labels of either clip and those of the marked concepts, by their greater probability."""
+    role = {CONCEPTS[name].labels[0]: word for name, word in marked.items() if name in CONCEPTS}
     shown = {*role, *np.argsort(-before)[:_TOP].tolist(), *np.argsort(-after)[:_TOP].tolist()}
     names = label_names(len(before))
     ordered = sorted(shown, key=lambda label: (-max(before[label], after[label]), label))

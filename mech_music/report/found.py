@@ -20,9 +20,9 @@ from mech_music.config import RunConfig, StatisticsConfig, as_run, register
 from mech_music.errors import UserError
 from mech_music.explain import explain
 from mech_music.results import SUMMARY, TABLE
-from mech_music.schema import Role
+from mech_music.schema import SCHEMAS, Schema
 from mech_music.sweep import FAILED, Failed
-from mech_music.tables import concat_tables, read_summary, read_table, summarise
+from mech_music.tables import concat_tables, read_summary, read_table, schema_of, summarise
 
 _MOST_NAMED = 12
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
@@ -35,6 +35,11 @@ class Job:
     folder: Path
     run: RunConfig | None
     table: pd.DataFrame
+
+    @property
+    def task(self) -> str:
+        """The task whose table it is."""
+        return schema_of(self.table).task
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,14 @@ class Found:
         return [job.run for job in self.jobs if job.run is not None]
 
     @property
+    def schema(self) -> Schema:
+        """That of the table's task."""
+        return schema_of(self.table)
+
+    @property
     def effects(self) -> pd.DataFrame:
         """The lines of the table that are no control's."""
-        return cast(pd.DataFrame, self.table[self.table["role"] == Role.technique.value])
+        return cast(pd.DataFrame, self.table[self.table["role"] == self.schema.roles[0]])
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
@@ -64,21 +74,38 @@ class Found:
         return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
 
 
-def read_results(folder: Path) -> Found:
-    """Everything in the folder of a run or of a sweep, finished or not. UserError if it holds no table at all."""
-    if not folder.is_dir():
+def read_results(folder: Path) -> list[Found]:
+    """Everything in the folder of a run or of a sweep, finished or not: one for each task that it holds.
+
+    ``folder`` may be the part of a sweep that is one task's. UserError if there is no table at all.
+    """
+    sweep, task = (folder.parent, folder.name) if _is_part(folder) else (folder, "")
+    if not sweep.is_dir():
         raise UserError(f"no folder '{folder}': give the output folder of a run (outputs/…) or of a sweep (multirun/…)")
-    places = _job_folders(folder)
+    places = _job_folders(sweep)
     jobs, failures, missing = _read_jobs(places)
-    missing += _not_started(folder, places)
-    if not jobs and not (folder / TABLE).is_file():
-        raise UserError(_nothing(folder, failures, missing))
-    # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
-    jobs = jobs or [Job(folder, None, read_table(folder / TABLE))]
-    table, summary = _joined(folder, jobs)
+    missing += _not_started(sweep, places)
+    if not jobs and (folder / TABLE).is_file():
+        # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
+        jobs = [Job(folder, None, read_table(folder / TABLE))]
     if any(job.run is None for job in jobs):
         missing.append("Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown.")
-    return Found(folder, jobs, table, summary, _command(folder), failures, missing)
+    tasks = [name for name in dict.fromkeys(job.task for job in jobs) if name == (task or name)]
+    if not tasks:
+        raise UserError(_nothing(folder, failures, missing))
+    several = bool(task) or len(tasks) > 1
+    parts = {name: sweep / name if several else sweep for name in tasks}
+    return [_found(parts[name], sweep, [job for job in jobs if job.task == name], failures, missing) for name in tasks]
+
+
+def _is_part(folder: Path) -> bool:
+    """Whether this is where a sweep of several tasks leaves the results of one."""
+    return folder.name in SCHEMAS and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
+
+
+def _found(place: Path, asked: Path, jobs: list[Job], failures: list[Failed], missing: list[str]) -> Found:
+    table, summary = _joined(place, jobs)
+    return Found(place, jobs, table, summary, _command(asked), failures, missing)
 
 
 def _job_folders(folder: Path) -> list[Path]:
@@ -87,7 +114,7 @@ def _job_folders(folder: Path) -> list[Path]:
         return [folder]
     signs = (_HYDRA, TABLE, FAILED)
     below = [path for path in folder.iterdir() if any((path / name).is_file() for name in signs)]
-    below = [path for path in below if not (path / _SWEEP).is_file()]  # a sweep of its own
+    below = [path for path in below if not (path / _SWEEP).is_file() and not _is_part(path)]  # a sweep, or part of one
     return sorted(below, key=lambda path: (_number(path) is None, _number(path), path.name))
 
 

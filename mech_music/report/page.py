@@ -8,20 +8,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from mech_music.atomic import replacing
-from mech_music.controls import beside_controls
 from mech_music.errors import UserError
 from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
-from mech_music.report.words import methods, question
+from mech_music.report.tasks import view_of
+from mech_music.report.view import View
 
 LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes
+_SILENT = Heard(notes=["This page was made without clips (audio=0)."])
+_PARTS = files("mech_music.report") / "parts"
+_BEFORE, _AFTER = ("base.js", "heat.js", "listen.js", "charts.js"), ("page.js",)
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,25 @@ def build(found: Found, audio: bool = True) -> Page:
 
     UserError if there are so many numbers that the page would be larger than `LIMIT`.
     """
-    effects, left_out = strongest_blocks(beside_controls(found.summary))
+    view = view_of(found.schema)
+    effects, left_out = strongest_blocks(view, view.beside(found.summary))
     if effects.empty:
         raise UserError(f"nothing to show in '{found.folder}': its table holds controls only")
-    fixed = _fixed_parts()
-    numbers = as_json(payload(effects, found.summary, Heard()))
+    fixed = _fixed_parts(view)
+    numbers = as_json(payload(view, effects, found.summary, Heard()))
     room = LIMIT - _SPARE - sum(map(_size, (*fixed.values(), numbers)))
     if room < 0:
         raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
-    heard = hear(effects, found.jobs, room) if audio else Heard(notes=["This page was made without clips (audio=0)."])
+    heard = hear(view, effects, found.jobs, room) if audio or not view.heard else _SILENT
     html = _template().render(
         **fixed,
-        title=_title(found),
-        question=question(found),
-        methods=methods(found),
+        kind=view.kind,
+        task=found.schema.task,
+        sections=view.sections,
+        skip="cells" if "cells" in view.sections else "curves",
+        title=view.title(found),
+        question=view.question(found),
+        methods=view.methods(found),
         found=found,
         notes=[*filter(None, [left_out]), *found.missing, *heard.notes],
         fingerprints=fingerprints(found),
@@ -58,7 +66,7 @@ def build(found: Found, audio: bool = True) -> Page:
         versions=versions(),
         config=_config(found),
         n_clips=len(heard.sounds),
-        data=Markup(as_json(payload(effects, found.summary, heard))),
+        data=Markup(as_json(payload(view, effects, found.summary, heard))),
         sounds=Markup(as_json(heard.sounds)),
     )
     return Page(html, len(heard.sounds))
@@ -70,30 +78,31 @@ def write(page: Page, path: Path) -> None:
         partial.write_text(page.html, encoding="utf-8")
 
 
-def _fixed_parts() -> Mapping[str, Markup]:
-    """The script and style that every page carries."""
+def _fixed_parts(view: View) -> Mapping[str, Markup]:
+    """The scripts and the style that every page of the task carries."""
     from plotly.offline import get_plotlyjs
 
-    parts = {name.replace(".", "_"): _part(name) for name in ("page.css", "cells.js", "charts.js", "page.js")}
-    return {name: Markup(text) for name, text in (*parts.items(), ("plotly", get_plotlyjs()))}
+    scripts = "\n".join(map(_part, (*_BEFORE, *view.scripts, *_AFTER)))
+    return {
+        name: Markup(text)
+        for name, text in (("style", _part("page.css")), ("scripts", scripts), ("plotly", get_plotlyjs()))
+    }
 
 
 def _part(name: str) -> str:
-    return files("mech_music.report").joinpath("parts", name).read_text(encoding="utf-8")
+    return _PARTS.joinpath(name).read_text(encoding="utf-8")
 
 
 def _template() -> Any:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html.jinja"))
+    loader = FunctionLoader(_part)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.jinja")
 
 
 def _size(text: str) -> int:
     return len(text.encode())
-
-
-def _title(found: Found) -> str:
-    pairs, models = found.pairs, ", ".join(dict.fromkeys(found.table["model"]))
-    return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {models}"
 
 
 def _config(found: Found) -> str:

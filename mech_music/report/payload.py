@@ -1,4 +1,4 @@
-"""What the page's script draws from: the effects beside their controls, the words and the colours, as JSON."""
+"""What the page's scripts draw from: the effects beside their controls, the words and the colours, as JSON."""
 
 from __future__ import annotations
 
@@ -10,64 +10,58 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.controls import controls_run
 from mech_music.figures import canvas
 from mech_music.report.clips import Heard
-from mech_music.schema import AXES, INTERCHANGE, METRICS, layer_order
+from mech_music.report.view import ENDS, View
+from mech_music.schema import Schema, layer_order
+from mech_music.tables import schema_of
 
 MOST_LINES = 13_000  # of some 800 bytes each
-_BLOCK = [axis for axis in AXES if axis not in ("role", "layer", "component")]
-_ENDS = ("", "_low", "_high")
-_OF_CONTROLS = ("effectiveness", "precision", "kept")
-# The first are asked for first; an axis that follows from those before it (the classifier from the model) is left out.
-_SELECTABLE = (
-    "model", "pair", "technique", "strength", "half", "frames", "history", "duration", "seed", "prompts",
-    "classifier", "task",
-)  # fmt: skip
 
 
-def strongest_blocks(effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def strongest_blocks(view: View, effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The effects that one page can hold, and a sentence on what was left out (empty: nothing)."""
     if len(effects) <= MOST_LINES:
         return effects, ""
-    number = effects.groupby(_BLOCK, sort=False, dropna=False).ngroup().to_numpy()
+    block = [axis for axis in schema_of(effects).axes if axis not in ("role", *view.within)]
+    number = effects.groupby(block, sort=False, dropna=False).ngroup().to_numpy()
     best = np.full(number.max() + 1, -np.inf)
-    np.fmax.at(best, number, effects["effectiveness"].to_numpy())
+    if view.rank:
+        np.fmax.at(best, number, effects[view.rank].to_numpy())
     ranked = np.argsort(-best, kind="stable")
     kept = ranked[np.bincount(number)[ranked].cumsum() <= MOST_LINES]
-    words = f"This page shows the {len(kept)} of {len(best)} blocks with the greatest effects; summary.parquet has all."
+    which = "with the greatest effects" if view.rank else "that come first"
+    words = f"This page shows the {len(kept)} of {len(best)} blocks {which}; summary.parquet has all."
     return cast(pd.DataFrame, effects[np.isin(number, kept)]).reset_index(drop=True), words
 
 
-def payload(effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[str, Any]:
+def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Heard) -> dict[str, Any]:
     """``columns`` holds one list a column, a place in them is a cell."""
-    effects = effects.assign(pair=effects["original"] + " → " + effects["desired"])
-    controls = controls_run(summary)
-    names = ["pair", *(axis for axis in AXES if axis != "role"), "n", "failed", "verdict"]
-    names += [metric + end for metric in METRICS for end in _ENDS]
-    names += [f"{control}_{metric}{end}" for control in controls for metric in _OF_CONTROLS for end in _ENDS]
+    schema = schema_of(summary)
+    there = set(summary["role"])
+    controls = [role for role in schema.roles[1:] if role in there]
+    names = [*view.more, *(axis for axis in schema.axes if axis != "role"), "n", "failed", "verdict"]
+    names += [metric + end for metric in schema.metrics for end in ENDS]
+    names += [f"{control}_{metric}{end}" for control in controls for metric in view.of_controls for end in ENDS]
     return {
         "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
-        "selectors": selectors(effects),
+        "selectors": selectors(view, effects),
         "layers": sorted(set(effects["layer"]), key=layer_order),
         "components": _components(effects["component"]),
         "controls": controls,
         "level": float(summary["level"].iloc[0]),
         "samples": heard.samples,
-        "metrics": [_described(column.name) for column in INTERCHANGE.summary_columns if column.name in METRICS],
-        "words": {
-            "components": canvas.COMPONENT_WORDS,
-            "controls": canvas.CONTROL_WORDS,
-        },
+        "metrics": [_described(schema, metric) for metric in schema.metrics],
+        "words": view.words,
         "colours": {**canvas.COLOURS, "other": canvas.OTHER_COLOUR},
-        "palettes": {name: _palette(name) for name in ("RdBu_r", "cividis", "viridis")},
+        "palettes": {name: _palette(name) for name in ("RdBu_r", "cividis", "viridis", "viridis_r")},
     }
 
 
-def selectors(effects: pd.DataFrame) -> list[str]:
+def selectors(view: View, effects: pd.DataFrame) -> list[str]:
     """The axes in which the blocks differ, without those that follow from others."""
     chosen: list[str] = []
-    for axis in _SELECTABLE:
+    for axis in view.selectable:
         if _distinct(effects, [*chosen, axis]) > (_distinct(effects, chosen) if chosen else 1):
             chosen.append(axis)
     return chosen
@@ -100,9 +94,9 @@ def _components(names: Iterable[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
-def _described(name: str) -> dict[str, str]:
-    (column,) = (column for column in INTERCHANGE.summary_columns if column.name == name)
-    return {"name": name, "unit": column.unit, "meaning": column.meaning.removesuffix(": mean")}
+def _described(schema: Schema, metric: str) -> dict[str, str]:
+    (column,) = (column for column in schema.metric_columns if column.name == metric)
+    return {"name": metric, "unit": column.unit, "meaning": column.meaning}
 
 
 def _palette(name: str) -> list[str]:

@@ -1,14 +1,20 @@
-"""One made-up sweep that all tests of the report read, and its page."""
+"""Made-up results of every task that all tests of the report read, and their pages."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build, write
+from mech_music.schema import SELF_SIMILARITY, TUNED_LENS, Schema
+from mech_music.tables import conform, summarise
 from tests.composing import CommandLine
 
 SWEPT = (
@@ -17,15 +23,32 @@ SWEPT = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
-    """The command line that made the sweep, with its made-up engine; nothing stays patched."""
+MIXED = (
+    "-m", "task=decoder_lens,interchange", "reading=free", "concept=guitar+jazz", 'layer="0,6,last"', "prompts=3",
+    "statistics.resamples=50", "audio.strongest=0", "audio.weakest=0",
+)  # fmt: skip
+
+
+def swept(folder: Path, words: Sequence[str]) -> CommandLine:
+    """The command line that made a sweep, with its made-up engine; nothing stays patched."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("job", "results"):
             patch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
-        command = CommandLine(tmp_path_factory.mktemp("report"), patch)
-        assert command(*SWEPT) == 0
+        command = CommandLine(folder, patch)
+        assert command(*words) == 0
     return command
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A sweep of interchanges."""
+    return swept(tmp_path_factory.mktemp("report"), SWEPT)
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of two tasks."""
+    return swept(tmp_path_factory.mktemp("mixed"), MIXED).folder / "sweep"
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +70,8 @@ def copied(sweep: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def found(sweep: Path) -> Found:
-    return read_results(sweep)
+    (found,) = read_results(sweep)
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +82,66 @@ def page(found: Found, command: CommandLine) -> Page:
 
 
 @pytest.fixture(scope="session")
-def file(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("page") / "report.html"
+def lens_found(mixed: Path) -> Found:
+    (found,) = read_results(mixed / "decoder_lens")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lens_page(lens_found: Found, command: CommandLine) -> Page:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+        return build(lens_found)
+
+
+def written(page: Page, factory: pytest.TempPathFactory) -> Path:
+    path = factory.mktemp("page") / "report.html"
     write(page, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def file(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(page, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def lens_file(lens_page: Page, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(lens_page, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def similar(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What self_similarity leaves, made up."""
+    pairs = [(a, b) for a in range(4) for b in range(a, 4)]
+    lines = [
+        {"role": role, "concept": concept, "layer": str(a), "other": str(b), "half": "both"}
+        for role, concept, (a, b) in product(("layers", "moved"), ("guitar", "jazz"), pairs)
+    ]
+    return made_up(SELF_SIMILARITY, lines, tmp_path_factory.mktemp("similar"))
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What tuned_lens leaves, made up."""
+    lines = [{"role": "lens", "lens": lens, "layer": str(a)} for lens, a in product(("decoder", "tuned"), range(3))]
+    return made_up(TUNED_LENS, lines, tmp_path_factory.mktemp("tuned"))
+
+
+def made_up(schema: Schema, lines: Sequence[dict[str, str]], folder: Path, prompts: int = 3) -> Found:
+    """A table with these lines, each for some prompts, and random metrics."""
+    rng = np.random.default_rng(0)
+    same = {"task": schema.task, "model": "tiny", "component": "mlp", "duration": 4.0, "seed": 0, "prompts": prompts}
+    table = conform(
+        pd.DataFrame(
+            [
+                same | line | {"index": index, "prompt": f"prompt {index}", "failed": False} | drawn(schema, rng)
+                for line, index in product(lines, range(prompts))
+            ]
+        )
+    )
+    return Found(folder, [], table, summarise(table, 20, 0.95, 0), None)
+
+
+def drawn(schema: Schema, rng: np.random.Generator) -> dict[str, float]:
+    return {metric: float(rng.random()) for metric in schema.metrics}

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from mech_music.report.page import build
+from tests.report.conftest import written
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
     pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)", allow_module_level=True)
 playwright: Any = pytest.importorskip(
     "playwright.sync_api", reason="Playwright is not installed (pip install playwright)"
 )
-CHARTS = "body[data-charts]"
+CHARTS = "body[data-charts=yes]"
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +110,73 @@ def test_a_table_is_behind_each_chart(desktop: Any) -> None:
     for section, lines in (("curves", 6), ("tradeoff", 6), ("dose", 12)):
         desktop.locator(f"#{section} summary").click()
         assert desktop.locator(f"#{section} .behind tbody tr").count() == lines
+
+
+@pytest.fixture(scope="module")
+def lens(browser: Any, lens_file: Path) -> Iterator[Any]:
+    yield from opened(browser, lens_file, width=1280)
+
+
+def test_a_lens_s_curves_are_drawn(lens: Any) -> None:
+    charts = lens.locator("#curves .chart")
+    assert charts.count() == 2
+    for place, concept in enumerate(("guitar", "jazz")):
+        said = charts.nth(place).get_attribute("aria-label")
+        assert said.startswith(f"{concept}: NDCG by layer")
+        assert "full model" in said
+        assert charts.nth(place).locator(".scatterlayer .trace").count() >= 3  # full model, control, lens
+    legend = lens.locator("#curves .legend").inner_text()
+    assert all(word in legend for word in ("DecoderLens", "control: prompts without the concept", "full model"))
+
+
+def test_a_lens_s_cell_shows_its_control_and_plays_its_clips(lens: Any) -> None:
+    lens.get_by_role("button", name="jazz, layer 6: NDCG").click()
+    assert lens.locator("#cell-h").inner_text() == "jazz: layer 6 through the DecoderLens"
+    rows = lens.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
+    assert [row.split("\n")[0] for row in rows] == ["this layer", "control", "full model"]
+    titles = lens.locator("#cell-clips figcaption").all_inner_texts()
+    assert titles[:2] == ["The full model", "Layer 6 through the DecoderLens"]
+    lens.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")
+    lens.get_by_role("button", name="jazz, layer 7: NDCG").click()
+    assert "one" in lens.locator("#cell-clips .note").nth(1).inner_text()
+    assert lens.locator("#cell-clips .sample").first.locator("audio").count() == 1
+
+
+def test_a_lens_on_a_phone(browser: Any, lens_file: Path) -> None:
+    for page in opened(browser, lens_file, width=390, color_scheme="dark", has_touch=True):
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        button = page.locator("#heat button").first.bounding_box()
+        assert button["width"] >= 24
+        assert button["height"] >= 24
+
+
+@pytest.mark.parametrize(("task", "charts"), [("similar", 9), ("tuned", 3)])
+def test_pages_without_clips(
+    browser: Any, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, task: str, charts: int
+) -> None:
+    file = written(build(request.getfixturevalue(task)), tmp_path_factory)
+    for page in opened(browser, file, width=390):
+        assert page.locator(".chart .main-svg").count() >= charts
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        if task == "similar":
+            page.get_by_role("button", name="layers 0 and 2: Euclidean distance").first.click()
+            assert "Layers 0 and 2" in page.locator("#cell-h").inner_text()
+            page.locator("input[value=moved_cka]").check()
+            assert page.locator("#heat button").count() == 4 * 5 / 2
+
+
+def test_charts_below_wait_and_a_print_has_all(browser: Any, file: Path) -> None:
+    """The page is there before the charts' library is; what is not seen is drawn later, or for the printer."""
+    page = browser.new_page(viewport={"width": 1280, "height": 850})
+    page.add_init_script("window.requestIdleCallback = () => 0;")
+    page.goto(file.as_uri())
+    page.wait_for_function("document.body.dataset.ready && window.Plotly && document.querySelector('.chart')")
+    page.wait_for_timeout(200)
+    drawn = page.locator(".chart .main-svg").count()
+    assert drawn < 15
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('.chart')].every((chart) => chart.querySelector('.main-svg'))")
+    page.close()
 
 
 def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:

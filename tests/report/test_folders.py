@@ -56,7 +56,7 @@ def test_a_half_finished_sweep_says_what_is_missing(copied: Path, capsys: pytest
     assert "Job 3 was not started: component=ca technique=steer strength=2" in html
     assert f"Job {job(copied, 1).name} has no table yet" in html.replace("&#34;", '"')
     assert "failed: 2_" in capsys.readouterr().out
-    found = read_results(copied)
+    (found,) = read_results(copied)
     assert set(found.table["strength"]) == {1.0}
     assert set(found.table["component"]) == {"", "mlp"}
 
@@ -68,11 +68,11 @@ def test_a_job_that_finished_later_counts(copied: Path) -> None:
     newest = job(copied, 3).joinpath("table.parquet").stat().st_mtime
     for seconds, strengths in ((10, {1.0}), (-10, {1.0, 2.0})):
         os.utime(own, (newest + seconds, newest + seconds))
-        assert set(read_results(copied).table["strength"]) == strengths
+        assert set(read_results(copied)[0].table["strength"]) == strengths
 
 
 def test_one_job_of_a_sweep(copied: Path) -> None:
-    found = read_results(job(copied, 1))
+    (found,) = read_results(job(copied, 1))
     assert set(found.table["strength"]) == {2.0}
     assert found.command
     assert "strength=2" in found.command

@@ -1,0 +1,98 @@
+"use strict";
+// The numbers of the page and how they are written. What differs between tasks is in VIEW, which each task's script defines.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const NAMES = Object.keys(DATA.columns);
+const LINES = DATA.columns.layer.map((_, cell) => {
+  const line = { cell };
+  for (const name of NAMES) line[name] = DATA.columns[name][cell];
+  return line;
+});
+const ABOVE = 1, BELOW = -1;
+const PERCENT = `${+(100 * DATA.level).toFixed(2)} %`;
+
+function byId(id) { return document.getElementById(id); }
+
+function el(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+// -- words ----------------------------------------------------------------------------------
+
+function layerWord(layer) { return /^\d+$/.test(layer) ? `layer ${layer}` : layer === "together" ? "all layers together" : `layers ${layer} together`; }
+function isSingle(line) { return /^\d+$/.test(line.layer); }
+function isMeasured(line) { return line[VIEW.rank] !== null; }
+function wordOf(axis, value) { return VIEW.words?.[axis]?.(value) ?? String(value); }
+function siteWords(line) { return VIEW.siteWords(line); }
+function controlWord(name) { return DATA.words.controls[name]; }
+
+function written(name, value) {
+  if (value === null || value === undefined) return "–";
+  if (VIEW.shares.has(name)) return `${Math.round(100 * value)} %`;
+  const text = !VIEW.signed.has(name) ? value.toFixed(VIEW.digits) : Math.abs(value) < 0.005 ? "0.00" : (value > 0 ? "+" : "") + value.toFixed(2);
+  return text.replace("-", "−");
+}
+
+// `control` is empty for the effect itself.
+function valueOf(line, name, control = "", end = "") {
+  return line[(control ? control + "_" : "") + name + end] ?? null;
+}
+
+function interval(line, name, control = "") {
+  const [low, high] = ["_low", "_high"].map((end) => valueOf(line, name, control, end));
+  return low === null ? "" : `[${written(name, low)}, ${written(name, high)}]`;
+}
+
+function spread(line, name, control = "") {
+  return el("span", { class: "mean" }, written(name, valueOf(line, name, control)), " ",
+    el("span", { class: "interval" }, interval(line, name, control)));
+}
+
+function only(lines, axis) { return [...new Set(lines.map((line) => line[axis]))]; }
+
+// -- tables ---------------------------------------------------------------------------------
+
+function table(heads, rows, words, caption = null) {
+  return el("table", { class: "numbers" }, caption ? el("caption", {}, caption) : null,
+    el("thead", {}, el("tr", {}, ...heads.map((head, i) => el("th", { scope: "col", class: i < words ? "word" : null }, head)))),
+    el("tbody", {}, ...rows.map(({ cells, above }) => el("tr", { class: above ? "above" : null },
+      ...cells.map((cell, i) => el(i < words ? "th" : "td", i < words ? { scope: "row", class: "word" } : {}, cell))))));
+}
+
+function scrolling(label, ...children) {
+  return el("div", { class: "scroll tall", role: "region", "aria-label": label, tabindex: 0 }, ...children);
+}
+
+function allMeasures(line) {
+  const rows = DATA.metrics.filter((metric) => line[metric.name] !== null).map((metric) => ({
+    cells: [el("span", {}, metric.name + (metric.unit ? ` (${metric.unit})` : ""), el("div", { class: "note" }, metric.meaning)), spread(line, metric.name)],
+  }));
+  return el("details", {}, el("summary", {}, "All measures of this cell"), el("div", { class: "scroll" }, table(["", ""], rows, 1)));
+}
+
+// Intervals above each other on one axis: `rows` of { word, line, name, control, ink, strong }. A table beside it says the same.
+function forest(rows, name, said) {
+  const end = (row, which) => valueOf(row.line, row.name ?? name, row.control, which);
+  const known = rows.filter((row) => end(row, "") !== null && end(row, "") !== undefined);
+  const ends = known.flatMap((row) => ["", "_low", "_high"].map((which) => end(row, which) ?? 0)).concat(0);
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const x = (value) => (100 + 250 * (value - low) / (high - low || 1)).toFixed(1);
+  const bars = known.map((row, i) => {
+    const y = 14 + 20 * i;
+    const [from, to] = ["_low", "_high"].map((which) => end(row, which) ?? end(row, ""));
+    return `<text x="92" y="${y + 4}" text-anchor="end" font-size="12" fill="var(--ink)">${row.word}</text>` +
+      `<line x1="${x(from)}" x2="${x(to)}" y1="${y}" y2="${y}" stroke="${row.ink}" stroke-width="${row.strong ? 4 : 2}"/>` +
+      `<circle cx="${x(end(row, ""))}" cy="${y}" r="${row.strong ? 5 : 4}" fill="${row.ink}"/>`;
+  });
+  const bottom = 14 + 20 * known.length;
+  const ticks = [low, 0, high].filter((value) => value === 0 || Math.abs(x(value) - x(0)) > 45).map((value) => `<text x="${x(value)}" y="${bottom + 12}" text-anchor="middle" font-size="11" fill="var(--faint)">${written(name, value)}</text>`);
+  const box = el("div", { role: "img", "aria-label": `${said}; the table that follows has the numbers.` });
+  box.innerHTML = `<svg viewBox="0 0 380 ${bottom + 18}" width="380" aria-hidden="true"><line x1="${x(0)}" x2="${x(0)}" y1="2" y2="${bottom}" stroke="var(--ink)" stroke-width="1"/>${bars.join("")}${ticks.join("")}</svg>`;
+  return box;
+}
