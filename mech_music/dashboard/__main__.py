@@ -6,11 +6,15 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, is_known
+
+if TYPE_CHECKING:
+    from mech_music.report.found import Found
 
 _ABOUT = """\
 A W&B workspace and a W&B report of a sweep's runs, built from what they logged: effects by layer beside their
@@ -51,26 +55,34 @@ def run(arguments: Sequence[str] | None, console: Console) -> None:
     options = _parser().parse_args(arguments)
     folder: Path = options.folder or newest(Path())
     from mech_music.report.found import read_results
+    from mech_music.tables import schema_of
 
-    found = read_results(folder.expanduser())
+    by_task = read_results(folder.expanduser())
     from mech_music.dashboard import publish
-    from mech_music.dashboard.views import Views
 
     if options.publish:
         publish.must_be_logged_in()
-    loggers = [one.logger for one in found.runs]
-    project = options.project or next((one.project for one in loggers), "mech_music")
-    entity = options.entity or next((one.entity for one in loggers if one.entity), None)
     out: Path = options.out or folder / "dashboard"
-    paths = publish.write(Views(found, project), out)
-    console.print(f"Written: {' and '.join(map(str, paths))}")
+    for found in by_task:
+        _show(found, options, out if len(by_task) == 1 else out / schema_of(found.table).task, console)
     if not options.publish:
         words = ["python", "-m", "mech_music.dashboard", str(folder), "--publish"]
         console.print(f"To publish, upload the runs (`wandb sync`), `wandb login` once, and: {shlex.join(words)}")
-        return
-    views = Views(found, project, entity or publish.default_entity())
-    for address in publish.publish(views, out):
-        console.print(f"Open: {address}")
+
+
+def _show(found: Found, options: argparse.Namespace, out: Path, console: Console) -> None:
+    """One task's workspace and report, written and perhaps published."""
+    from mech_music.dashboard import publish
+    from mech_music.dashboard.views import Views
+
+    loggers = [one.logger for one in found.runs]
+    project = options.project or next((one.project for one in loggers), "mech_music")
+    entity = options.entity or next((one.entity for one in loggers if one.entity), None)
+    paths = publish.write(Views(found, project), out)
+    console.print(f"Written: {' and '.join(map(str, paths))}")
+    if options.publish:
+        for address in publish.publish(Views(found, project, entity or publish.default_entity()), out):
+            console.print(f"Open: {address}")
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from mech_music.dashboard.panels import MOST, Placed, draw, identity, sections_f
 from mech_music.dashboard.sections import CONFIG_COLUMNS, SUMMARY_COLUMNS, Section
 from mech_music.figures.canvas import COLOURS
 from mech_music.quiet import quiet_imports
-from mech_music.report import layers, words
 from mech_music.report.found import Found
+from mech_music.report.tasks import view_of
 from mech_music.schema import INTERCHANGE
 from mech_music.tables import schema_of
 
@@ -58,7 +58,7 @@ class Views:
     @cached_property
     def report(self) -> wr.Report:
         """The sections with what they mean, pair by pair; the methods; the command that makes the runs again."""
-        said = words if self._is_interchange else layers
+        said = view_of(schema_of(self.found.table))
         blocks: list[Any] = [wr.TableOfContents(), wr.P(said.question(self.found))]
         for section, panels in self._sections:
             blocks += [wr.H2(section.name), wr.P(section.meaning), *self._grids(section, panels)]
