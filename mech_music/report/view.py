@@ -72,4 +72,5 @@ def _verdicts(effects: pd.DataFrame, decides: str, roles: list[str]) -> np.ndarr
         return np.zeros(len(effects), int)
     low, high = (effects[f"{decides}_{end}"].to_numpy()[:, None] for end in ("low", "high"))
     lows, highs = (effects[[f"{role}_{decides}_{end}" for role in roles]].to_numpy() for end in ("low", "high"))
-    return np.asarray((low > highs).all(axis=1) * ABOVE + (high < lows).all(axis=1) * BELOW)
+    above, below = (low > highs).all(axis=1), (high < lows).all(axis=1)
+    return above.astype(int) * ABOVE + below.astype(int) * BELOW

@@ -35,11 +35,13 @@ def _model(run: RunConfig, listening: bool) -> str:
 
 def sampled(run: RunConfig) -> str:
     """Length, seed and sampling of the clips."""
+    return f"{run.duration:g} s each, seed {run.seed}, {drawn(run)}."
+
+
+def drawn(run: RunConfig) -> str:
+    """How tokens are drawn."""
     sampling = run.sampling
-    return (
-        f"{run.duration:g} s each, seed {run.seed}, top-k {sampling.top_k}, temperature {sampling.temperature:g}, "
-        f"guidance {sampling.guidance:g}."
-    )
+    return f"top-k {sampling.top_k}, temperature {sampling.temperature:g}, guidance {sampling.guidance:g}"
 
 
 def statistics(found: Found, what: str) -> list[str]:

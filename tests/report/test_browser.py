@@ -173,7 +173,7 @@ def test_charts_below_wait_and_a_print_has_all(browser: Any, file: Path) -> None
     page.wait_for_function("document.body.dataset.ready && window.Plotly && document.querySelector('.chart')")
     page.wait_for_timeout(200)
     drawn = page.locator(".chart .main-svg").count()
-    assert drawn < 15
+    assert drawn < page.locator(".chart").count()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('.chart')].every((chart) => chart.querySelector('.main-svg'))")
     page.close()

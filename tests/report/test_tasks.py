@@ -62,7 +62,8 @@ def test_every_number_of_a_lens_is_the_table_s(lens_page: Page, lens_found: Foun
             assert len(behind) == 3
             for metric in DECODER_LENS.metrics if role == "lens" else ("ndcg", "p"):
                 assert cell[prefix + metric] == pytest.approx(behind[metric].mean(), rel=1e-4)
-        above, below = cell.ndcg_low > cell.other_ndcg_high, cell.ndcg_high < cell.other_ndcg_low
+        low, high = float(cell["ndcg_low"]), float(cell["ndcg_high"])
+        above, below = low > float(cell["other_ndcg_high"]), high < float(cell["other_ndcg_low"])
         assert cell.verdict == int(above) - int(below)
 
 

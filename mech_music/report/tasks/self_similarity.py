@@ -66,7 +66,7 @@ def _pooled(found: Found) -> list[str]:
 def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     """Lines of the single concepts, after those of all together, where there are several."""
     effects = beside_roles(summary)
-    if effects["concept"].nunique() < 2:
+    if len(set(effects["concept"])) < 2:
         return effects
     keys = [axis for axis in SELF_SIMILARITY.axes if axis not in ("role", "concept")]
     how = {name: _pooling(name) for name in effects.columns if name not in (*keys, "role", "concept")}

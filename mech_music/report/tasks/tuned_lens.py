@@ -9,7 +9,7 @@ from mech_music.figures.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.report.found import Found
 from mech_music.report.tasks.decoder_lens import trained_lens
 from mech_music.report.view import View, beside_roles
-from mech_music.report.words import Paragraph, each, layers_in_words, models, sampled, shortened, statistics, told
+from mech_music.report.words import Paragraph, drawn, each, layers_in_words, models, shortened, statistics, told
 from mech_music.schema import layer_order
 
 
@@ -48,7 +48,7 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
         models(runs, listening=False),
         ("Lenses", [plain, *each(trained_lens(run) for run in runs)]),
         ("Training", each(_training(run) for run in runs)),
-        ("Clips", each(sampled(run) for run in runs)),
+        ("Clips", each(f"{run.duration:g} s each, {drawn(run)}." for run in runs)),
     ]
 
 
