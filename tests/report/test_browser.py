@@ -109,7 +109,9 @@ def test_selectors_change_every_chart(desktop: Any) -> None:
 def test_a_table_is_behind_each_chart(desktop: Any) -> None:
     for section, lines in (("curves", 6), ("tradeoff", 6), ("dose", 12)):
         desktop.locator(f"#{section} summary").click()
-        assert desktop.locator(f"#{section} .behind tbody tr").count() == lines
+        rows = desktop.locator(f"#{section} .behind tbody tr")
+        rows.first.wait_for()  # the table is made when it is opened
+        assert rows.count() == lines
 
 
 @pytest.fixture(scope="module")
