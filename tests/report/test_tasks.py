@@ -61,7 +61,7 @@ def test_every_number_of_a_lens_is_the_table_s(lens_page: Page, lens_found: Foun
             )
             assert len(behind) == 3
             for metric in DECODER_LENS.metrics if role == "lens" else ("ndcg", "p"):
-                assert cell[prefix + metric] == pytest.approx(behind[metric].mean(), rel=1e-4)
+                assert float(str(cell[prefix + metric])) == pytest.approx(behind[metric].mean(), rel=1e-4)
     above = (shown["ndcg_low"] > shown["other_ndcg_high"]).to_numpy(int)
     below = (shown["ndcg_high"] < shown["other_ndcg_low"]).to_numpy(int)
     np.testing.assert_array_equal(shown["verdict"], above - below)
