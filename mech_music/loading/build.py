@@ -18,10 +18,10 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from mech_music.capacity import free_on, is_out_of_memory
-from mech_music.errors import UserError
+from mech_music.errors import UserError, first_line
 from mech_music.footprint import Footprint, gigabytes
 from mech_music.loading.hub import FILES, find_codec, text_encoder_of
-from mech_music.loading.published import Published, first_line
+from mech_music.loading.published import Published
 from mech_music.quiet import quiet_imports
 
 with quiet_imports():

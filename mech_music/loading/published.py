@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.errors import UserError, first_line
 from mech_music.loading.hub import FILES
 
 _LM, _CODEC = FILES
@@ -27,12 +27,6 @@ _NEEDED = (
     "fuser.prepend",
 )  # fmt: skip
 _SERVED = "served are small, medium, large, stereo-small, stereo-medium, stereo-large"
-
-
-def first_line(error: BaseException) -> str:
-    """An error's kind and the beginning of its text."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:120]}" if text else type(error).__name__
 
 
 @dataclass(frozen=True)
