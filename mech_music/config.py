@@ -217,6 +217,11 @@ def as_run(cfg: DictConfig) -> RunConfig:
     return run
 
 
+def task_name(run: RunConfig) -> str:
+    """``decoder_lens``: the module of the task's class."""
+    return str(run.task["_target_"]).split(".")[-2]
+
+
 def fit_of(lens: LensConfig) -> Fit:
     """The training that a lens is named by."""
     return Fit(lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)

@@ -28,13 +28,16 @@ class Voice(Protocol):
     """A model and the classifier that listens to it; loaded when they are first needed.
 
     The two ids decide, with the settings and the row, what an outcome is: weights, number format and
-    device of the model, weights of the classifier. ``name`` and ``source`` are for people.
+    device of the model, weights of the classifier. ``weights``: the fingerprint of the model's checkpoint alone.
+    ``name`` and ``source`` are for people.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def source(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
     @property
     def model_id(self) -> str: ...
     @property

@@ -169,15 +169,9 @@ class Engine:
     def _fit(self, portion: Sequence[Translator], advance: Advance) -> None:
         """Watch the clips once, then train the translators side by side; each is stored when it is done."""
         recording = self.performer.recording
-        done = False
-
-        def watch(portion: Sequence[Translator], advance: Advance) -> None:
-            nonlocal done
-            recording.watch(portion, advance, self._fitting().rows)
-            done = True
-
-        while not done:
-            self._round(watch, [portion], [self._fitting().rows], advance)
+        while not recording.watching:
+            most = self._fitting().rows
+            self._round(partial(recording.watch, most=most), [portion], [most], advance)
         for _ in spread(recording.fit, portion, self._n_workers(), advance):
             pass
         recording.forget()

@@ -6,7 +6,8 @@ import difflib
 import errno
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -40,6 +41,19 @@ def fail(line: str, status: int = 1) -> NoReturn:
     """End the program with one line on stderr."""
     Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(f"mech_music: {line}")
     sys.exit(status)
+
+
+@contextmanager
+def in_one_line(stopped: str = "stopped") -> Iterator[None]:
+    """Within, a mistake ends the program with one line and status 1, an interruption with ``stopped`` and 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(stopped, 130)
+    except Exception as error:
+        if not is_known(error):
+            raise
+        fail(explain(error))
 
 
 def is_known(error: BaseException) -> bool:

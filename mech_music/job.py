@@ -12,7 +12,7 @@ from pathlib import Path
 from hydra.utils import instantiate
 
 from mech_music.audio import Choice, Clip, write_clips
-from mech_music.config import RunConfig
+from mech_music.config import RunConfig, task_name
 from mech_music.edits import Row, Source
 from mech_music.engine import Engine, open_engine
 from mech_music.explain import explain
@@ -40,7 +40,7 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         table = task.score(run, answers)
         summary = save(table, run.statistics, folder)
         if isinstance(task, Exporting):
-            task.export(run, answers, engine.performer.voice.model_id, folder)
+            task.export(run, answers, engine.performer.voice.weights, folder)
         tracker.log_summary(summary)
         tracker.log_table(table)
         tracker.log_audio(write_audio(engine, answers.outcomes, task.choose_clips(run, table), folder))
@@ -72,7 +72,7 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
 
 def _axes(run: RunConfig) -> list[str]:
     """What names a run for people: the model first, and what tells runs of its task apart."""
-    task = str(run.task["_target_"]).split(".")[-2]
+    task = task_name(run)
     if task == "interchange":
         return [run.model.name, run.component.value, run.technique.name, run.pair]
     told = {"decoder_lens": [run.lens.name, run.reading.value, run.concept], "self_similarity": [run.concept]}

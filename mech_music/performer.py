@@ -242,7 +242,7 @@ class Performer:
     def lens_file(self, lens: LensFile) -> Mapping[str, Translation]:
         """The lens in a file. UserError if it was trained on another model."""
         if lens not in self._files:
-            self._files[lens] = read_lens(lens, self.voice.model_id)
+            self._files[lens] = read_lens(lens, self.voice.weights)
         return self._files[lens]
 
 

@@ -164,6 +164,11 @@ class Recording:
         free = free_memory()
         return 1_000 if free is None else max(1, int(_SHARE * free / one) - 1)
 
+    @property
+    def watching(self) -> bool:
+        """Whether there are streams to train on."""
+        return self._watched is not None
+
     def watch(self, sources: Sequence[Translator], advance: Advance, most: int = MIN_PASS) -> None:
         """Generate the clips of a fit, keeping the streams that these translators are trained on in memory."""
         self._watched = None

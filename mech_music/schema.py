@@ -61,6 +61,10 @@ class Schema:
     def axes(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.axis_columns)
 
+    def axes_beside(self, *within: str) -> tuple[str, ...]:
+        """The axes that tell apart what is shown apart; ``within``: those that one picture or table shows at once."""
+        return tuple(name for name in self.axes if name not in ("task", "role", *within))
+
     @property
     def metrics(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.metric_columns)

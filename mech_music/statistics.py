@@ -79,12 +79,3 @@ def bootstrap_mean(values: Float[np.ndarray, " prompt"], resamples: int, level: 
     column = np.asarray(values, dtype=np.float64)[:, None]
     mean, low, high, n = bootstrap_means(column, resamples, level, seed)
     return Interval(float(mean[0]), float(low[0]), float(high[0]), int(n[0]))
-
-
-def paired_difference(
-    a: Float[np.ndarray, " prompt"], b: Float[np.ndarray, " prompt"], resamples: int, level: float, seed: int
-) -> Interval:
-    """Mean of ``a − b`` over the prompts that have both, with its interval."""
-    if a.shape != b.shape:
-        raise ValueError(f"paired values must have one shape, not {a.shape} and {b.shape}")
-    return bootstrap_mean(np.asarray(a, np.float64) - np.asarray(b, np.float64), resamples, level, seed)

@@ -10,12 +10,12 @@ from omegaconf import DictConfig
 
 from mech_music.axes import lens_layers, n_steps, parse_frames, parse_layers
 from mech_music.concepts import concept_prompts, every_prompt, resolve_concepts, resolve_pairs
-from mech_music.config import RunConfig, as_run, keys
+from mech_music.config import RunConfig, as_run, keys, task_name
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, unknown
 from mech_music.schema import CONTROLS
 
-_READING_LAYERS = tuple(f"mech_music.tasks.{name}" for name in ("decoder_lens", "tuned_lens", "self_similarity"))
+_READING_LAYERS = ("decoder_lens", "tuned_lens", "self_similarity")
 
 
 class Validation(Callback):
@@ -87,7 +87,7 @@ def _check_technique(run: RunConfig) -> None:
 
 
 def _check_lens(run: RunConfig) -> None:
-    if str(run.task["_target_"]).startswith(_READING_LAYERS):
+    if task_name(run) in _READING_LAYERS:
         lens_layers(run)
     if run.lens.name not in ("decoder", "tuned"):
         raise UserError(unknown("lens", run.lens.name, ("decoder", "tuned")))

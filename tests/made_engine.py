@@ -27,6 +27,7 @@ class MadeVoice:
     classifier: Any = field(default_factory=Listener)
     name: str = "made"
     source: str = "made"
+    weights: str = "made"
     model_id: str = "made"
     classifier_id: str = "listener"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mech_music.statistics import bootstrap_mean, bootstrap_means, paired_difference
+from mech_music.statistics import bootstrap_mean, bootstrap_means
 
 
 @pytest.fixture
@@ -45,14 +45,6 @@ def test_metrics_share_their_resampled_prompts(values: np.ndarray) -> None:
     assert (alone.low, alone.high) == (pytest.approx(together.low[1]), pytest.approx(together.high[1]))
 
 
-def test_paired_difference_sees_what_unpaired_intervals_hide(values: np.ndarray) -> None:
-    noise = np.random.default_rng(4).normal(0.1, 0.05, 100)
-    difference = paired_difference(values + noise, values, 1000, 0.95, 0)
-    assert 0.05 < difference.low < difference.mean < difference.high < 0.15
-    alone = bootstrap_mean(values, 1000, 0.95, 0)
-    assert difference.high - difference.low < 0.1 * (alone.high - alone.low)
-
-
 def test_failed_clips_are_left_out_and_counted(values: np.ndarray) -> None:
     holed = values.copy()
     holed[[3, 50]] = np.nan
@@ -75,7 +67,5 @@ def test_too_few_values_give_no_interval(n: int) -> None:
 def test_wrong_input() -> None:
     with pytest.raises(ValueError, match="resamples ≥ 1 and 0 < level < 1"):
         bootstrap_mean(np.zeros(3), 100, 95.0, 0)
-    with pytest.raises(ValueError, match="one shape"):
-        paired_difference(np.zeros(3), np.zeros(4), 10, 0.9, 0)
     with pytest.raises(ValueError, match="at least one prompt"):
         bootstrap_means(np.zeros((0, 2)), 10, 0.9, 0)

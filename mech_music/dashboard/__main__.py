@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from mech_music.errors import UserError
-from mech_music.explain import explain, fail, is_known
+from mech_music.explain import in_one_line
 
 if TYPE_CHECKING:
     from mech_music.report.found import Found
@@ -87,14 +87,8 @@ def _show(found: Found, options: argparse.Namespace, out: Path, console: Console
 
 def main() -> None:
     """Entry point: exits with 1 and one line on stderr for a mistake."""
-    try:
+    with in_one_line():
         run(None, Console(highlight=False, markup=False, soft_wrap=True))
-    except KeyboardInterrupt:
-        fail("stopped", 130)
-    except Exception as error:
-        if not is_known(error):
-            raise
-        fail(explain(error))
 
 
 if __name__ == "__main__":

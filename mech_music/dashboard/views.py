@@ -73,10 +73,10 @@ class Views:
     @property
     def title(self) -> str:
         """Plain words: W&B refuses arrows in the name of a workspace."""
-        models, task = ", ".join(dict.fromkeys(self.found.table["model"])), schema_of(self.found.table).task
+        task = schema_of(self.found.table).task
         subject = self._pairs() if self._is_interchange else task.replace("_", " ")
         folder = self.found.folder
-        return f"{subject}, model {models}, {group_of(folder) or folder.resolve().name}"[:128]
+        return f"{subject}, model {self.found.models}, {group_of(folder) or folder.resolve().name}"[:128]
 
     @property
     def _is_interchange(self) -> bool:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from mech_music import launcher
 from mech_music.config import RunConfig, as_run, options, register
-from mech_music.explain import explain, fail, is_known
+from mech_music.explain import in_one_line
 from mech_music.paths import conf_dir
 
 _ABOUT = """\
@@ -78,14 +78,8 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
 
 def main() -> None:
     """Entry point: exits with 0 if the model can run here, else with 1."""
-    try:
+    with in_one_line():
         raise SystemExit(run(None, Console(highlight=False, markup=False, soft_wrap=True)))
-    except KeyboardInterrupt:
-        fail("stopped", 130)
-    except Exception as error:
-        if not is_known(error):
-            raise
-        fail(explain(error))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from mech_music.concepts import CONCEPTS
 from mech_music.controls import blocks_of
 from mech_music.figures import canvas
 from mech_music.figures.canvas import Line, Sheet
+from mech_music.schema import DECODER_LENS, TUNED_LENS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ _ORDER = ("decoder", "tuned")
 def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """NDCG against layer, a panel for each concept: one sheet per model, point, reading, seed and duration."""
     paths = []
-    for lines in blocks_of(summary, ("model", "component", "reading", "classifier", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, DECODER_LENS.axes_beside("lens", "layer", "concept")):
         concepts = [name for name in CONCEPTS if name in {line["concept"] for line in lines}]
         columns = min(5, len(concepts))
         rows = -(-len(concepts) // columns)
@@ -49,7 +50,7 @@ def divergence_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
         "agreement": "same most\nprobable token",
     }
     paths = []
-    for lines in blocks_of(summary, ("model", "component", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, TUNED_LENS.axes_beside("lens", "layer")):
         with Sheet(len(panels), height=6.4) as sheet:
             for axes, (metric, label) in zip(sheet.axes, panels.items(), strict=True):
                 for lens in _ORDER:
@@ -90,7 +91,7 @@ def _concept(axes: Axes, lines: list[Line]) -> None:
         if not own:
             continue
         shade = canvas.LENS_COLOURS[lens]
-        control = {"label": f"control: prompts without it ({canvas.LENS_WORDS[lens]})", "linestyle": (0, (2, 1.5))}
+        control = {"label": f"{canvas.CONTROL_WORDS['other']} ({canvas.LENS_WORDS[lens]})", "linestyle": (0, (2, 1.5))}
         _curve(axes, [line for line in own if line["role"] == "other"], "ndcg", shade, alpha=0.55, **control)
         _curve(axes, [line for line in own if line["role"] == "lens"], "ndcg", shade, label=canvas.LENS_WORDS[lens])
     full = next(line for line in lines if line["role"] == "lens")

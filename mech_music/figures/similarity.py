@@ -11,6 +11,7 @@ import pandas as pd
 from mech_music.controls import blocks_of
 from mech_music.figures import canvas
 from mech_music.figures.canvas import Line, Sheet
+from mech_music.schema import SELF_SIMILARITY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ _COLOUR = "#0072B2"
 def layer_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Each measure as a map of layer × layer, and its course towards the last layer: one per model and point."""
     paths = []
-    for lines in blocks_of(summary, ("model", "component", "half", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, SELF_SIMILARITY.axes_beside("layer", "other", "concept")):
         layers = sorted({int(line["layer"]) for line in lines} | {int(line["other"]) for line in lines})
         with Sheet(6, width=9.6, height=5.9, columns=3, share_x=False) as sheet:
             for place, measure in enumerate(_MEASURES):
@@ -81,7 +82,7 @@ def _map(axes: Axes, lines: list[Line], layers: list[int], measure: str) -> None
 
 def _towards_last(axes: Axes, lines: list[Line], layers: list[int], measure: str) -> None:
     last = layers[-1]
-    control = {"color": canvas.CONTROL_COLOUR, "linestyle": (0, (2, 1.5)), "label": "control: half a clip later"}
+    control = {"color": canvas.CONTROL_COLOUR, "linestyle": (0, (2, 1.5)), "label": canvas.CONTROL_WORDS["moved"]}
     effect = {"color": _COLOUR, "label": "layer and last layer"}
     styles: dict[str, dict[str, Any]] = {"layers": effect, "moved": control}
     for role, style in styles.items():

@@ -55,22 +55,22 @@ def find_lens(folder: str) -> LensFile:
     return LensFile(content.hexdigest(), str(place))
 
 
-def read_lens(lens: LensFile, model_id: str) -> dict[str, Translation]:
-    """The maps by hook name. UserError if they are damaged, or of another model than ``model_id`` begins with."""
+def read_lens(lens: LensFile, weights: str) -> dict[str, Translation]:
+    """The maps by hook name. UserError if they are damaged, or of a model with other ``weights``."""
     folder = Path(lens.path)
     try:
         about = json.loads((folder / CONFIG).read_text())
         tensors = load((folder / WEIGHTS).read_bytes())
         maps = {hook: _map(tensors, hook) for hook in about["hooks"]}
-        model, weights = str(about["model"]), str(about["weights"])
+        model, own = str(about["model"]), str(about["weights"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(
             f"the lens in '{folder}' cannot be read ({first_line(error)}): train it again with task=tuned_lens"
         ) from None
-    if weights != model_id.split()[0]:
+    if own != weights:
         raise UserError(
-            f"the lens in '{folder}' was trained on another model ('{model}', weights {weights[:12]}…, not "
-            f"{model_id[:12]}…): train one for this model with task=tuned_lens"
+            f"the lens in '{folder}' was trained on another model ('{model}', weights {own[:12]}…, not "
+            f"{weights[:12]}…): train one for this model with task=tuned_lens"
         )
     return maps
 

@@ -66,8 +66,8 @@ class Checkpoint:
         self._source = find_checkpoint(model.path, model.hub_id, model.revision)
         self.source = self._source.name
         check_config(model, self._source.folder)
-        self._fingerprint = fingerprint(self._source.folder)
-        self.model_id = f"{self._fingerprint} {model.dtype.value} {place.type}"
+        self.weights = fingerprint(self._source.folder)
+        self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
         self.classifier_id = classifier_id(classifier)
 
     @property
@@ -81,7 +81,7 @@ class Checkpoint:
     @cached_property
     def _loaded_model(self) -> HookedMusicGen:
         wanted = self._model
-        model = _load(self._source, self._device, wanted.dtype.value, self._fingerprint)
+        model = _load(self._source, self._device, wanted.dtype.value, self.weights)
         if model.frame_rate != wanted.frame_rate:
             raise UserError(
                 f"model.frame_rate={wanted.frame_rate:g}, but the checkpoint's codec makes {model.frame_rate:g} "

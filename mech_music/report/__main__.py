@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mech_music.errors import UserError
-from mech_music.explain import explain, fail, is_known
+from mech_music.explain import in_one_line
 
 USAGE = """\
 One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.
@@ -58,14 +58,8 @@ def main(words: Sequence[str] | None = None) -> None:
     if {"-h", "--help"} & set(words):
         console.print(USAGE, end="")
         return
-    try:
+    with in_one_line("stopped; no page was written"):
         _make(parse(words), console)
-    except KeyboardInterrupt:
-        fail("stopped; no page was written", 130)
-    except Exception as error:
-        if not is_known(error):
-            raise
-        fail(explain(error))
 
 
 def _make(wanted: Wanted, console: Console) -> None:

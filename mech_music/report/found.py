@@ -64,6 +64,11 @@ class Found:
         return schema_of(self.table)
 
     @property
+    def models(self) -> str:
+        """The models' names."""
+        return ", ".join(dict.fromkeys(self.table["model"]))
+
+    @property
     def effects(self) -> pd.DataFrame:
         """The lines of the table that are no control's."""
         return cast(pd.DataFrame, self.table[self.table["role"] == self.schema.roles[0]])

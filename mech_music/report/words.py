@@ -7,7 +7,9 @@ from typing import Any
 
 from mech_music.concepts import CONCEPTS, concept_prompts
 from mech_music.config import RunConfig
+from mech_music.figures.canvas import POINT_WORDS
 from mech_music.report.found import Found
+from mech_music.schema import layer_order
 
 Paragraph = tuple[str, list[str]]
 _MOST = 12
@@ -77,6 +79,13 @@ def layers_in_words(layers: Sequence[str]) -> str:
         "all layers at once" if layer == "together" else f"{layer} at once" for layer in layers if layer not in single
     ]
     return "; ".join(words)
+
+
+def where_read(found: Found) -> str:
+    """``0 to 7, one at a time; the stream is read after the layer``."""
+    layers = sorted(set(found.effects["layer"]), key=layer_order)
+    points = [POINT_WORDS[name] for name in dict.fromkeys(found.effects["component"])]
+    return f"{layers_in_words(layers)}; the stream is read {shortened(points)}"
 
 
 # -- lists of words --------------------------------------------------------------------------------------

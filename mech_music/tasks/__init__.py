@@ -36,6 +36,6 @@ class Task(Protocol):
 class Exporting(Protocol):
     """A task that leaves more than tables, figures and clips."""
 
-    def export(self, run: RunConfig, answers: Answers, model_id: str, folder: Path) -> None:
-        """Write it to the job's folder. ``model_id`` begins with the fingerprint of the model's weights."""
+    def export(self, run: RunConfig, answers: Answers, weights: str, folder: Path) -> None:
+        """Write it to the job's folder. ``weights``: the fingerprint of the model's checkpoint."""
         ...

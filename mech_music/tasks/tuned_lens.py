@@ -52,11 +52,11 @@ class TunedLens:
         """There are none: nothing is decoded."""
         return []
 
-    def export(self, run: RunConfig, answers: Answers, model_id: str, folder: Path) -> None:
+    def export(self, run: RunConfig, answers: Answers, weights: str, folder: Path) -> None:
         """The lens as ``lens.safetensors`` and ``lens.json``."""
         records = {source.hook: answers.records[source] for source in _translators(run).values()}
         maps = {hook: (record["weight"], record["bias"]) for hook, record in records.items()}
-        write_lens(maps, fit_of(run.lens), run.model.name, model_id.split()[0], folder)
+        write_lens(maps, fit_of(run.lens), run.model.name, weights, folder)
 
 
 def _translators(run: RunConfig) -> dict[int, Translator]:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mech_music.concepts import CONCEPTS, Category
 from mech_music.controls import blocks_of
-from mech_music.schema import layer_order
+from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS, layer_order
 
 Line: TypeAlias = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ Line: TypeAlias = Mapping[str, Any]
 def concepts_table(summary: pd.DataFrame) -> Table:
     """NDCG by layer and concept, the full model's below; bold where the interval lies above the control's."""
     outer = Table.grid()
-    for lines in blocks_of(summary, ("model", "component", "lens", "reading", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, DECODER_LENS.axes_beside("layer", "concept")):
         first = lines[0]
         title = f"NDCG · {first['lens']} lens, {first['reading']} · {first['component']} · {first['model']}"
         for kind in Category:
@@ -54,7 +54,7 @@ def _concepts(lines: list[Line], concepts: list[str]) -> Table:
 def divergence_table(summary: pd.DataFrame) -> Table:
     """KL to the final distribution by layer, both lenses."""
     outer = Table.grid()
-    for lines in blocks_of(summary, ("model", "component", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, TUNED_LENS.axes_beside("lens", "layer")):
         title = f"KL(final ‖ lens), nats, on {lines[0]['n']} held-out clips · {lines[0]['model']}"
         outer.add_row(Text(title, style="bold"))
         table = _empty()
@@ -76,7 +76,7 @@ def divergence_table(summary: pd.DataFrame) -> Table:
 def similarity_table(summary: pd.DataFrame) -> Table:
     """Every layer's distance from the last, mean over concepts, beside the control."""
     outer = Table.grid()
-    for lines in blocks_of(summary, ("model", "component", "half", "duration", "seed", "prompts")):
+    for lines in blocks_of(summary, SELF_SIMILARITY.axes_beside("layer", "other", "concept")):
         last = _layers(lines)[-1]
         title = f"from layer {last} · {lines[0]['model']} (control: half a clip later)"
         outer.add_row(Text(title, style="bold"))

@@ -29,7 +29,7 @@ def lens(tmp_path: Path) -> LensFile:
 
 
 def test_a_lens_is_read_as_it_was_written(lens: LensFile) -> None:
-    maps = read_lens(lens, "a" * 64 + " float32")
+    maps = read_lens(lens, "a" * 64)
     draw = np.random.default_rng(0)
     for hook in HOOKS:
         assert np.array_equal(maps[hook].weight.numpy(), draw.normal(size=(8, 8)).astype(np.float32))
@@ -53,7 +53,7 @@ def test_a_lens_is_named_by_its_content(lens: LensFile, tmp_path: Path) -> None:
 def test_another_models_lens_is_refused_by_both_names(lens: LensFile) -> None:
     line = r"^the lens in '.*lens' was trained on another model \('tiny', weights aaaaaaaaaaaa…, not bbbbbbbbbbbb…\): "
     with pytest.raises(UserError, match=line + r"train one .* with task=tuned_lens$"):
-        read_lens(lens, "b" * 64 + " float32")
+        read_lens(lens, "b" * 64)
 
 
 def test_no_lens_is_one_line(tmp_path: Path) -> None:

@@ -8,22 +8,21 @@ import pandas as pd
 
 from mech_music.config import RunConfig
 from mech_music.edits import Reading
-from mech_music.figures.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
+from mech_music.figures.canvas import CONTROL_WORDS, LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
 from mech_music.report.found import Found
 from mech_music.report.view import View, beside_roles
 from mech_music.report.words import (
     Paragraph,
     each,
     example,
-    layers_in_words,
     models,
     prompt_counts,
     sampled,
     shortened,
     statistics,
     told,
+    where_read,
 )
-from mech_music.schema import layer_order
 
 _READINGS = {
     Reading.free: "free: the lens is fed the tokens that were sampled from it, as in Vélez Vásquez et al. (2024).",
@@ -35,7 +34,7 @@ def title(found: Found) -> str:
     """The concepts and the models."""
     concepts = list(dict.fromkeys(found.effects["concept"]))
     what = concepts[0] if len(concepts) == 1 else f"{len(concepts)} concepts"
-    return f"What layers play of {what}, model {', '.join(dict.fromkeys(found.table['model']))}"
+    return f"What layers play of {what}, model {found.models}"
 
 
 def question(found: Found) -> str:
@@ -82,11 +81,9 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
 def _from_table(found: Found) -> list[Paragraph]:
     effects = found.effects
     concepts = list(dict.fromkeys(effects["concept"]))
-    layers = sorted(set(effects["layer"]), key=layer_order)
-    points = [POINT_WORDS[name] for name in dict.fromkeys(effects["component"])]
     control = "other: the same layer's clips of prompts that name another concept of the category, searched for the "
     return [
-        ("Layers", [f"{layers_in_words(layers)}; the stream is read {shortened(points)}."] if layers else []),
+        ("Layers", [f"{where_read(found)}."]),
         ("Concepts", [f"{shortened(concepts)}."] if concepts else []),
         ("Prompts", [f"{prompt_counts(found)} for each concept.", *[one for c in concepts[:1] for one in example(c)]]),
         ("Control", [f"{control}same labels. What a layer plays anyway, whatever was asked of it."]),
@@ -116,7 +113,7 @@ VIEW = View(
         "lens_colours": LENS_COLOURS,
         "readings": READING_WORDS,
         "points": POINT_WORDS,
-        "controls": {"other": "control: prompts without the concept"},
+        "controls": CONTROL_WORDS,
     },
     sections={"glance": "At a glance", "cells": "Heat map and clips", "curves": "By layer"},
     scripts=("decoder_lens.js",),

@@ -45,8 +45,8 @@ _CONTROL_WORDS = {
 
 def title(found: Found) -> str:
     """The pairs and the models."""
-    pairs, names = found.pairs, ", ".join(dict.fromkeys(found.table["model"]))
-    return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {names}"
+    pairs = found.pairs
+    return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {found.models}"
 
 
 def question(found: Found) -> str:

@@ -6,21 +6,21 @@ from typing import cast
 
 import pandas as pd
 
-from mech_music.figures.canvas import LENS_COLOURS, POINT_WORDS
+from mech_music.figures.canvas import CONTROL_WORDS, LENS_COLOURS, POINT_WORDS
 from mech_music.report.found import Found
 from mech_music.report.view import View, beside_roles
 from mech_music.report.words import (
     Paragraph,
     each,
-    layers_in_words,
     models,
     prompt_counts,
     sampled,
     shortened,
     statistics,
     told,
+    where_read,
 )
-from mech_music.schema import SELF_SIMILARITY, layer_order
+from mech_music.schema import SELF_SIMILARITY
 
 _ALL = "all concepts"
 _CONTROL = "moved: the second layer half a clip later. What two layers share whatever is played at the moment."
@@ -28,7 +28,7 @@ _CONTROL = "moved: the second layer half a clip later. What two layers share wha
 
 def title(found: Found) -> str:
     """The models."""
-    return f"How alike layers are, model {', '.join(dict.fromkeys(found.table['model']))}"
+    return f"How alike layers are, model {found.models}"
 
 
 def question(found: Found) -> str:
@@ -42,14 +42,12 @@ def question(found: Found) -> str:
 def methods(found: Found) -> list[Paragraph]:
     """Headings with sentences: model, clips, layers, concepts, prompts, control, statistics."""
     runs, effects = found.runs, found.effects
-    layers = sorted(set(effects["layer"]), key=layer_order)
-    points = [POINT_WORDS[name] for name in dict.fromkeys(effects["component"])]
     halves = shortened(list(dict.fromkeys(effects["half"])))
     configured = [models(runs, listening=False), ("Clips", each(sampled(run) for run in runs))] if runs else []
     return told(
         [
             *configured,
-            ("Layers", [f"{layers_in_words(layers)}; compared {shortened(points)}, guidance half: {halves}."]),
+            ("Layers", [f"{where_read(found)}, guidance half: {halves}."]),
             ("Concepts", [f"{shortened(list(dict.fromkeys(effects['concept'])))}.", *_pooled(found)]),
             ("Prompts", [f"{prompt_counts(found)} for each concept."]),
             ("Control", [_CONTROL]),
@@ -95,7 +93,7 @@ VIEW = View(
     methods=methods,
     words={
         "points": POINT_WORDS,
-        "controls": {"moved": "control: half a clip later"},
+        "controls": CONTROL_WORDS,
         "all": _ALL,
         "colour": LENS_COLOURS["decoder"],
     },

@@ -9,13 +9,12 @@ from mech_music.figures.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.report.found import Found
 from mech_music.report.tasks.decoder_lens import trained_lens
 from mech_music.report.view import View, beside_roles
-from mech_music.report.words import Paragraph, drawn, each, layers_in_words, models, shortened, statistics, told
-from mech_music.schema import layer_order
+from mech_music.report.words import Paragraph, drawn, each, models, statistics, told, where_read
 
 
 def title(found: Found) -> str:
     """The models."""
-    return f"How near layers come to the model's end, model {', '.join(dict.fromkeys(found.table['model']))}"
+    return f"How near layers come to the model's end, model {found.models}"
 
 
 def question(found: Found) -> str:
@@ -28,13 +27,10 @@ def question(found: Found) -> str:
 
 def methods(found: Found) -> list[Paragraph]:
     """Headings with sentences: model, lenses, training, layers, statistics."""
-    layers = sorted(set(found.effects["layer"]), key=layer_order)
-    points = [POINT_WORDS[name] for name in dict.fromkeys(found.effects["component"])]
-    where = f"{layers_in_words(layers)}; the stream is read {shortened(points)}. The last layer is the end itself."
     return told(
         [
             *_from_configs(found.runs),
-            ("Layers", [where] if layers else []),
+            ("Layers", [f"{where_read(found)}. The last layer is the end itself."]),
             ("Statistics", statistics(found, "readings of a held-out clip")),
         ]
     )
