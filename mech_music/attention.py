@@ -22,26 +22,40 @@ with quiet_imports():
 
 
 def attend(
-    query: Float[Tensor, "row head 1 d_head"],
-    keys: Float[Tensor, "row head step d_head"],
-    values: Float[Tensor, "row head step d_head"],
-) -> Float[Tensor, "row head 1 d_head"]:
-    """Softmax attention of one step's query.
+    query: Float[Tensor, "row head query d_head"],
+    keys: Float[Tensor, "row head key d_head"],
+    values: Float[Tensor, "row head key d_head"],
+) -> Float[Tensor, "row head query d_head"]:
+    """Softmax attention: of one step's query, or causal, of as many queries as keys.
 
     On a CPU not by ``scaled_dot_product_attention``: with several threads the last bits of its result
     depend on the number of rows, and a row must not know how many others are in its pass.
     """
+    causal = query.shape[2] > 1
     if query.device.type != "cpu":
-        return nn.functional.scaled_dot_product_attention(query, keys, values)
+        return nn.functional.scaled_dot_product_attention(query, keys, values, is_causal=causal)
+    if causal:  # row by row: the scores of all of them at once would not fit
+        rows = zip(query.split(1), keys.split(1), values.split(1), strict=True)
+        return torch.cat([_attend(*row, causal) for row in rows])
+    return _attend(query, keys, values)
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
     scores = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2))
+    if causal:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(future, -torch.inf)
     return torch.matmul(scores.softmax(dim=-1), values)
 
 
 class _OneStepAttention(StreamingMultiheadAttention):
     """One autoregressive step at a time takes the short way here; everything else audiocraft's own."""
 
+    def _is_step(self, query: Tensor) -> bool:
+        return query.shape[1] == 1
+
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any):
-        if not self._is_streaming or query.shape[1] != 1:
+        if not (self._is_streaming and self._is_step(query)):
             return super().forward(query, key, value, *args, **kwargs)
         out = attend(*self._query_keys_values(query, key))
         return self.out_proj(out.transpose(1, 2).flatten(2)), None
@@ -73,10 +87,15 @@ class KeptCrossAttention(_OneStepAttention):
 class PreallocatedSelfAttention(_OneStepAttention):
     """Self-attention whose cache has its full length from the first step and is written in place.
 
-    ``n_steps`` is set before a generation (`expect_steps`); one that goes on for longer gets a longer cache.
+    ``n_steps`` (with what stands before the music) is set before a generation (`expect_steps`); one that goes on for
+    longer gets a longer cache.
     """
 
     n_steps: int = 0
+
+    def _is_step(self, query: Tensor) -> bool:
+        """The first step may bring what stands before the music with it."""
+        return query.shape[1] == 1 or "past_keys" not in self._streaming_state
 
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (self._heads(part) for part in self._project(source, 0, 3).chunk(3, -1))

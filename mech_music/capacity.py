@@ -64,7 +64,7 @@ def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
 
 def row_bytes(model: HookedMusicGen, duration: float) -> int:
     """What one row of a pass holds at least: keys and values, in both guidance halves."""
-    shape = Footprint(model.n_layers, model.d_model)
+    shape = Footprint(model.n_layers, model.d_model, melody=model.n_melody)
     return shape.row_bytes(model.n_steps(duration), str(model.dtype).removeprefix("torch."))
 
 

@@ -48,7 +48,8 @@ class ModelConfig:
     """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
 
     ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
-    lags behind the first (a clip has so many steps more than frames).
+    lags behind the first (a clip has so many steps more than frames). ``cross_attention``: whether the text is
+    attended to; in melody it stands before the music.
     """
 
     name: str = MISSING
@@ -59,6 +60,7 @@ class ModelConfig:
     frame_rate: float = MISSING  # codec frames a second
     codebooks: int = 4
     delay: int = 3
+    cross_attention: bool = True
     dtype: Dtype = Dtype.float32
 
 

@@ -21,11 +21,14 @@ from mech_music.sampling import RowNoise, Sampling, sample_top_k
 with quiet_imports():
     from audiocraft.models.lm import LMModel
 
+Conditions = dict[str, tuple[Tensor, Tensor]]
+"""By conditioner: ``[half·row, position, d_model]`` and the mask."""
+
 
 @torch.no_grad()
 def decode(
     lm: LMModel,
-    conditions: dict[str, tuple[Tensor, Tensor]],
+    conditions: Conditions,
     noise: RowNoise,
     n_frames: int,
     sampling: Sampling,
@@ -45,7 +48,7 @@ def decode(
     given = unknown if forced is None else forced.expand(rows, -1, -1)
     sequence, _, mask = pattern.build_pattern_sequence(given, lm.special_token_id)
     finite = torch.ones(rows, dtype=torch.bool, device=device)
-    expect_steps(lm, sequence.shape[-1] - 1)
+    expect_steps(lm, prefix_length(lm, conditions) + sequence.shape[-1] - 1)
     with lm.streaming():
         for step in range(sequence.shape[-1] - 1):
             logits = _guided_logits(lm, sequence[..., step : step + 1], conditions, sampling.guidance)
@@ -58,8 +61,14 @@ def decode(
     return to_frames(lm, sequence, n_frames).masked_fill(~finite[:, None, None], -1)
 
 
+def prefix_length(lm: LMModel, conditions: Conditions, but: str | None = None) -> int:
+    """Positions that conditions take before the music (none where they are attended to); ``but``: one not counted."""
+    before = [name for name in lm.fuser.fuse2cond["prepend"] if name != but]
+    return sum(conditions[name][0].shape[1] for name in before)
+
+
 def _guided_logits(
-    lm: LMModel, tokens: Tensor, conditions: dict[str, tuple[Tensor, Tensor]], guidance: float
+    lm: LMModel, tokens: Tensor, conditions: Conditions, guidance: float
 ) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
     cond, uncond = logits[:, :, -1].float().chunk(2)

@@ -18,6 +18,7 @@ SHARE = 0.75
 PROMPT_TOKENS = 32  # of the study's prompts, T5 makes 24 to 32
 _SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _T5_WIDTH = 768
+_CHROMA = 12  # pitch classes
 
 # Parameters beside the language model, always in float32: T5-base's encoder, encodec_32khz, PaSST.
 T5_PARAMETERS = 109_628_544
@@ -32,7 +33,11 @@ def gigabytes(count: float) -> str:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The shape of a MusicGen's language model: everything that its memory depends on."""
+    """The shape of a MusicGen's language model: everything that its memory depends on.
+
+    ``melody``: positions that stand before text and music, also where no melody is given; such a model has no
+    cross-attention. 0 for one that attends to its text.
+    """
 
     layers: int
     d_model: int
@@ -40,25 +45,27 @@ class Footprint:
     card: int = 2048
     hidden_scale: int = 4
     text_width: int = _T5_WIDTH
+    melody: int = 0
 
     @classmethod
     def of_config(cls, config: DictConfig) -> Footprint:
         """From a checkpoint's ``xp.cfg``."""
         lm = config.transformer_lm
-        return cls(lm.num_layers, lm.dim, lm.n_q, lm.card, lm.hidden_scale)
+        return cls(lm.num_layers, lm.dim, lm.n_q, lm.card, lm.hidden_scale, melody=_melody_frames(config))
 
     @property
     def transformer_parameters(self) -> int:
-        """Self-attention and cross-attention (4 d² each), the MLP, and three layer norms, in every layer."""
-        d = self.d_model
-        return self.layers * ((8 + 2 * self.hidden_scale) * d * d + 6 * d)
+        """Self-attention and cross-attention (4 d² each), the MLP, and a layer norm before each, in every layer."""
+        d, attentions = self.d_model, 1 if self.melody else 2
+        return self.layers * ((4 * attentions + 2 * self.hidden_scale) * d * d + 2 * (attentions + 1) * d)
 
     @property
     def parameters(self) -> int:
-        """Of the language model, as a checkpoint holds it: embeddings, heads and the text's projection included."""
+        """Of the language model, as a checkpoint holds it: embeddings, heads and its conditions' projections too."""
         d = self.d_model
         ends = self.codebooks * (2 * self.card + 1) * d + 2 * d
-        return self.transformer_parameters + ends + (self.text_width + 1) * d
+        conditions = self.text_width + 1 + (_CHROMA + 1 if self.melody else 0)
+        return self.transformer_parameters + ends + conditions * d
 
     def weight_bytes(self, dtype: str) -> int:
         """Of the language model once it is loaded: in float16, audiocraft keeps all but the transformer in float32."""
@@ -66,14 +73,24 @@ class Footprint:
         return _SIZES[dtype] * self.transformer_parameters + rest * (2 if dtype == "bfloat16" else 4)
 
     def row_bytes(self, steps: int, dtype: str, prompt_tokens: int = PROMPT_TOKENS) -> int:
-        """Keys and values of one row, of self- and cross-attention, in both halves of guidance."""
-        return 2 * 2 * self.layers * (steps + prompt_tokens) * self.d_model * _SIZES[dtype]
+        """Keys and values of one row, of all attention, in both halves of guidance."""
+        return 2 * 2 * self.layers * (steps + prompt_tokens + self.melody) * self.d_model * _SIZES[dtype]
 
     def rows(self, memory: float, steps: int, dtype: str, listener_parameters: int = PASST_PARAMETERS) -> int:
         """Rows of a pass on a device with so many bytes; 0 if not even the weights fit."""
         others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + listener_parameters)
         left = memory - self.weight_bytes(dtype) - others
         return max(0, int(SHARE * left / self.row_bytes(steps, dtype)))
+
+
+def _melody_frames(config: DictConfig) -> int:
+    """Of melody's chromagram: a training segment's, or one window's where a checkpoint does not fill it up."""
+    if "self_wav" not in config.conditioners:
+        return 0
+    melody = config.conditioners.self_wav.chroma_stem
+    hop = 2**melody.radix2_exp // 4
+    filled = "match_len_on_eval" not in melody or melody.match_len_on_eval
+    return 1 + (int(config.dataset.segment_duration * melody.sample_rate) // hop if filled else 4)
 
 
 PUBLISHED = {
@@ -83,5 +100,9 @@ PUBLISHED = {
     "stereo-small": Footprint(24, 1024, codebooks=8),
     "stereo-medium": Footprint(48, 1536, codebooks=8),
     "stereo-large": Footprint(48, 2048, codebooks=8),
+    "melody": Footprint(48, 1536, melody=235),
+    "melody-large": Footprint(48, 2048, melody=235),
+    "stereo-melody": Footprint(48, 1536, codebooks=8, melody=235),
+    "stereo-melody-large": Footprint(48, 2048, codebooks=8, melody=235),
 }
 """The language models of ``facebook/musicgen-<name>``."""

@@ -5,12 +5,14 @@ Names follow TransformerLens' grammar for a decoder block with cross-attention
 below is what is *added to the residual stream*::
 
     resid_pre ──+ attn_out ──► resid_mid ──+ cross_attn_out ──► resid_mid_cross ──+ mlp_out ──► resid_post
+
+A model whose text stands before the music (melody) has no cross-attention: its ``mlp_out`` is added to ``resid_mid``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -72,13 +74,15 @@ def _write_pre(layer: Layer, value: Tensor) -> None:
 _SITES: dict[str, _Site] = {
     "resid_pre": _Site(lambda layer: layer.input, _write_pre),
     "attn_out": _Site(lambda layer: layer.self_attn.output[0], _write_self_attn),
-    "resid_mid": _Site(lambda layer: layer.norm_cross.input, None),
+    "resid_mid": _Site(lambda layer: (layer.norm2 if layer.cross_attention is None else layer.norm_cross).input, None),
     "cross_attn_out": _Site(lambda layer: layer.cross_attention.output[0], _write_cross_attention),
     "resid_mid_cross": _Site(lambda layer: layer.norm2.input, None),
     "mlp_out": _Site(lambda layer: layer.linear2.output, _write_mlp),
     "resid_post": _Site(lambda layer: layer.output, _write_post),
 }
 POINTS = tuple(_SITES)
+CROSS_POINTS = ("cross_attn_out", "resid_mid_cross")
+"""Those that a model without cross-attention does not have."""
 BRANCHES = ("attn_out", "cross_attn_out", "mlp_out")
 _NAME = re.compile(r"blocks\.(\d+)\.hook_(\w+)")
 
@@ -111,7 +115,7 @@ class Hook:
         return (self.layer, POINTS.index(self.point)) < (other.layer, POINTS.index(other.point))
 
     def read(self, layers: Sequence[Layer]) -> Tensor:
-        """The hook's value inside a trace: ``[half·row, 1, d_model]``, conditional half first."""
+        """The hook's value inside a trace: ``[half·row, position, d_model]``, conditional half first."""
         return _SITES[self.point].read(layers[self.layer])
 
     def write(self, layers: Sequence[Layer], value: Tensor) -> None:
@@ -123,6 +127,6 @@ class Hook:
         write(layers[self.layer], value)
 
 
-def all_hooks(n_layers: int, points: tuple[str, ...] = POINTS) -> tuple[Hook, ...]:
-    """Every hook of a model with ``n_layers`` layers, in forward order."""
+def all_hooks(n_layers: int, points: Container[str] = POINTS) -> tuple[Hook, ...]:
+    """The hooks at ``points`` in a model with ``n_layers`` layers, in forward order."""
     return tuple(Hook(layer, point) for layer in range(n_layers) for point in POINTS if point in points)

@@ -15,10 +15,10 @@ from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.attention import keep_attention_caches
-from mech_music.decode import decode
+from mech_music.decode import decode, prefix_length
 from mech_music.delay import n_steps
 from mech_music.errors import UserError
-from mech_music.hooks import Hook, all_hooks
+from mech_music.hooks import CROSS_POINTS, POINTS, Hook, all_hooks
 from mech_music.linear import arrange, release
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling
@@ -84,10 +84,20 @@ class HookedMusicGen(NNsight):
         """The transformer's number format (in float16, embeddings and heads stay in float32)."""
         return next(self.musicgen.lm.transformer.parameters()).dtype
 
+    @property
+    def cross_attention(self) -> bool:
+        """Whether the text is attended to; in melody it stands before the music instead."""
+        return bool(self.musicgen.lm.fuser.fuse2cond["cross"])
+
+    @cached_property
+    def points(self) -> tuple[str, ...]:
+        """The hook points of every layer, in forward order."""
+        return tuple(point for point in POINTS if self.cross_attention or point not in CROSS_POINTS)
+
     @cached_property
     def hook_names(self) -> tuple[str, ...]:
         """Every hook of this model, in forward order."""
-        return tuple(hook.name for hook in all_hooks(self.n_layers))
+        return tuple(hook.name for hook in all_hooks(self.n_layers, self.points))
 
     def n_frames(self, duration: float) -> int:
         """Codec frames in ``duration`` seconds, as audiocraft counts them."""
@@ -121,6 +131,11 @@ class HookedMusicGen(NNsight):
         """Text tokens of ``prompt`` (rows of one length make one pass)."""
         conditioner: Any = self.musicgen.lm.condition_provider.conditioners["description"]
         return int(conditioner.tokenize([prompt])["input_ids"].shape[-1])
+
+    @cached_property
+    def n_melody(self) -> int:
+        """Positions that stand before the text of every prompt: melody's, which are there without a melody too."""
+        return prefix_length(self.musicgen.lm, self.conditions(["music"]), but="description")
 
     @traceable
     def generate(
@@ -185,6 +200,10 @@ class HookedMusicGen(NNsight):
         for hook in hooks:
             if hook.layer >= self.n_layers:
                 raise UserError(f"hook '{hook.name}': this model has layers 0 to {self.n_layers - 1}")
+            if hook.point not in self.points:
+                raise UserError(
+                    f"hook '{hook.name}': this model has no cross-attention; its points are {', '.join(self.points)}"
+                )
         return hooks
 
     def run_with_cache(
@@ -230,7 +249,8 @@ class HookedMusicGen(NNsight):
     ) -> Int[Tensor, "row codebook frame"]:
         """One traced generation in which ``fn(hook, step, value)`` sees every chosen hook at every step.
 
-        What ``fn`` returns (unless None) takes the value's place; the generation goes on from it.
+        What ``fn`` returns (unless None) takes the value's place; the generation goes on from it. Where the text
+        stands before the music, the first step runs through its positions as well; ``fn`` sees the last one only.
         """
         duration = generation.setdefault("duration", 4.0)
         if not hooks:
@@ -239,9 +259,11 @@ class HookedMusicGen(NNsight):
         with self.generate(prompts, **generation) as tracer:  # type: ignore[arg-type]
             for step in tracer.iter[:steps]:
                 for hook in hooks:
-                    edited = fn(hook, step, hook.read(layers))
+                    value = hook.read(layers)
+                    edited = fn(hook, step, value[:, -1:])
                     if edited is not None:
-                        hook.write(layers, edited)
+                        before = value[:, :-1]
+                        hook.write(layers, edited if step else torch.cat([before, edited], dim=1))
             tokens = tracer.result.save()
         return tokens
 

@@ -122,7 +122,8 @@ class Recording:
     def _recorder(self, source: Mean | Similarity) -> Recorder:
         model, n_steps = self._performer.model, self._performer.n_steps
         if isinstance(source, Mean):
-            return MeanRecorder(all_hooks(model.n_layers, POINTS), n_steps, model.d_model, model.device)
+            points = set(POINTS) & set(model.points)
+            return MeanRecorder(all_hooks(model.n_layers, points), n_steps, model.d_model, model.device)
         hooks = all_hooks(model.n_layers, (source.point,))
         return SimilarityRecorder(hooks, n_steps, model.d_model, source.half)
 

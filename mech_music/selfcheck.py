@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _PROMPT = concept_prompts(CONCEPTS["guitar"], 1)[0].text
 _FRAMES = 2
-_MODULES = ("self_attn", "cross_attention", "linear2", "norm_cross", "norm2")  # what the hook names stand on
+_MODULES = ("self_attn", "linear2", "norm2")  # what the hook names stand on
+_CROSS_MODULES = ("cross_attention", "norm_cross")  # likewise, where the text is attended to
 _ROUNDING = {torch.float32: 1e-3, torch.float16: 0.1, torch.bfloat16: 0.1}  # relative, of the logits
 _RELEASE = "this release of audiocraft is not supported (1.3.0 is)"
 
@@ -30,8 +31,9 @@ _RELEASE = "this release of audiocraft is not supported (1.3.0 is)"
 def check_tree(model: HookedMusicGen) -> None:
     """The module tree has what hooks need, and the checkpoint's own config describes it. UserError if not."""
     lm = model.musicgen.lm
+    modules = _MODULES + _CROSS_MODULES * model.cross_attention
     for index, layer in enumerate(lm.transformer.layers):
-        if lacking := [name for name in _MODULES if getattr(layer, name, None) is None]:
+        if lacking := [name for name in modules if getattr(layer, name, None) is None]:
             raise UserError(f"layer {index} has no {lacking[0]}: its branch outputs have no hook names; {_RELEASE}")
         if not layer.norm_first:
             raise UserError(
@@ -80,10 +82,11 @@ def check_pass(model: HookedMusicGen, tokens: Tensor, plain: Tensor) -> None:
 
 
 def _check_layer(model: HookedMusicGen, index: int, cache: dict[str, Tensor]) -> None:
-    at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *BRANCHES)}
+    branches = [point for point in BRANCHES if point in model.points]
+    at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *branches)}
     if any(value.shape != (2, 1, model.n_steps(_duration(model)), model.d_model) for value in at.values()):
         raise UserError(f"layer {index}: a hook's value has another shape than [half, row, step, width]; {_RELEASE}")
-    added = at["resid_pre"] + sum(at[point] for point in BRANCHES)
+    added = at["resid_pre"] + sum(at[point] for point in branches)
     allowed = max(1e-3, 4 * torch.finfo(model.dtype).eps) * at["resid_post"].abs().max().clamp(min=1)
     if not (added - at["resid_post"]).abs().max() <= allowed:
         raise UserError(f"layer {index}: branch outputs do not add up to the residual stream; {_RELEASE}")

@@ -13,6 +13,7 @@ from mech_music.concepts import concept_prompts, every_prompt, resolve_concepts,
 from mech_music.config import RunConfig, as_run, keys, task_name
 from mech_music.errors import UserError
 from mech_music.explain import explain, fail, unknown
+from mech_music.hooks import Component
 from mech_music.schema import CONTROLS
 
 _READING_LAYERS = ("decoder_lens", "tuned_lens", "self_similarity")
@@ -35,6 +36,7 @@ def validate(run: RunConfig) -> None:
     _check_sound(run)
     parse_layers(run.layer, run.model.layers)
     parse_frames(run.frames, n_steps(run), run.model.frame_rate)
+    _check_component(run)
     _check_technique(run)
     _check_lens(run)
     _check_numbers(run)
@@ -68,6 +70,15 @@ def _check_sound(run: RunConfig) -> None:
         raise UserError(f"sampling.temperature={run.sampling.temperature:g}: expected a number above 0")
     if not math.isfinite(run.sampling.guidance):
         raise UserError(f"sampling.guidance={run.sampling.guidance:g}: expected a finite number; MusicGen's is 3")
+
+
+def _check_component(run: RunConfig) -> None:
+    if run.component is Component.ca and not run.model.cross_attention:
+        others = ", ".join(component for component in Component if component is not Component.ca)
+        raise UserError(
+            f"component=ca: model '{run.model.name}' has no cross-attention, its text stands before the music; "
+            f"allowed: {others}"
+        )
 
 
 def _check_technique(run: RunConfig) -> None:

@@ -80,7 +80,10 @@ def published_config(size: Size, stereo: bool = False, melody: bool = False) -> 
         config["codebooks_pattern"]["delay"]["delays"] = [0, 0, 1, 1, 2, 2, 3, 3]
     if melody:
         config["fuser"] |= {"prepend": ["self_wav", "description"], "cross": []}
-        chroma = {"sample_rate": "${sample_rate}", "n_chroma": 12, "radix2_exp": 14, "argmax": True, "cache_path": None}
+        chroma = {
+            "sample_rate": "${sample_rate}", "n_chroma": 12, "radix2_exp": 14, "argmax": True, "cache_path": None,
+            "eval_wavs": None, "n_eval_wavs": 100, "match_len_on_eval": True,
+        }  # fmt: skip
         config["conditioners"]["self_wav"] = {"model": "chroma_stem", "chroma_stem": chroma}
     return config
 
@@ -92,6 +95,8 @@ def make_published(folder: Path, size: Size = Size(), stereo: bool = False, melo
     shapes = outline(OmegaConf.create(config)).state_dict()
     if melody:
         shapes["condition_provider.conditioners.self_wav.output_proj.weight"] = torch.empty(size.dim, 12)
+        shapes["condition_provider.conditioners.self_wav.output_proj.bias"] = torch.empty(size.dim)
+        shapes["condition_provider.conditioners.self_wav.chroma.spec.window"] = torch.empty(2**14)
     shapes["condition_provider.conditioners.description.output_proj.weight"] = torch.empty(size.dim, 768)
     shapes["condition_provider.conditioners.description.output_proj.bias"] = torch.empty(size.dim)
     lm = {"best_state": random_state(shapes, torch.float16), "xp.cfg": OmegaConf.to_yaml(OmegaConf.create(config))}

@@ -25,21 +25,22 @@ def show_machine(console: Console, versions: Iterable[Line], rest: Iterable[Line
 
 
 def show_models(console: Console, verdicts: Sequence[Verdict], measured: dict[str, float]) -> None:
-    """Every model: its weights here, its size, and how many clips fit in memory at once (beside the weights)."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1))
-    for name in ("model", "weights", "parameters", "loaded", "each clip", "clips that fit", "clips/s"):
+    """Every model: its weights here, its parameters, and how many clips fit in memory at once (beside the weights).
+
+    In 80 columns, so that no number is cut.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for name in ("model", "weights", "size", "loaded", "a clip", "fit at once", "clips/s"):
         table.add_column(name, justify="left" if name in ("model", "weights") else "right", no_wrap=True)
     for verdict in sorted(verdicts, key=lambda one: one.shape.parameters if one.shape else 0):
         speed = measured.get(verdict.run.model.name)
-        table.add_row(
-            verdict.run.model.name, _weights(verdict), *_size(verdict), f"{speed:.1f}" if speed else "not measured"
-        )
+        table.add_row(verdict.run.model.name, _weights(verdict), *_size(verdict), f"{speed:.1f}" if speed else "–")
     console.print(table)
 
 
 def _weights(verdict: Verdict) -> str:
     whole = sum(not part.missing() for part in verdict.parts)
-    return "here" if whole == len(verdict.parts) else f"{whole} of {len(verdict.parts)} parts"
+    return "here" if whole == len(verdict.parts) else f"{whole} of {len(verdict.parts)}"
 
 
 def _size(verdict: Verdict) -> tuple[str, str, str, str]:
@@ -47,7 +48,7 @@ def _size(verdict: Verdict) -> tuple[str, str, str, str]:
     if shape is None:
         return "unknown", "unknown", "unknown", "unknown"
     cache = shape.row_bytes(n_steps(verdict.run), dtype)
-    rows = "unknown" if verdict.rows is None else str(verdict.rows) if verdict.rows >= MIN_PASS else "does not fit"
+    rows = "unknown" if verdict.rows is None else str(verdict.rows) if verdict.rows >= MIN_PASS else "none"
     return f"{shape.parameters / 1e6:,.0f} M", _bytes(shape.weight_bytes(dtype)), _bytes(cache), rows
 
 

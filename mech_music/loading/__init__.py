@@ -5,6 +5,7 @@ Importing audiocraft takes seconds, so that is done only when a model is really 
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,15 +97,18 @@ class Checkpoint:
 
 
 def check_config(model: ModelConfig, folder: Path) -> None:
-    """UserError where layers, codebooks or delay of a config are not those of the checkpoint in ``folder``."""
-    lm = Published.open(folder / FILES[0]).config
+    """UserError where the shape that a config states is not that of the checkpoint in ``folder``."""
+    file = Published.open(folder / FILES[0])
+    lm = file.config
     checkpoint = {
         "layers": lm.transformer_lm.num_layers,
         "codebooks": lm.transformer_lm.n_q,
         "delay": max(lm.codebooks_pattern.delay.delays),
+        "cross_attention": file.cross_attention,
     }
     for key, theirs in checkpoint.items():
         if (ours := getattr(model, key)) != theirs:
+            ours, theirs = json.dumps(ours), json.dumps(theirs)
             raise UserError(
                 f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"
             )

@@ -7,6 +7,7 @@ builders make the same model as an outline (on torch's meta device), and each te
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from mech_music.capacity import free_on, is_out_of_memory
@@ -29,7 +30,8 @@ with quiet_imports():
     from audiocraft.models.encodec import CompressionModel, HFEncodecCompressionModel
     from audiocraft.models.lm import LMModel
     from audiocraft.models.musicgen import MusicGen
-    from audiocraft.modules.conditioners import T5Conditioner
+    from audiocraft.modules.chroma import ChromaExtractor
+    from audiocraft.modules.conditioners import ChromaStemConditioner, T5Conditioner, WaveformConditioner
     from audiocraft.utils.autocast import TorchAutocast
     from transformers import EncodecModel
 
@@ -77,10 +79,18 @@ def _language_model(file: Published, place: torch.device, dtype: str) -> LMModel
     lm = outline(config)
     lm.condition_provider = _condition_provider(config, place, file.path.parent)
     if dtype == "bfloat16":
-        lm.to(torch.bfloat16)
+        to_bfloat16(lm)
     fill(lm, file, place)
     lm.__dict__["cfg"] = config
     return lm.eval()
+
+
+def to_bfloat16(lm: LMModel) -> None:
+    """All of a language model but the spectrogram of a melody, which torch has in float32 only."""
+    lm.to(torch.bfloat16)
+    for conditioner in lm.condition_provider.conditioners.values():
+        if isinstance(conditioner, ChromaStemConditioner):
+            conditioner.chroma.float()
 
 
 def outline(config: DictConfig) -> LMModel:
@@ -130,16 +140,42 @@ def _condition_provider(config: DictConfig, place: torch.device, folder: Path) -
     t5 = text_encoder_of(config, folder).resolve()
     _register_t5(t5)
     on_cpu.conditioners.description.t5.name = str(t5)
+    melody = config.conditioners.get("self_wav")
+    on_cpu.conditioners.pop("self_wav", None)
     try:
         provider = builders.get_conditioner_provider(config.transformer_lm.dim, on_cpu)
     except Exception as error:
         raise UserError(f"text encoder in '{t5}' cannot be loaded ({first_line(error)}): fetch it again") from error
+    if melody is not None:
+        chroma: Any = OmegaConf.to_container(melody.chroma_stem, resolve=True)
+        provider.conditioners["self_wav"] = NoMelody(config.transformer_lm.dim, config.dataset.segment_duration, chroma)
     if place.type != "cpu":
-        conditioner: Any = provider.conditioners["description"]
-        conditioner.__dict__["t5"] = conditioner.t5.to(place)
-        conditioner.autocast = TorchAutocast(enabled=True, device_type=place.type, dtype=torch.float32)
-        conditioner.device = provider.device = str(place)
+        conditioners: Any = provider.conditioners
+        conditioners["description"].__dict__["t5"] = conditioners["description"].t5.to(place)
+        for conditioner in conditioners.values():
+            conditioner.autocast = TorchAutocast(enabled=True, device_type=place.type, dtype=torch.float32)
+            conditioner.device = str(place)
+        provider.device = str(place)
     return provider.to(place)
+
+
+class NoMelody(ChromaStemConditioner):
+    """What a melody model hears where it is given text alone: audiocraft's conditioner, without Demucs.
+
+    Demucs separates the sources of a given melody; here there is none, and it would be one more download.
+    """
+
+    def __init__(self, width: int, duration: float, chroma_stem: dict[str, Any]) -> None:
+        melody = {"match_len_on_eval": True} | chroma_stem
+        WaveformConditioner.__init__(self, dim=melody["n_chroma"], output_dim=width, device="cpu")
+        extractor = {key: melody[key] for key in melody.keys() & inspect.signature(ChromaExtractor).parameters.keys()}
+        self.chroma = ChromaExtractor(**extractor)
+        self.autocast = TorchAutocast(enabled=False)
+        self.sample_rate, self.duration = melody["sample_rate"], duration
+        self.match_len_on_eval = melody["match_len_on_eval"]
+        self._use_masking = not self.match_len_on_eval
+        self.eval_wavs = self.cache = None
+        self.chroma_len = self._get_chroma_len()
 
 
 def _register_t5(folder: Path) -> None:

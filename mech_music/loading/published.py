@@ -26,7 +26,10 @@ _NEEDED = (
     "transformer_lm.hidden_scale", "codebooks_pattern.delay.delays", "conditioners.description.t5", "fuser.cross",
     "fuser.prepend",
 )  # fmt: skip
-_SERVED = "served are small, medium, large, stereo-small, stereo-medium, stereo-large"
+_SERVED = "served are small, medium, large, melody, melody-large and stereo-… of each"
+_FUSING = ("sum", "prepend", "cross", "input_interpolate")
+_TEXT = {"description": "t5"}, {"cross": ["description"]}
+_MELODY = {"self_wav": "chroma_stem", "description": "t5"}, {"prepend": ["description", "self_wav"]}
 
 
 @dataclass(frozen=True)
@@ -65,17 +68,19 @@ class Published:
             self._check_served()
 
     def _check_served(self) -> None:
-        """UserError for what audiocraft publishes beside text-to-music: melody, style, MAGNeT."""
+        """UserError for what audiocraft publishes beside MusicGen by text and melody: style, MAGNeT."""
         if lacking := [key for key in _NEEDED if OmegaConf.select(self.config, key) is None]:
             raise UserError(
                 f"'{self.path}': its config has no {lacking[0]}, so it is no MusicGen that is served; {_SERVED}"
             )
-        others = [name for name in self.config.conditioners if name not in ("description", "args")]
-        if others or self.config.fuser.prepend or "description" not in self.config.fuser.cross:
-            extra = f" on {' and '.join(others)}" if others else ""
+        conditions = {name: of.model for name, of in self.config.conditioners.items() if name != "args"}
+        fuser = {how: sorted(names) for how, names in self.config.fuser.items() if how in _FUSING and names}
+        if (conditions, fuser) not in (_TEXT, _MELODY):
+            given = ", ".join(f"{name} ({kind})" for name, kind in conditions.items())
+            how = ", ".join(f"{how} {' and '.join(names)}" for how, names in fuser.items())
             raise UserError(
-                f"'{self.path}' is conditioned{extra} otherwise than by text through cross-attention alone (melody, "
-                f"style); {_SERVED}"
+                f"'{self.path}' is conditioned on {given}, fused as {how}: neither on text by cross-attention nor on "
+                f"melody and text before the music; {_SERVED}"
             )
 
     def _kind_by_config(self) -> str | None:
@@ -92,6 +97,11 @@ class Published:
             raise UserError(f"'{self.path}': its xp.cfg cannot be read ({first_line(error)}): fetch it again") from None
         assert isinstance(config, DictConfig)
         return config
+
+    @property
+    def cross_attention(self) -> bool:
+        """Whether the text is attended to; in melody it stands before the music instead."""
+        return bool(self.config.fuser.cross)
 
     @property
     def shapes(self) -> Mapping[str, Tensor]:

@@ -73,7 +73,7 @@ def hub(published: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator
 def doctor(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """The exit status of ``python -m mech_music.doctor <words>``."""
     monkeypatch.setattr("sys.argv", ["doctor", *words])
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as end:
         main()
     return int(end.value.code or 0)
@@ -83,8 +83,9 @@ def test_the_bundled_model_can_run(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert doctor(monkeypatch, "duration=0.4") == 0
     out = capsys.readouterr().out
     assert out.endswith("model=tiny can run here: python -m mech_music.run model=tiny\n")
-    (tiny,) = [line.split() for line in out.splitlines() if line.startswith(" tiny")]
+    (tiny,) = [line.split() for line in out.splitlines() if line.startswith("tiny ")]
     assert float(tiny[-1]) > 0
+    assert "…" not in out, "nothing is cut in 80 columns"
     assert "~/hub: empty" in out and torch.__version__.split("+")[0] in out
 
 

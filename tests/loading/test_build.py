@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from omegaconf import OmegaConf
 
 from mech_music.config import ClassifierConfig, Dtype, ModelConfig
 from mech_music.errors import UserError
-from mech_music.footprint import PUBLISHED
+from mech_music.footprint import PUBLISHED, Footprint
 from mech_music.hooks import Hook, all_hooks
-from mech_music.loading import FILES, Checkpoint, build, load_model, pick_device
+from mech_music.loading import Checkpoint, build, load_model, pick_device
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 from tests.loading.conftest import complaint
@@ -75,29 +76,6 @@ def test_stereo_has_two_codebooks_a_step(offline: Path, tmp_path: Path) -> None:
     assert not torch.equal(model.to_audio(tokens), model.to_audio(left_only))
 
 
-@pytest.mark.parametrize(
-    "fuser",
-    [
-        {"prepend": ["self_wav", "description"], "cross": []},  # as published
-        {"prepend": [], "cross": ["description"]},
-        {"prepend": ["description"], "cross": ["description"]},
-    ],
-)
-def test_melody_is_refused(offline: Path, tmp_path: Path, fuser: dict[str, list[str]]) -> None:
-    """Its conditions are put before the sequence, and there is no cross-attention to hook."""
-    folder = make_published(tmp_path / "made", melody=True)
-    content = torch.load(folder / FILES[0])
-    config = OmegaConf.create(content["xp.cfg"])
-    config.fuser.update(fuser)
-    if "self_wav" not in fuser["prepend"] and fuser["prepend"]:
-        del config.conditioners["self_wav"]
-    torch.save(content | {"xp.cfg": OmegaConf.to_yaml(config)}, folder / FILES[0])
-    with pytest.raises(UserError) as caught:
-        load_model(path=str(folder), device="cpu")
-    assert all(word in complaint(caught) for word in (str(folder), "cross-attention", "small, medium, large"))
-    assert ("self_wav" in str(caught.value)) == ("self_wav" in config.conditioners)
-
-
 def test_bundled_and_made_models_are_what_audiocraft_loads(checkpoint: Path, made: HookedMusicGen) -> None:
     """Checkpoints with their own text encoder and codec, in float32."""
     model = load_model(path=str(checkpoint), device="cpu")
@@ -132,22 +110,26 @@ def test_published_sizes_have_every_hook_and_weight(name: str) -> None:
     """On the meta device: modules, hooks and parameters of each published size, without memory."""
     shape = PUBLISHED[name]
     size = Size(shape.d_model, shape.layers, shape.d_model // 64, 2048)
-    config = OmegaConf.create(published_config(size, stereo=name.startswith("stereo")))
+    config = OmegaConf.create(published_config(size, name.startswith("stereo"), "melody" in name))
     lm: Any = build.outline(config)
     assert all(parameter.is_meta for parameter in lm.parameters())
     own = sum(parameter.numel() for parameter in lm.parameters())
-    assert own + (768 + 1) * shape.d_model == shape.parameters
+    conditions = (768 + 1) + (12 + 1) * bool(shape.melody)
+    assert own + conditions * shape.d_model == shape.parameters
+    assert Footprint.of_config(config) == shape
     assert len(all_hooks(shape.layers)) == 7 * shape.layers
     for layer in lm.transformer.layers:
-        assert layer.self_attn.embed_dim == layer.cross_attention.embed_dim == shape.d_model
-        assert layer.linear2.out_features == shape.d_model
-        assert layer.norm_cross.normalized_shape == layer.norm2.normalized_shape == (shape.d_model,)
+        assert layer.self_attn.embed_dim == layer.linear2.out_features == shape.d_model
+        assert layer.norm2.normalized_shape == (shape.d_model,)
     keys = {key.split(".", 3)[-1] for key in lm.state_dict() if key.startswith("transformer.layers.")}
-    assert keys == {
+    cross = {
+        "cross_attention.in_proj_weight", "cross_attention.out_proj.weight", "norm_cross.weight", "norm_cross.bias"
+    }  # fmt: skip
+    assert keys - cross == {
         "self_attn.in_proj_weight", "self_attn.out_proj.weight", "linear1.weight", "linear2.weight",
-        "cross_attention.in_proj_weight", "cross_attention.out_proj.weight", "norm_cross.weight", "norm_cross.bias",
         "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias",
     }  # fmt: skip
+    assert keys & cross == (set() if shape.melody else cross)
 
 
 def test_parameters_are_those_published() -> None:
@@ -159,9 +141,9 @@ def test_parameters_are_those_published() -> None:
 # -- what does not fit -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("key", "value"), [("layers", 24), ("codebooks", 8), ("delay", 7)])
+@pytest.mark.parametrize(("key", "value"), [("layers", 24), ("codebooks", 8), ("delay", 7), ("cross_attention", False)])
 def test_config_of_another_model_is_seen_before_loading(offline: Path, published: Path, key: str, value: int) -> None:
-    with pytest.raises(UserError, match=rf"model\.{key}={value}, but .* set model\.{key}=") as caught:
+    with pytest.raises(UserError, match=rf"model\.{key}={json.dumps(value)}, but .* set model\.{key}=") as caught:
         Checkpoint(replace(CONFIG, path=str(published), **{key: value}), ClassifierConfig(name="tiny"), "cpu")
     assert str(published) in complaint(caught)
 

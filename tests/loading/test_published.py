@@ -94,7 +94,7 @@ def test_model_of_another_kind(broken: Path) -> None:
     config = OmegaConf.create(content["xp.cfg"])
     config.codebooks_pattern = {"modeling": "parallel"}
     torch.save(content | {"xp.cfg": OmegaConf.to_yaml(config)}, broken / LM)
-    assert "has no codebooks_pattern.delay.delays" in (line := refusal(broken)) and "stereo-large" in line
+    assert "has no codebooks_pattern.delay.delays" in (line := refusal(broken)) and "served are small" in line
 
 
 def test_config_that_cannot_be_read(broken: Path) -> None:
