@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from mech_music.doctor.parts import FilePart, HubPart, Part
 from mech_music.doctor.verdict import readable
-from mech_music.errors import UserError
+from mech_music.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
+_AS_IT_IS = {"Accept-Encoding": "identity"}
 _AGAIN = "give the same command again to go on from there"
 
 
@@ -51,8 +52,7 @@ def _fetch_hub(part: HubPart) -> str:
         raise
     except Exception as error:  # the hub client raises many kinds: no network, no such id, not allowed
         log.info("not fetched", exc_info=error)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        raise UserError(f"{part.what}: {reason}{_so_far(repo, cache)}; {_AGAIN}") from None
+        raise UserError(f"{part.what}: {first_line(error)}{_so_far(repo, cache)}; {_AGAIN}") from None
     size = sum(_checked(folder / name, listed[name]) for name in wanted)
     return f"{part.what}: {len(wanted)} files, {size / 1e6:.1f} MB, as the hub lists them at {commit[:12]}"
 
@@ -69,7 +69,6 @@ def _wanted(part: HubPart, listed: dict[str, Any]) -> list[str]:
 def _continue(repo: str, commit: str, entry: Any, blobs: Path) -> None:
     """A large file into the client's cache, from where an earlier process left it."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
     whole, partial = blobs / entry.lfs.sha256, blobs / f"{entry.lfs.sha256}.partial"
@@ -81,26 +80,29 @@ def _continue(repo: str, commit: str, entry: Any, blobs: Path) -> None:
     location = get_hf_file_metadata(url).location
     # Elsewhere, a token for the hub is nobody's business.
     headers = headers if urlparse(location).netloc == urlparse(url).netloc else {}
-    with partial.open("ab") as file:
-        done = file.tell()
-        if done < entry.size:
-            http_get(
-                location,
-                file,
-                resume_size=done,
-                headers=headers,
-                expected_size=entry.size,
-                displayed_filename=entry.path,
-            )
+    _rest_of(location, partial, entry.size, entry.path, headers)
     if _sha256(partial) != entry.lfs.sha256:
         partial.unlink()
         raise UserError(f"{entry.path} of '{repo}' was damaged on its way and is removed: give the same command again")
     partial.replace(whole)
 
 
+def _rest_of(url: str, partial: Path, size: int, name: str, headers: dict[str, str]) -> None:
+    """What is not yet in ``partial`` of a file of ``size`` bytes."""
+    from huggingface_hub.file_download import http_get
+
+    with partial.open("ab") as file:
+        done = file.tell()
+        if done < size:
+            http_get(url, file, resume_size=done, headers=headers, expected_size=size, displayed_filename=name)
+
+
 def _so_far(repo: str, cache: Path) -> str:
-    partial = list((cache / f"models--{repo.replace('/', '--')}" / "blobs").glob("*.partial"))
-    size = sum(path.stat().st_size for path in partial)
+    return _kept((cache / f"models--{repo.replace('/', '--')}" / "blobs").glob("*.partial"))
+
+
+def _kept(partial: Iterable[Path]) -> str:
+    size = sum(path.stat().st_size for path in partial if path.exists())
     return f", {size / 1e6:.1f} MB of the file that was under way are kept" if size else ""
 
 
@@ -128,21 +130,32 @@ def _sha256(path: Path) -> str:
 
 
 def _fetch_file(part: Part) -> str:
-    """PaSST's checkpoint, of which only the size is known beforehand (and torch's client does not continue it)."""
+    """PaSST's checkpoint, of which only the size is known beforehand: it is opened, and nothing else is checked."""
     if part.missing() and isinstance(part, FilePart) and part.url is not None:
-        import torch
-
-        (path,) = part.paths
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(part.url, str(path))
-        except KeyboardInterrupt:
-            raise UserError(f"{part.what}: stopped; it begins anew with the next command") from None
-        except OSError as error:
-            raise UserError(f"{part.what}: cannot be fetched ({error}): {part.command}") from None
+        _from_url(part.what, part.url, *part.paths)
     if missing := part.missing():
         raise UserError(f"{part.what}: {' and '.join(missing)} missing: {part.command}")
     for path in part.files():
         readable(path)
     size = sum(os.path.getsize(path) for path in part.files())
     return f"{part.what}: {len(part.files())} files, {size / 1e6:.1f} MB, can be read"
+
+
+def _from_url(what: str, url: str, path: Path) -> None:
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    partial = path.with_name(f"{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        answer = get_session().head(url, headers=_AS_IT_IS)
+        hf_raise_for_status(answer)
+        size = int(answer.headers["Content-Length"])
+        if partial.exists() and partial.stat().st_size > size:
+            partial.unlink()  # of another version
+        _rest_of(url, partial, size, path.name, _AS_IT_IS)
+    except KeyboardInterrupt:
+        raise UserError(f"{what}: stopped{_kept([partial])}; {_AGAIN}") from None
+    except Exception as error:  # the client raises many kinds
+        log.info("not fetched", exc_info=error)
+        raise UserError(f"{what}: {first_line(error)}{_kept([partial])}; {_AGAIN}") from None
+    partial.replace(path)

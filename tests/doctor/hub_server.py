@@ -61,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.down or (repo is None and not path.startswith("/files/")):
             return self._send(503 if self.hub.down else 404, b"{}", {}, body)
         if path.startswith("/files/"):
-            return self._send(200, (self.hub.repos["files"] / path.rpartition("/")[2]).read_bytes(), {}, body)
+            return self._send_file(self.hub.repos["files"] / path.rpartition("/")[2], body)
         files = [entry(file) for file in sorted(self.hub.repos[str(repo)].iterdir())]
         if path.startswith("/api/") and "/tree/" in path:
             return self._send(200, json.dumps(files).encode(), {"Content-Type": "application/json"}, body)

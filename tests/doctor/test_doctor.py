@@ -53,7 +53,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (repos["google-t5/t5-base"] / "spiece.model").write_bytes(b"pieces")
     repos["files"] = folder / "files"
     repos["files"].mkdir()
-    torch.save({"weight": torch.ones(3)}, repos["files"] / PASST)
+    torch.save({"weight": torch.ones(30_000)}, repos["files"] / PASST)
     return repos
 
 
@@ -167,6 +167,30 @@ def test_fetched_interrupted_and_continued(
     hub.ranges.clear()
     assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
     assert hub.ranges == [], "what is there is checked, not fetched again"
+
+
+def test_a_classifier_interrupted_and_continued(
+    hub: Hub,
+    published: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """PaSST's file, which is not on the hub."""
+    hub.cut[PASST] = 60_000
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith("mech_music: classifier passt: ") and "are kept; give the same command again" in err
+    place = tmp_path / "torch" / "hub" / "checkpoints" / PASST
+    (partial,) = place.parent.iterdir()
+    kept = partial.stat().st_size
+    assert 0 < kept <= 60_000
+    hub.mend()
+    hub.ranges.clear()
+    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
+    assert hub.ranges == [(PASST, kept)]
+    assert list(place.parent.iterdir()) == [place]
+    assert place.read_bytes() == (published["files"] / PASST).read_bytes()
 
 
 def test_a_file_damaged_on_its_way_is_not_kept(

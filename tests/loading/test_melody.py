@@ -14,15 +14,20 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mech_music.capacity import row_bytes
+from mech_music.edits import Exit, Reading, Row
 from mech_music.errors import UserError
 from mech_music.footprint import Footprint
 from mech_music.loading import FILES, load_model
 from mech_music.model import HookedMusicGen
+from mech_music.performer import Performer, Settings
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import Sampling
+from mech_music.store import Store
 from tests.composing import CommandLine
+from tests.lenses.test_readout import silence
 from tests.loading.conftest import complaint
 from tests.loading.test_command import SHORT, command
+from tests.made_engine import MadeVoice
 from tests.published import make_published
 from tests.test_parity import DURATION, TOP_K, plain_generate
 
@@ -109,6 +114,26 @@ def test_edits_the_music_and_not_what_stands_before(
     finally:
         handle.remove()
     assert lengths[:2] == [MELODY + melody.prompt_length(PROMPTS[0]) + 1, 1]
+    assert not torch.equal(ours, melody.generate(PROMPTS, **SETTINGS))
+
+
+@pytest.mark.parametrize("reading", list(Reading))
+def test_lens_at_the_end_is_the_model(melody: HookedMusicGen, tmp_path: Path, reading: Reading) -> None:
+    rows = [Row(prompt, 0, exit=Exit("blocks.1.hook_resid_post", reading)) for prompt in PROMPTS]
+    performer = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS))
+    assert torch.equal(performer.tokens(rows), melody.generate(PROMPTS, **SETTINGS))
+
+
+def test_lens_is_audiocrafts_model_cut_off(
+    melody: HookedMusicGen, theirs: MusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Free-running, after self-attention of the first layer: the model ends there, and its MLP adds nothing."""
+    rows = [Row(prompt, 0, exit=Exit("blocks.0.hook_resid_mid", Reading.free)) for prompt in PROMPTS]
+    ours = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS)).tokens(rows)
+    transformer: Any = theirs.lm.transformer
+    transformer.layers = transformer.layers[:1]
+    transformer.layers[0].linear2.register_forward_hook(silence)
+    assert torch.equal(ours, plain_generate(theirs, PROMPTS, monkeypatch))
     assert not torch.equal(ours, melody.generate(PROMPTS, **SETTINGS))
 
 
