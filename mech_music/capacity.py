@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
 
 log = logging.getLogger(__name__)
-MIN_PASS = 4  # smaller matrix products take another path in the BLAS, with other last bits
+MIN_PASS = 8  # smaller matrix products take another path in the BLAS, with other last bits (on some processors)
 _CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
 _PROBES = (8, 24)
 # Samples decoded at once: on a CPU four of tiny's clips, the fastest there; a GPU's number is a guess.

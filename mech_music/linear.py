@@ -67,11 +67,19 @@ def product(keeper: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, p
     return kept[part].apply(x.to(weight.dtype), bias)
 
 
-def arrange(model: nn.Module) -> None:
-    """Let a model's wide linear layers, and those within its attention, take the short way from now on."""
+def make_arrangeable(model: nn.Module) -> None:
+    """Give a model's wide linear layers the class that can take the short way, once `arrange` says so.
+
+    To be done before nnsight wraps the modules: it keeps each one's ``forward`` as it finds it.
+    """
     for module in model.modules():
         if type(module) is nn.Linear and can_arrange(module.weight):
             module.__class__ = ArrangedLinear
+
+
+def arrange(model: nn.Module) -> None:
+    """Let a model's wide linear layers, and those within its attention, take the short way from now on."""
+    for module in model.modules():
         if isinstance(module, ArrangedLinear) or hasattr(module, "in_proj_weight"):
             module.__dict__.setdefault(_KEPT, {})
 

@@ -19,7 +19,7 @@ from mech_music.decode import decode, prefix_length
 from mech_music.delay import n_steps
 from mech_music.errors import UserError
 from mech_music.hooks import CROSS_POINTS, POINTS, Hook, all_hooks
-from mech_music.linear import arrange, release
+from mech_music.linear import arrange, make_arrangeable, release
 from mech_music.quiet import quiet_imports
 from mech_music.sampling import RowNoise, Sampling
 from mech_music.selfcheck import check_pass, check_tree, plain_logits, some_tokens
@@ -52,6 +52,7 @@ class HookedMusicGen(NNsight):
 
     def __init__(self, musicgen: MusicGen, fingerprint: str = "") -> None:
         keep_attention_caches(musicgen.lm)
+        make_arrangeable(musicgen.lm)
         super().__init__(musicgen.lm)
         self.musicgen = musicgen
         self.fingerprint = fingerprint

@@ -30,7 +30,7 @@ from mech_music.workers import Advance
 if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
 
-_VERSION = 2  # raise it when a change of this code changes what a row gives
+_VERSION = 3  # raise it when a change of this code changes what a row gives
 _KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
 _Kind = tuple[str, int]
 

@@ -77,7 +77,7 @@ def test_rows_of_a_device() -> None:
 def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
     least = MIN_PASS * row_bytes(made, 4.0)
     monkeypatch.setattr(capacity, "free_memory", lambda: least - 1)
-    with pytest.raises(UserError, match="a pass of 4 rows, the smallest, needs") as caught:
+    with pytest.raises(UserError, match="a pass of 8 rows, the smallest, needs") as caught:
         Capacity(made, 4.0, 0, 1)
     assert "\n" not in str(caught.value)
     monkeypatch.setattr(capacity, "free_memory", lambda: least + 1)

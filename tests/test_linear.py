@@ -10,7 +10,7 @@ from torch import nn
 
 from mech_music.benchmarks.config import Shape
 from mech_music.benchmarks.models import make_random
-from mech_music.linear import WIDE, ArrangedLinear, arrange, can_arrange
+from mech_music.linear import WIDE, ArrangedLinear, arrange, can_arrange, make_arrangeable
 from mech_music.loading import load_model
 from mech_music.model import HookedMusicGen
 from mech_music.sampling import Sampling
@@ -26,6 +26,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> HookedMusicGen:
 
 def layer() -> ArrangedLinear:
     plain = nn.Linear(WIDE, 2 * WIDE)
+    make_arrangeable(nn.Sequential(plain))
     arrange(nn.Sequential(plain))
     assert isinstance(plain, ArrangedLinear)
     return plain
@@ -57,26 +58,34 @@ def test_gradients_are_those_of_the_plain_layer() -> None:
 
 def test_narrow_layers_are_left_alone() -> None:
     narrow = nn.Linear(WIDE // 2, WIDE)
-    arrange(nn.Sequential(narrow))
+    make_arrangeable(nn.Sequential(narrow))
     assert type(narrow) is nn.Linear
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_wide_models_rows_do_not_know_their_neighbours(wide: HookedMusicGen, threads: int) -> None:
     """Hidden values bit for bit, from the smallest pass to a large one, and in another order."""
-    assert isinstance(wide.musicgen.lm.transformer.layers[0].linear1, ArrangedLinear)
     names = ["blocks.1.hook_resid_post"]
     prompts, seeds = ["Compose a happy rock piece."] * 150, list(range(150))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         all_tokens, everything = wide.run_with_cache(prompts, names, seeds=seeds, duration=0.2)
-        for some in (list(range(4)), list(range(149, 99, -1)), list(range(0, 150, 2))):
+        for some in (list(range(8)), list(range(149, 99, -1)), list(range(0, 150, 2))):
             tokens, cache = wide.run_with_cache([prompts[0]] * len(some), names, seeds=some, duration=0.2)
             assert torch.equal(tokens, all_tokens[some])
             assert torch.equal(cache[names[0]], everything[names[0]][:, some])
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_wide_model_takes_the_short_way(wide: HookedMusicGen) -> None:
+    """In every product of a pass, although nnsight has wrapped the modules."""
+    wide.generate(["Compose a happy rock piece."] * 8, duration=0.1)
+    keepers = {name: module.__dict__.get("_arranged") for name, module in wide.musicgen.lm.named_modules()}
+    layer = "transformer.layers.1"
+    names = ["self_attn", "self_attn.out_proj", "cross_attention", "cross_attention.out_proj", "linear1", "linear2"]
+    assert all(keepers[f"{layer}.{name}"] for name in names) and all(keepers[f"linears.{k}"] for k in range(4))
 
 
 def test_bfloat16_is_near_float32(tmp_path: Path, wide: HookedMusicGen) -> None:

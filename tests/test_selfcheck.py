@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mech_music.attention import KeptCrossAttention, PreallocatedSelfAttention
 from mech_music.errors import UserError
-from mech_music.linear import WIDE, ArrangedLinear, arrange, can_arrange, release
+from mech_music.linear import WIDE, ArrangedLinear, arrange, can_arrange, make_arrangeable, release
 from mech_music.model import HookedMusicGen
 from mech_music.quiet import quiet_imports
 
@@ -78,6 +78,7 @@ def test_short_ways_that_are_not_audiocrafts(
 def test_weights_are_arranged_at_first_use_only() -> None:
     linear = nn.Linear(WIDE, WIDE)
     model, x = nn.Sequential(linear), torch.randn(4, WIDE)
+    make_arrangeable(model)
     arrange(model)
     assert isinstance(linear, ArrangedLinear) and not linear.__dict__["_arranged"], "nothing is copied yet"
     with torch.no_grad():

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from mech_music.capacity import MIN_PASS
+from mech_music.loading import load_model
 from mech_music.tiny import bundle_dir, data, synth
 from mech_music.tiny.evaluate import Subject, paper_prompts
+
+PROMPT = "Compose a happy rock piece, with a piano melody. Use a fast tempo."
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,15 @@ def test_reconstructed_clips_are_heard_right_and_with_confidence(subject: Subjec
         labels = torch.tensor(data.group_labels(group))[torch.from_numpy(wanted[group])]
         share = subject.listener.logits(audio, synth.SAMPLE_RATE).softmax(1)[torch.arange(24), labels]
         assert 0.3 < share.median() < 0.5
+
+
+def test_the_smallest_pass_has_the_last_bits_of_a_large_one() -> None:
+    """Hidden values, not tokens alone: which processors take which path for few rows is not known beforehand."""
+    model = load_model(device="cpu")
+    prompts, seeds = [PROMPT] * 24, list(range(24))
+    _, large = model.run_with_cache(prompts, seeds=seeds, duration=0.2)
+    _, small = model.run_with_cache(prompts[:MIN_PASS], seeds=seeds[:MIN_PASS], duration=0.2)
+    assert all(torch.equal(small[name], large[name][:, :MIN_PASS]) for name in large)
 
 
 def test_the_bundle_is_small() -> None:
