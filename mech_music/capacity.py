@@ -11,6 +11,7 @@ import torch
 
 from mech_music.errors import UserError
 from mech_music.footprint import SHARE, Footprint, gigabytes
+from mech_music.linear import still_to_arrange
 
 if TYPE_CHECKING:
     from mech_music.model import HookedMusicGen
@@ -51,6 +52,7 @@ def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
     on_cpu, free = model.device.type != "cuda", free_on(model.device)
     if free is None:
         return _CPU_PASS
+    free -= still_to_arrange(model.musicgen.lm)
     if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
         raise UserError(
             f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SHARE = 0.75
 """Of the memory that is free once everything is loaded: what passes may take."""
+WIDE = 1024
+"""Layers from this width on (musicgen-small's) are kept twice on a CPU: see `mech_music.linear`."""
 PROMPT_TOKENS = 32  # of the study's prompts, T5 makes 24 to 32
 _SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _T5_WIDTH = 768
@@ -72,14 +74,22 @@ class Footprint:
         rest = self.parameters - self.transformer_parameters
         return _SIZES[dtype] * self.transformer_parameters + rest * (2 if dtype == "bfloat16" else 4)
 
+    def arranged_bytes(self, dtype: str) -> int:
+        """The second copy that a CPU makes of wide layers' weights when they are first used."""
+        if self.d_model < WIDE or dtype == "float16":
+            return 0
+        norms = self.layers * 2 * (2 if self.melody else 3) * self.d_model
+        heads = self.codebooks * self.card * self.d_model if self.card >= WIDE else 0
+        return _SIZES[dtype] * (self.transformer_parameters - norms + heads)
+
     def row_bytes(self, steps: int, dtype: str, prompt_tokens: int = PROMPT_TOKENS) -> int:
         """Keys and values of one row, of all attention, in both halves of guidance."""
         return 2 * 2 * self.layers * (steps + prompt_tokens + self.melody) * self.d_model * _SIZES[dtype]
 
-    def rows(self, memory: float, steps: int, dtype: str, listener_parameters: int = PASST_PARAMETERS) -> int:
+    def rows(self, memory: float, steps: int, dtype: str, on_cpu: bool = False) -> int:
         """Rows of a pass on a device with so many bytes; 0 if not even the weights fit."""
-        others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + listener_parameters)
-        left = memory - self.weight_bytes(dtype) - others
+        others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + PASST_PARAMETERS)
+        left = memory - self.weight_bytes(dtype) - self.arranged_bytes(dtype) * on_cpu - others
         return max(0, int(SHARE * left / self.row_bytes(steps, dtype)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,16 @@ from omegaconf import OmegaConf
 from mech_music import capacity
 from mech_music.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError
-from mech_music.footprint import CODEC_PARAMETERS, PASST_PARAMETERS, PUBLISHED, T5_PARAMETERS, Footprint, gigabytes
+from mech_music.footprint import (
+    CODEC_PARAMETERS,
+    PASST_PARAMETERS,
+    PUBLISHED,
+    T5_PARAMETERS,
+    WIDE,
+    Footprint,
+    gigabytes,
+)
+from mech_music.linear import arrange, can_arrange, make_arrangeable, still_to_arrange
 from mech_music.model import HookedMusicGen
 from mech_music.paths import conf_dir
 from mech_music.quiet import quiet_imports
@@ -72,6 +82,21 @@ def test_rows_of_a_device() -> None:
     others = 4 * (T5_PARAMETERS + CODEC_PARAMETERS + PASST_PARAMETERS)
     used = small.weight_bytes("float16") + others + rows * small.row_bytes(203, "float16")
     assert 4e9 < used < 8e9
+
+
+@pytest.mark.skipif(not can_arrange(torch.zeros(WIDE, WIDE)), reason="no oneDNN in this build of torch")
+@pytest.mark.parametrize("melody", [False, True])
+def test_second_copy_on_a_cpu(melody: bool) -> None:
+    """What a wide model will arrange, counted in its modules; a narrow one arranges nothing."""
+    config = OmegaConf.create(published_config(replace(SMALL, layers=2), melody=melody))
+    lm = outline(config).to_empty(device="cpu")
+    make_arrangeable(lm)
+    assert still_to_arrange(lm) == 0, "not before it is asked for"
+    arrange(lm)
+    assert still_to_arrange(lm) == Footprint.of_config(config).arranged_bytes("float32") > 0
+    small = PUBLISHED["small"]
+    assert small.arranged_bytes("float16") == Footprint(2, 512).arranged_bytes("float32") == 0
+    assert small.rows(20e9, STEPS, "float32", on_cpu=True) < small.rows(20e9, STEPS, "float32")
 
 
 def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,10 +44,11 @@ def judge(run: RunConfig) -> Verdict:
     reasons += [*_refusals(run, parts)]
     shape, rows = None, None
     try:
-        memory = free_on(pick_device(run.engine.device))
+        device = pick_device(run.engine.device)
+        memory = free_on(device)
         shape = _shape(run, parts[0])
         if shape is not None and memory is not None:
-            rows = shape.rows(memory, n_steps(run), run.model.dtype.value)
+            rows = shape.rows(memory, n_steps(run), run.model.dtype.value, device.type == "cpu")
             if rows < MIN_PASS:
                 weights = gigabytes(shape.weight_bytes(run.model.dtype.value))
                 reasons.append(f"memory: {gigabytes(memory)} free, its language model alone takes {weights}")
