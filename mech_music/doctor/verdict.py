@@ -48,10 +48,13 @@ def judge(run: RunConfig) -> Verdict:
         memory = free_on(device)
         shape = _shape(run, parts[0])
         if shape is not None and memory is not None:
-            rows = shape.rows(memory, n_steps(run), run.model.dtype.value, device.type == "cpu")
+            dtype, on_cpu = run.model.dtype.value, device.type == "cpu"
+            rows = shape.rows(memory, n_steps(run), dtype, on_cpu)
             if rows < MIN_PASS:
-                weights = gigabytes(shape.weight_bytes(run.model.dtype.value))
-                reasons.append(f"memory: {gigabytes(memory)} free, its language model alone takes {weights}")
+                copy = shape.arranged_bytes(dtype) * on_cpu
+                needed = gigabytes(shape.weight_bytes(dtype) + copy)
+                why = " (a CPU keeps its weights twice)" if copy else ""
+                reasons.append(f"memory: {gigabytes(memory)} free, its language model alone takes {needed}{why}")
     except UserError as error:
         reasons.append(explain(error))
     return Verdict(run, parts, shape, rows, [*dict.fromkeys(reasons)])

@@ -131,7 +131,10 @@ def test_weights_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verdict, "free_on", lambda device: 2_000_000_000)
     found = verdict.judge(composed(["model=large", "engine.device=cpu"]))
     assert found.rows == 0
-    assert found.reasons[-1] == "memory: 2.0 GB free, its language model alone takes 13.0 GB"
+    assert (
+        found.reasons[-1]
+        == "memory: 2.0 GB free, its language model alone takes 26.0 GB (a CPU keeps its weights twice)"
+    )
     assert found.shape == Footprint(48, 2048)
 
 
