@@ -49,7 +49,7 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -
 
 
 class _OneStepAttention(StreamingMultiheadAttention):
-    """One autoregressive step at a time takes the short way here; everything else audiocraft's own."""
+    """What is a step of a generation takes the short way here; everything else audiocraft's own."""
 
     def _is_step(self, query: Tensor) -> bool:
         return query.shape[1] == 1

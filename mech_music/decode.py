@@ -61,10 +61,9 @@ def decode(
     return to_frames(lm, sequence, n_frames).masked_fill(~finite[:, None, None], -1)
 
 
-def prefix_length(lm: LMModel, conditions: Conditions, but: str | None = None) -> int:
-    """Positions that conditions take before the music (none where they are attended to); ``but``: one not counted."""
-    before = [name for name in lm.fuser.fuse2cond["prepend"] if name != but]
-    return sum(conditions[name][0].shape[1] for name in before)
+def prefix_length(lm: LMModel, conditions: Conditions) -> int:
+    """Positions that conditions take before the music (none where they are attended to)."""
+    return sum(conditions[name][0].shape[1] for name in lm.fuser.fuse2cond["prepend"])
 
 
 def _guided_logits(

@@ -44,12 +44,12 @@ def fail(line: str, status: int = 1) -> NoReturn:
 
 
 @contextmanager
-def in_one_line(stopped: str = "stopped") -> Iterator[None]:
-    """Within, a mistake ends the program with one line and status 1, an interruption with ``stopped`` and 130."""
+def in_one_line() -> Iterator[None]:
+    """Within, a mistake ends the program with one line and status 1, an interruption with one and 130."""
     try:
         yield
     except KeyboardInterrupt:
-        fail(stopped, 130)
+        fail("stopped", 130)
     except Exception as error:
         if not is_known(error):
             raise

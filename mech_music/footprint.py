@@ -58,8 +58,15 @@ class Footprint:
     @property
     def transformer_parameters(self) -> int:
         """Self-attention and cross-attention (4 d² each), the MLP, and a layer norm before each, in every layer."""
-        d, attentions = self.d_model, 1 if self.melody else 2
-        return self.layers * ((4 * attentions + 2 * self.hidden_scale) * d * d + 2 * (attentions + 1) * d)
+        return self._transformer_matrices + self.layers * 2 * (self._attentions + 1) * self.d_model
+
+    @property
+    def _transformer_matrices(self) -> int:
+        return self.layers * (4 * self._attentions + 2 * self.hidden_scale) * self.d_model**2
+
+    @property
+    def _attentions(self) -> int:
+        return 1 if self.melody else 2
 
     @property
     def parameters(self) -> int:
@@ -78,9 +85,8 @@ class Footprint:
         """The second copy that a CPU makes of wide layers' weights when they are first used."""
         if self.d_model < WIDE or dtype == "float16":
             return 0
-        norms = self.layers * 2 * (2 if self.melody else 3) * self.d_model
         heads = self.codebooks * self.card * self.d_model if self.card >= WIDE else 0
-        return _SIZES[dtype] * (self.transformer_parameters - norms + heads)
+        return _SIZES[dtype] * (self._transformer_matrices + heads)
 
     def row_bytes(self, steps: int, dtype: str, prompt_tokens: int = PROMPT_TOKENS) -> int:
         """Keys and values of one row, of all attention, in both halves of guidance."""

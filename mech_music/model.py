@@ -136,7 +136,9 @@ class HookedMusicGen(NNsight):
     @cached_property
     def n_melody(self) -> int:
         """Positions that stand before the text of every prompt: melody's, which are there without a melody too."""
-        return prefix_length(self.musicgen.lm, self.conditions(["music"]), but="description")
+        if self.cross_attention:
+            return 0
+        return prefix_length(self.musicgen.lm, self.conditions(["music"])) - self.prompt_length("music")
 
     @traceable
     def generate(

@@ -79,17 +79,17 @@ def _language_model(file: Published, place: torch.device, dtype: str) -> LMModel
     lm = outline(config)
     lm.condition_provider = _condition_provider(config, place, file.path.parent)
     if dtype == "bfloat16":
-        to_bfloat16(lm)
+        _to_bfloat16(lm)
     fill(lm, file, place)
     lm.__dict__["cfg"] = config
     return lm.eval()
 
 
-def to_bfloat16(lm: LMModel) -> None:
-    """All of a language model but the spectrogram of a melody, which torch has in float32 only."""
+def _to_bfloat16(lm: LMModel) -> None:
+    """All of a language model but the chromagram of a melody, whose conditioner works in float32."""
     lm.to(torch.bfloat16)
     for conditioner in lm.condition_provider.conditioners.values():
-        if isinstance(conditioner, ChromaStemConditioner):
+        if isinstance(conditioner, NoMelody):
             conditioner.chroma.float()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,27 +138,41 @@ def test_weights_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.shape == Footprint(48, 2048)
 
 
+FETCH = ("--fetch", "--quick", "model=small", "model.layers=2")
+
+
+@pytest.fixture
+def cut_and_continued(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str, int], str]:
+    """Fetches with the connection lost in a file, and again, which goes on from there; returns what was said first."""
+
+    def fetch(name: str, cut: int) -> str:
+        hub.cut[name] = cut
+        assert doctor(monkeypatch, *FETCH) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        (partial,) = tmp_path.rglob("*.partial")
+        kept = partial.stat().st_size
+        assert 0 < kept <= cut
+        hub.mend()
+        hub.ranges.clear()
+        assert doctor(monkeypatch, *FETCH) == 0
+        assert (name, kept) in hub.ranges and (name, 0) not in hub.ranges
+        assert not list(tmp_path.rglob("*.partial"))
+        return said
+
+    return fetch
+
+
 def test_fetched_interrupted_and_continued(
     hub: Hub,
     published: dict[str, Path],
-    tmp_path: Path,
+    cut_and_continued: Callable[[str, int], str],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    size = (published[SMALL] / FILES[0]).stat().st_size
-    hub.cut[FILES[0]] = size // 2
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
-    err = capsys.readouterr().err.splitlines()[-1]
-    assert "MB of the file that was under way are kept; give the same command again to go on from there" in err
-    (partial,) = (tmp_path / "hub").rglob("*.partial")
-    kept = partial.stat().st_size
-    assert 0 < kept <= size // 2
-
-    hub.mend()
-    hub.ranges.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
-    assert (FILES[0], kept) in hub.ranges
-    assert not list((tmp_path / "hub").rglob("*.partial"))
+    said = cut_and_continued(FILES[0], (published[SMALL] / FILES[0]).stat().st_size // 2)
+    assert "MB of the file that was under way are kept; give the same command again to go on from there" in said
     # Where the loader looks, and what it finds there.
     folder = find_checkpoint(None, SMALL).folder
     assert [(folder / name).read_bytes() for name in FILES] == [
@@ -168,31 +182,17 @@ def test_fetched_interrupted_and_continued(
     assert "model=small can run here" in capsys.readouterr().out
 
     hub.ranges.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
+    assert doctor(monkeypatch, *FETCH) == 0
     assert hub.ranges == [], "what is there is checked, not fetched again"
 
 
 def test_a_classifier_interrupted_and_continued(
-    hub: Hub,
-    published: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    published: dict[str, Path], cut_and_continued: Callable[[str, int], str], tmp_path: Path
 ) -> None:
     """PaSST's file, which is not on the hub."""
-    hub.cut[PASST] = 60_000
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
-    err = capsys.readouterr().err.splitlines()[-1]
-    assert err.startswith("mech_music: classifier passt: ") and "are kept; give the same command again" in err
-    place = tmp_path / "torch" / "hub" / "checkpoints" / PASST
-    (partial,) = place.parent.iterdir()
-    kept = partial.stat().st_size
-    assert 0 < kept <= 60_000
-    hub.mend()
-    hub.ranges.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
-    assert hub.ranges == [(PASST, kept)]
-    assert list(place.parent.iterdir()) == [place]
+    said = cut_and_continued(PASST, 60_000)
+    assert said.startswith("mech_music: classifier passt: ") and "are kept; give the same command again" in said
+    (place,) = (tmp_path / "torch" / "hub" / "checkpoints").iterdir()
     assert place.read_bytes() == (published["files"] / PASST).read_bytes()
 
 
@@ -200,10 +200,10 @@ def test_a_file_damaged_on_its_way_is_not_kept(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.spoilt.add(FILES[1])
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
+    assert doctor(monkeypatch, *FETCH) == 1
     assert f"{FILES[1]} of '{SMALL}' was damaged on its way" in capsys.readouterr().err
     hub.spoilt.clear()
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
+    assert doctor(monkeypatch, *FETCH) == 0
 
 
 def test_a_file_damaged_in_the_cache_is_found(
@@ -213,7 +213,7 @@ def test_a_file_damaged_in_the_cache_is_found(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
+    assert doctor(monkeypatch, *FETCH) == 0
     blob = (
         tmp_path
         / "hub"
@@ -222,9 +222,9 @@ def test_a_file_damaged_in_the_cache_is_found(
         / entry(published[SMALL] / FILES[0])["lfs"]["oid"]
     )
     blob.write_bytes(blob.read_bytes()[:-7])
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 1
+    assert doctor(monkeypatch, *FETCH) == 1
     assert "was not what the hub lists and is removed" in capsys.readouterr().err
-    assert doctor(monkeypatch, "--fetch", "--quick", "model=small", "model.layers=2") == 0
+    assert doctor(monkeypatch, *FETCH) == 0
 
 
 @pytest.mark.parametrize("name", [FILES[0], "model.safetensors", "pytorch_model.bin"])

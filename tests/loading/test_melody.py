@@ -205,7 +205,7 @@ def test_a_chroma_that_is_not_filled_up(offline: Path, folder: Path, tmp_path: P
 
 
 def test_bfloat16(offline: Path, folder: Path) -> None:
-    """All of the language model but the spectrogram, in which a GPU has no such numbers."""
+    """All of the language model but the chromagram, whose conditioner works in float32."""
     model = load_model(path=str(folder), device="cpu", dtype="bfloat16")
     lm: Any = model.musicgen.lm
     chroma = lm.condition_provider.conditioners["self_wav"].chroma
