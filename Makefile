@@ -86,6 +86,6 @@ $(INSTALLED): pyproject.toml requirements.lock | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(PY) requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .
-	PYTHONDONTWRITEBYTECODE= $(PY) -W ignore -c "import mech_music.job, mech_music.model, \
-		mech_music.figures, mech_music.benchmarks.__main__, hear21passt.base, matplotlib.pyplot, pyarrow.parquet, wandb" 2> /dev/null
+	PYTHONDONTWRITEBYTECODE= $(PY) -W ignore -c "import mech_music.cli.job, mech_music.models.musicgen.model, \
+		mech_music.results.figures, mech_music.benchmarks.__main__, hear21passt.base, matplotlib.pyplot, pyarrow.parquet, wandb" 2> /dev/null
 	@touch $@

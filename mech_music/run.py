@@ -1,6 +1,6 @@
 """The command line: ``python -m mech_music.run`` (or ``mech-music``); ``--help`` explains it.
 
-Only light modules are imported here, so that help and mistakes are answered at once; the work is in `mech_music.job`.
+Only light modules are imported here, so that help and mistakes are answered at once; the work is in `cli.job`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mech_music import launcher
-from mech_music.config import as_run, register
-from mech_music.explain import explain, fail, is_known
-from mech_music.paths import conf_dir
-from mech_music.sweep import Done, Failed, record_failure
+from mech_music.cli import launcher
+from mech_music.cli.explain import explain, fail, is_known
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import as_run, register
+from mech_music.results.sweep import Done, Failed, record_failure
 
 log = logging.getLogger(__name__)
 INTERRUPTED = "stopped; every finished clip is kept: give the same command again to continue"
@@ -48,7 +48,7 @@ def job(cfg: DictConfig) -> Done | Failed:
     in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
     try:
         run = as_run(cfg)
-        from mech_music.job import perform
+        from mech_music.cli.job import perform
 
         return perform(run, folder, sweep="/".join(folder.parent.parts[-2:]) if in_sweep else None)
     except Exception as error:

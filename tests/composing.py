@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mech_music import launcher
-from mech_music.config import RunConfig, as_run, register
-from mech_music.edits import Row
-from mech_music.engine import Answers
-from mech_music.paths import conf_dir
+from mech_music.cli import launcher
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import RunConfig, as_run, register
+from mech_music.edits.row import Row
+from mech_music.engine.engine import Answers
 from mech_music.run import main
 from mech_music.store import Outcome
 
@@ -70,7 +70,7 @@ class CommandLine:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
         if made_up:
-            patch.setattr("mech_music.job.open_engine", lambda run: self.engine)
+            patch.setattr("mech_music.cli.job.open_engine", lambda run: self.engine)
 
     def __call__(self, *words: str) -> int:
         """The exit status of ``mech-music <words>``."""

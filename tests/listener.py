@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Listener:
-    """Has the interface of `mech_music.classifier.Classifier`; hears with an untrained ear."""
+    """Has the interface of `mech_music.listeners.classifier.Classifier`; hears with an untrained ear."""
 
     name = "listener"
     n_classes = 527

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mech_music.config import EngineConfig
-from mech_music.edits import Fit
-from mech_music.engine import Engine
-from mech_music.model import HookedMusicGen
-from mech_music.performer import Settings
-from mech_music.sampling import Sampling
+from mech_music.config.schema import EngineConfig
+from mech_music.edits.row import Fit
+from mech_music.engine.engine import Engine
+from mech_music.engine.passes import Settings
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from tests.listener import Listener
 

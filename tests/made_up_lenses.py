@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
+from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
 
 N = 6
 LAYERS = ("0", "1", "2", "10")

@@ -17,14 +17,14 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mech_music.quiet import quiet_imports
+from mech_music.models.quiet import quiet_imports
 from tests.made import lm_config
 
 with quiet_imports():
     import sentencepiece
     from transformers import EncodecConfig, EncodecModel, T5Config, T5ForConditionalGeneration, T5Tokenizer
 
-    from mech_music.loading.build import outline
+    from mech_music.models.musicgen.build import outline
 
 T5, CODEC = "t5-base", "facebook/encodec_32khz"
 COMMIT = "4c8334b02c6ec4e8664a91979669a501ec497792"
@@ -203,7 +203,7 @@ def make_hub(home: Path, size: Size = Size()) -> Path:
 
 def make_passt(path: Path) -> Path:
     """PaSST's published checkpoint with random weights: its network's state, 527 classes."""
-    from mech_music.classifier.passt import PUBLISHED, PaSST
+    from mech_music.listeners.passt import PUBLISHED, PaSST
 
     net: nn.Module = PaSST(PUBLISHED).net
     torch.save(net.state_dict(), path)

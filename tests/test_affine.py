@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from mech_music.affine import compile_edits
-from mech_music.edits import Edit, Half, Mean, Row, Term
-from mech_music.hooks import Hook
+from mech_music.edits.affine import compile_edits
+from mech_music.edits.row import Edit, Half, Mean, Row, Term
+from mech_music.models.hooks import Hook
 
 STEPS, WIDTH = 6, 8
 HOOK = "blocks.1.hook_mlp_out"

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mech_music.audio import pcm16, strongest_and_weakest, write_clips, write_wav
 from mech_music.errors import UserError
+from mech_music.results.audio import pcm16, strongest_and_weakest, write_clips, write_wav
 from tests.made_up_results import made_up_table
 
 

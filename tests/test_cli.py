@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mech_music.paths import conf_dir
+from mech_music.config.paths import conf_dir
 from mech_music.run import INTERRUPTED
 from tests.composing import CommandLine
 
@@ -49,8 +49,8 @@ def test_config_is_shown_without_heavy_imports(tmp_path: Path) -> None:
 def test_a_job_is_planned_without_the_model_s_libraries(tmp_path: Path) -> None:
     """A run whose clips are stored is over before they would be imported."""
     code = (
-        "import sys, mech_music.job, mech_music.tasks.interchange, mech_music.tasks.decoder_lens, "
-        "mech_music.tasks.tuned_lens, mech_music.tasks.self_similarity; "
+        "import sys, mech_music.cli.job, mech_music.tasks.interchange.task, mech_music.tasks.decoder_lens.task, "
+        "mech_music.tasks.tuned_lens.task, mech_music.tasks.self_similarity.task; "
         "assert not {'audiocraft', 'nnsight', 'transformers', 'wandb'} & sys.modules.keys()"
     )
     done = process(tmp_path, "-c", code)

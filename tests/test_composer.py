@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mech_music import launcher
-from mech_music.config import register
-from mech_music.launcher.composer import Composer
-from mech_music.paths import conf_dir
+from mech_music.cli import launcher
+from mech_music.cli.launcher.composer import Composer
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import register
 
 register()
 launcher.install()

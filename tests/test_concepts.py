@@ -2,7 +2,7 @@
 
 import pytest
 
-from mech_music.concepts import (
+from mech_music.prompts.concepts import (
     CONCEPTS,
     MOODS,
     Category,

@@ -7,13 +7,13 @@ import dataclasses
 import pytest
 from omegaconf import OmegaConf
 
-from mech_music.config import Direction, RunConfig, folder_name, keys, load_technique, options
-from mech_music.edits import Half
+from mech_music.cli.explain import explain
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import Direction, RunConfig, folder_name, keys, load_technique, options
+from mech_music.config.validation import validate
+from mech_music.edits.row import Half
 from mech_music.errors import UserError
-from mech_music.explain import explain
-from mech_music.hooks import Component
-from mech_music.paths import conf_dir
-from mech_music.validation import validate
+from mech_music.models.hooks import Component
 from tests.composing import compose_run
 
 

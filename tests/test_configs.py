@@ -6,9 +6,9 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from mech_music.config import RunConfig, experiments, options
-from mech_music.paths import experiments_dir
-from mech_music.validation import validate
+from mech_music.config.paths import experiments_dir
+from mech_music.config.schema import RunConfig, experiments, options
+from mech_music.config.validation import validate
 from tests.composing import compose_run
 
 GROUPS = ("model", "classifier", "technique", "lens", "logger", "task")

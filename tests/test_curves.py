@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mech_music.curves import layer_metrics
-from mech_music.tables import summarise
+from mech_music.results.curves import layer_metrics
+from mech_music.results.tables import summarise
 from tests.made_up_lenses import decoder_lens_table, self_similarity_table, tuned_lens_table
 
 

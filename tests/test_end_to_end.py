@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from mech_music.config.paths import conf_dir
 from mech_music.dashboard.__main__ import run
 from mech_music.dashboard.sections import INTERCHANGE, SHARED, Kind
-from mech_music.paths import conf_dir
 from mech_music.run import INTERRUPTED
 from tests.dashboard.keys import logged, named
 

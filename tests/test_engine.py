@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from mech_music.capacity import is_out_of_memory
-from mech_music.edits import Edit, Exit, Half, History, Mean, Reading, Row, Term
-from mech_music.engine import Engine
+from mech_music.edits.row import Edit, Exit, Half, History, Mean, Reading, Row, Term
+from mech_music.engine.capacity import is_out_of_memory
+from mech_music.engine.engine import Engine
+from mech_music.engine.passes import sources_of
 from mech_music.errors import UserError
-from mech_music.model import HookedMusicGen
-from mech_music.performer import sources_of
+from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.store import Outcome, Store
 from tests.made_engine import FIT, SHORT, engine
 
@@ -126,7 +126,7 @@ def test_interrupted_run_continues(
 
 
 def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
-    from mech_music.concepts import CONCEPTS, concept_prompts
+    from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 
     mean = engine(made, tmp_path).performer.recording.get(GUITAR)["blocks.1.hook_mlp_out"]
     values = [
@@ -149,7 +149,7 @@ def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: Hoo
     shared = own.performer.recording.get(Mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
     assert not torch.equal(shared, own.performer.recording.get(GUITAR)["blocks.0.hook_resid_post"])
     # Without text, all prompts with one history are one and the same run: the unconditional half is the first prompt's.
-    from mech_music.concepts import CONCEPTS, concept_prompts
+    from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 
     first = concept_prompts(CONCEPTS["guitar"], 1)[0].text
     _, cache = made.run_with_cache(
@@ -160,7 +160,7 @@ def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: Hoo
 
 def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: Path) -> None:
     """At the edited hook itself, forced along the same tokens: bit-equal everywhere else."""
-    from mech_music.affine import compile_edits, visitor
+    from mech_music.edits.affine import compile_edits, visitor
 
     own = engine(made, tmp_path)
     rows = [Row("Compose a happy rock piece.", 0), Row("Compose a happy jazz piece.", 0)]

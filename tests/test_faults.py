@@ -85,10 +85,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Process:
     """The sweep as it is when nothing happens to it."""
     import hear21passt.base  # noqa: F401
 
-    import mech_music.figures
-    import mech_music.job
-    import mech_music.model  # noqa: F401
-
     folder = tmp_path_factory.mktemp("undisturbed")
     start = time.monotonic()
     process = Process(folder, folder / "store", *SWEEP)

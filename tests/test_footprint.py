@@ -10,10 +10,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mech_music import capacity
-from mech_music.capacity import MIN_PASS, Capacity, row_bytes
+from mech_music.config.paths import conf_dir
+from mech_music.engine import capacity
+from mech_music.engine.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError
-from mech_music.footprint import (
+from mech_music.models.musicgen.footprint import (
     CODEC_PARAMETERS,
     PASST_PARAMETERS,
     PUBLISHED,
@@ -22,17 +23,16 @@ from mech_music.footprint import (
     Footprint,
     gigabytes,
 )
-from mech_music.linear import arrange, can_arrange, make_arrangeable, still_to_arrange
-from mech_music.model import HookedMusicGen
-from mech_music.paths import conf_dir
-from mech_music.quiet import quiet_imports
+from mech_music.models.musicgen.linear import arrange, can_arrange, make_arrangeable, still_to_arrange
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.quiet import quiet_imports
 from tests.published import SMALL, published_config
 
 with quiet_imports():
     from transformers import EncodecConfig, EncodecModel, T5Config, T5EncoderModel
 
-    from mech_music.classifier import passt
-    from mech_music.loading.build import outline
+    from mech_music.listeners import passt
+    from mech_music.models.musicgen.build import outline
 
 STEPS = 203  # of 4 s
 
@@ -110,7 +110,8 @@ def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, mech_music.footprint; assert not {'torch', 'audiocraft', 'omegaconf'} & sys.modules.keys()"
+    heavy = "{'torch', 'audiocraft', 'omegaconf'}"
+    code = f"import sys, mech_music.models.musicgen.footprint; assert not {heavy} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 

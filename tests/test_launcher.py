@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mech_music.edits import Row
+from mech_music.edits.row import Row
 from mech_music.errors import UserError
 from tests.composing import CommandLine
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from mech_music.benchmarks.config import Shape
 from mech_music.benchmarks.models import make_random
-from mech_music.linear import WIDE, ArrangedLinear, arrange, can_arrange, make_arrangeable
-from mech_music.loading import load_model
-from mech_music.model import HookedMusicGen
-from mech_music.sampling import Sampling
+from mech_music.models.musicgen.linear import WIDE, ArrangedLinear, arrange, can_arrange, make_arrangeable
+from mech_music.models.musicgen.loading import load_model
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.sampling import Sampling
 
 pytestmark = pytest.mark.skipif(not can_arrange(torch.zeros(WIDE, WIDE)), reason="no oneDNN in this build of torch")
 

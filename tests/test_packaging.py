@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.config import experiments
-from mech_music.paths import conf_dir
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import experiments
 
 ROOT = conf_dir().parent
 

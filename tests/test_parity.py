@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from mech_music.attention import attend
-from mech_music.model import HookedMusicGen
-from mech_music.quiet import quiet_imports
-from mech_music.sampling import RowNoise, Sampling
+from mech_music.models.musicgen.attention import attend
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.quiet import quiet_imports
+from mech_music.models.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 
 with quiet_imports():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mech_music.sampling import RowNoise, Sampling, race_top_k, sample_top_k
+from mech_music.models.sampling import RowNoise, Sampling, race_top_k, sample_top_k
 
 
 def noise_of(seeds: range, shape: tuple[int, int] = (4, 64)) -> torch.Tensor:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mech_music.engine import Engine
-from mech_music.loading import Checkpoint
-from mech_music.performer import Settings
+from mech_music.engine.engine import Engine
+from mech_music.engine.passes import Settings
+from mech_music.models.musicgen.loading import Checkpoint
+from mech_music.results.tables import summarise
 from mech_music.store import Store
-from mech_music.tables import summarise
-from mech_music.tasks.interchange import Interchange
+from mech_music.tasks.interchange.task import Interchange
 from tests.composing import compose_run
 
 COMMON = ("prompts=24", "controls=[noise]", "layer=together", "engine.device=cpu")
@@ -23,7 +23,7 @@ COMMON = ("prompts=24", "controls=[noise]", "layer=together", "engine.device=cpu
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     run = compose_run(*COMMON)
     voice = Checkpoint(run.model, run.classifier, "cpu")
-    from mech_music.sampling import Sampling
+    from mech_music.models.sampling import Sampling
 
     return Engine(voice, Store(tmp_path_factory.mktemp("store")), Settings(Sampling(), 4.0), quiet=True)
 

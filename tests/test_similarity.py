@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from mech_music.concepts import CONCEPTS, concept_prompts
-from mech_music.edits import Half, Similarity
-from mech_music.model import HookedMusicGen
-from mech_music.similarity import MEASURES, compare, unbiased_cka
+from mech_music.activations.similarity import MEASURES, compare, unbiased_cka
+from mech_music.edits.row import Half, Similarity
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 from tests.made_engine import SHORT, engine
 
 N, POINT = 5, "resid_mid_cross"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mech_music.statistics import bootstrap_mean, bootstrap_means
+from mech_music.metrics.intervals import bootstrap_mean, bootstrap_means
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music import tables
 from mech_music.errors import UserError
-from mech_music.schema import AXES, INTERCHANGE, METRICS, layer_order
-from mech_music.statistics import bootstrap_mean
+from mech_music.metrics.intervals import bootstrap_mean
+from mech_music.results import tables
+from mech_music.results.columns import AXES, INTERCHANGE, METRICS, layer_order
 from tests.made_up_results import made_up_table
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mech_music.controls import beside_controls
-from mech_music.tables import summarise
-from mech_music.terminal import terminal_table
+from mech_music.results.tables import summarise
+from mech_music.results.terminal import terminal_table
+from mech_music.tasks.interchange.controls import beside_controls
 from tests.made_up_results import made_up_table
 
 

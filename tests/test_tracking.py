@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music import tracking
-from mech_music.audio import Clip, write_wav
-from mech_music.controls import beside_controls
-from mech_music.curves import layer_metrics
 from mech_music.errors import UserError
-from mech_music.figures.interchange import layer_curves
-from mech_music.tables import summarise
+from mech_music.results.audio import Clip, write_wav
+from mech_music.results.curves import layer_metrics
+from mech_music.results.tables import summarise
+from mech_music.tasks.interchange.controls import beside_controls
+from mech_music.tasks.interchange.figures import layer_curves
+from mech_music.tracking import wandb as tracking
 from tests.made_up_results import made_up_table
 from tests.wandb_records import finished
 

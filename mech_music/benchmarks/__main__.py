@@ -15,9 +15,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mech_music.benchmarks.config import NAMES, BenchmarksConfig, keys, register, validate
+from mech_music.cli.explain import explain, fail, unknown
+from mech_music.config.paths import conf_dir
 from mech_music.errors import UserError
-from mech_music.explain import explain, fail, unknown
-from mech_music.paths import conf_dir
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run(config: BenchmarksConfig, folder: Path) -> None:
     from mech_music.benchmarks.bench import Bench
     from mech_music.benchmarks.machine import describe
     from mech_music.benchmarks.table import Report
-    from mech_music.loading import pick_device
+    from mech_music.models.musicgen.loading import pick_device
 
     device, threads = pick_device(config.device), config.plain_threads or torch.get_num_threads()
     report, failed = Report(describe(device, threads)), []

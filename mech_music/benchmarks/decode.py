@@ -18,7 +18,7 @@ from mech_music.benchmarks.table import Line, compare
 if TYPE_CHECKING:
     from audiocraft.models.musicgen import MusicGen
 
-    from mech_music.model import HookedMusicGen
+    from mech_music.models.musicgen.model import HookedMusicGen
 
 
 def run(bench: Bench) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import Subject, duration
 from mech_music.benchmarks.ours import edited_tokens, load_ours
 from mech_music.benchmarks.table import Line, compare
-from mech_music.edits import Row
+from mech_music.edits.row import Row
 
 
 def run(bench: Bench) -> Iterator[Line]:

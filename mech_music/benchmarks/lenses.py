@@ -11,10 +11,10 @@ from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import duration
 from mech_music.benchmarks.ours import load_ours
 from mech_music.benchmarks.table import Line, compare
-from mech_music.edits import Exit, Reading, Row
-from mech_music.hooks import Hook
-from mech_music.performer import Performer, Settings
-from mech_music.sampling import Sampling
+from mech_music.edits.row import Exit, Reading, Row
+from mech_music.engine.passes import Performer, Settings
+from mech_music.models.hooks import Hook
+from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
 

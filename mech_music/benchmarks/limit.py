@@ -29,7 +29,7 @@ from mech_music.benchmarks.measure import Side, Timing, alternate, paired_ratio
 from mech_music.benchmarks.models import duration
 from mech_music.benchmarks.ours import Ours, load_bfloat16, load_ours
 from mech_music.benchmarks.table import Line
-from mech_music.model import HookedMusicGen
+from mech_music.models.musicgen.model import HookedMusicGen
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,9 @@ def main(n: int, frames: int, store: Path, device: str) -> dict[str, float]:
     from mech_music.benchmarks import rows as made
     from mech_music.benchmarks.models import bundled, duration
     from mech_music.benchmarks.ours import load_ours
-    from mech_music.engine import Engine
-    from mech_music.performer import Settings
-    from mech_music.sampling import Sampling
+    from mech_music.engine.engine import Engine
+    from mech_music.engine.passes import Settings
+    from mech_music.models.sampling import Sampling
     from mech_music.store import Store
 
     with _watching() as workers:

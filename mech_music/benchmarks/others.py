@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mech_music.benchmarks.config import Shape
 from mech_music.benchmarks.models import Subject, duration, threads
-from mech_music.quiet import quiet_imports
+from mech_music.models.quiet import quiet_imports
 from mech_music.tiny import register_t5
 
 if TYPE_CHECKING:

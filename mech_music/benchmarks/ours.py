@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mech_music.affine import compile_edits, visitor
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
-from mech_music.capacity import Capacity
-from mech_music.config import ClassifierConfig, ModelConfig
-from mech_music.edits import Mean, Row
-from mech_music.engine import Engine
-from mech_music.loading import Checkpoint, load_model
-from mech_music.sampling import Sampling
-from mech_music.workers import Advance, n_cores, spread
+from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.edits.affine import compile_edits, visitor
+from mech_music.edits.row import Mean, Row
+from mech_music.engine.capacity import Capacity
+from mech_music.engine.engine import Engine
+from mech_music.engine.workers import Advance, n_cores, spread
+from mech_music.models.musicgen.loading import Checkpoint, load_model
+from mech_music.models.sampling import Sampling
 
 if TYPE_CHECKING:
-    from mech_music.model import HookedMusicGen
+    from mech_music.models.musicgen.model import HookedMusicGen
 
 Resolve = Callable[[Mean, str], Tensor]
 

@@ -20,12 +20,12 @@ from mech_music.benchmarks.models import Subject, duration
 from mech_music.benchmarks.others import load_plain, plain_name, plain_tokens
 from mech_music.benchmarks.ours import Ours, Resolve, generation, load_ours
 from mech_music.benchmarks.table import Line, compare
-from mech_music.classifier import Classifier, load_classifier
-from mech_music.edits import Edit, Mean, Row
-from mech_music.engine import Engine
-from mech_music.hooks import Hook
-from mech_music.performer import Settings
-from mech_music.sampling import Sampling
+from mech_music.edits.row import Edit, Mean, Row
+from mech_music.engine.engine import Engine
+from mech_music.engine.passes import Settings
+from mech_music.listeners.classifier import Classifier, load_classifier
+from mech_music.models.hooks import Hook
+from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
 if TYPE_CHECKING:

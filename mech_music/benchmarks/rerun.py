@@ -10,8 +10,8 @@ from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.children import python
 from mech_music.benchmarks.measure import paired_ratio
 from mech_music.benchmarks.table import Line
-from mech_music.concepts import resolve_pairs
 from mech_music.errors import UserError
+from mech_music.prompts.concepts import resolve_pairs
 
 _COMPONENTS = "mlp,sa,ca,resid"
 

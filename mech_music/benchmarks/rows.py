@@ -9,9 +9,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from mech_music.concepts import CONCEPTS, concept_prompts
-from mech_music.edits import Edit, Mean, Row, Term
-from mech_music.hooks import Component, Hook
+from mech_music.edits.row import Edit, Mean, Row, Term
+from mech_music.models.hooks import Component, Hook
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 
 ORIGINAL, DESIRED = Mean("guitar", 4), Mean("piano", 4)
 VERSIONS = 48

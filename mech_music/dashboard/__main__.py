@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from mech_music.cli.explain import in_one_line
 from mech_music.errors import UserError
-from mech_music.explain import in_one_line
 
 if TYPE_CHECKING:
     from mech_music.report.found import Found
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> None:
     options = _parser().parse_args(arguments)
     folder: Path = options.folder or newest(Path())
     from mech_music.report.found import read_results
-    from mech_music.tables import schema_of
+    from mech_music.results.tables import schema_of
 
     by_task = read_results(folder.expanduser())
     from mech_music.dashboard import publish

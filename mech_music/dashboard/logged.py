@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mech_music.config import RunConfig
-from mech_music.curves import layer_metrics
+from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError
 from mech_music.report.found import Found, Job
-from mech_music.results import SUMMARY
-from mech_music.tables import read_summary
+from mech_music.results.curves import layer_metrics
+from mech_music.results.results import SUMMARY
+from mech_music.results.tables import read_summary
 
 # The axes by which runs are grouped and filtered, and where their configs hold them.
 AXES: Mapping[str, str] = {

@@ -13,8 +13,8 @@ from typing import Any
 
 from mech_music.dashboard.logged import LoggedRun, beginnings, varying
 from mech_music.dashboard.sections import SECTIONS, Kind, Panel, Section
-from mech_music.figures.canvas import COMPONENT_WORDS, CONTROL_WORDS, colour
-from mech_music.quiet import quiet_imports
+from mech_music.models.quiet import quiet_imports
+from mech_music.results.canvas import COMPONENT_WORDS, CONTROL_WORDS, colour
 
 with quiet_imports():
     import wandb_workspaces.reports.v2.interface as wr

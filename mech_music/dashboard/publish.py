@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mech_music.atomic import replacing
 from mech_music.dashboard.views import Views
 from mech_music.errors import UserError
-from mech_music.tracking import logged_in
+from mech_music.store.atomic import replacing
+from mech_music.tracking.wandb import logged_in
 
 FILES = ("workspace.json", "report.json")
 _PUBLISHED = "published.json"

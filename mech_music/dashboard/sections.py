@@ -1,6 +1,6 @@
 """What a dashboard shows, as data: sections of panels, and the metric keys that each panel needs.
 
-A section is added by a line here; the keys are those that `mech_music.tracking` logs. A key's beginning, which
+A section is added by a line here; the keys are those that `mech_music.tracking.wandb` logs. A key's beginning, which
 tells the pairs of one run apart (``guitar-piano/effectiveness``), is left out: a panel is made for each.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mech_music.schema import CONTROLS
+from mech_music.results.columns import CONTROLS
 
 
 class Kind(StrEnum):

@@ -10,12 +10,12 @@ from typing import Any
 from mech_music.dashboard.logged import AXES, LoggedRun, group_of, logged_runs, varying
 from mech_music.dashboard.panels import MOST, Placed, draw, identity, sections_for
 from mech_music.dashboard.sections import CONFIG_COLUMNS, SUMMARY_COLUMNS, Section
-from mech_music.figures.canvas import COLOURS
-from mech_music.quiet import quiet_imports
+from mech_music.models.quiet import quiet_imports
 from mech_music.report.found import Found
-from mech_music.report.tasks import view_of
-from mech_music.schema import INTERCHANGE
-from mech_music.tables import schema_of
+from mech_music.report.views import view_of
+from mech_music.results.canvas import COLOURS
+from mech_music.results.columns import INTERCHANGE
+from mech_music.results.tables import schema_of
 
 with quiet_imports():
     import wandb_workspaces.reports.v2.interface as wr

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from mech_music import launcher
-from mech_music.config import RunConfig, as_run, options, register
-from mech_music.explain import in_one_line
-from mech_music.paths import conf_dir
+from mech_music.cli import launcher
+from mech_music.cli.explain import in_one_line
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import RunConfig, as_run, options, register
 
 _ABOUT = """\
 Says whether this machine can run a model: versions, GPU and memory, disk, caches, which weights are here, and

@@ -12,13 +12,13 @@ from platform import python_version
 import torch
 
 import mech_music
-from mech_music.capacity import free_memory
-from mech_music.config import options
+from mech_music.config.paths import default_store_dir
+from mech_music.config.schema import options
 from mech_music.doctor.parts import caches, listener_part
-from mech_music.footprint import gigabytes
-from mech_music.paths import default_store_dir
+from mech_music.engine.capacity import free_memory
+from mech_music.engine.workers import n_cores
+from mech_music.models.musicgen.footprint import gigabytes
 from mech_music.store import upkeep
-from mech_music.workers import n_cores
 
 _PACKAGES = ("mech_music", "torch", "audiocraft", "nnsight", "transformers", "hear21passt", "wandb")
 Line = tuple[str, str]
@@ -78,7 +78,7 @@ def classifiers() -> Line:
 
 def login() -> Line:
     """Whether there is a W&B login; the account itself is not asked."""
-    from mech_music.tracking import logged_in
+    from mech_music.tracking.wandb import logged_in
 
     return "W&B", "logged in" if logged_in() else "no login: offline runs need none (`wandb login`)"
 

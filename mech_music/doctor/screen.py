@@ -8,11 +8,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mech_music.axes import n_steps
-from mech_music.capacity import MIN_PASS
+from mech_music.config.axes import n_steps
 from mech_music.doctor.machine import Line
 from mech_music.doctor.verdict import Verdict
-from mech_music.footprint import gigabytes
+from mech_music.engine.capacity import MIN_PASS
+from mech_music.models.musicgen.footprint import gigabytes
 
 
 def show_machine(console: Console, versions: Iterable[Line], rest: Iterable[Line]) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from mech_music.axes import n_steps
-from mech_music.capacity import MIN_PASS, free_on
-from mech_music.config import RunConfig
+from mech_music.cli.explain import explain
+from mech_music.config.axes import n_steps
+from mech_music.config.schema import RunConfig
 from mech_music.doctor.parts import Part, parts_of
+from mech_music.engine.capacity import MIN_PASS, free_on
 from mech_music.errors import UserError
-from mech_music.explain import explain
-from mech_music.footprint import PUBLISHED, Footprint, gigabytes
-from mech_music.loading import check_config, pick_device
-from mech_music.loading.hub import FILES
-from mech_music.loading.published import Published
-from mech_music.quiet import quiet_imports
+from mech_music.models.musicgen.footprint import PUBLISHED, Footprint, gigabytes
+from mech_music.models.musicgen.hub import FILES
+from mech_music.models.musicgen.loading import check_config, pick_device
+from mech_music.models.musicgen.published import Published
+from mech_music.models.quiet import quiet_imports
 
 _CLIPS = 16  # of a measurement: one to three seconds on one core
 _PROMPT = "Compose a happy rock piece, with a piano melody. Use a fast tempo."
@@ -82,8 +82,8 @@ def _shape(run: RunConfig, checkpoint: Part) -> Footprint | None:
 
 def clips_a_second(run: RunConfig) -> float:
     """Measured: a pass of 16 clips of the config's length, generated, decoded and heard by one thread."""
-    from mech_music.classifier import load_classifier
-    from mech_music.loading import load_model
+    from mech_music.listeners.classifier import load_classifier
+    from mech_music.models.musicgen.loading import load_model
 
     with quiet_imports():
         model = load_model(run.model.path, run.model.hub_id, run.engine.device, run.model.dtype.value)

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mech_music.delay import sampled_positions, to_frames
-from mech_music.hooks import Hook
-from mech_music.sampling import NOISE_STEPS, RowNoise, Sampling, race_top_k
+from mech_music.models.hooks import Hook
+from mech_music.models.musicgen.delay import sampled_positions, to_frames
+from mech_music.models.sampling import NOISE_STEPS, RowNoise, Sampling, race_top_k
 
 if TYPE_CHECKING:
     from audiocraft.models.lm import LMModel

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from mech_music.edits import Fit, Row
-from mech_music.hooks import Hook
+from mech_music.edits.row import Fit, Row
+from mech_music.engine.workers import Advance
 from mech_music.lenses.readout import Translation, Unembedding
-from mech_music.workers import Advance
+from mech_music.models.hooks import Hook
 
 _SEED = 2_000_003  # of the clips: those of a study's prompts have other noise
 _BATCH = 256  # positions, of both halves

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mech_music.cli.explain import in_one_line
 from mech_music.errors import UserError
-from mech_music.explain import in_one_line
 
 USAGE = """\
 One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 from hydra.utils import instantiate
 
-from mech_music.classifier import label_names
-from mech_music.concepts import CONCEPTS
-from mech_music.config import RunConfig
-from mech_music.edits import Row
-from mech_music.engine import Answers, open_engine
+from mech_music.cli.explain import explain
+from mech_music.config.schema import RunConfig
+from mech_music.edits.row import Row
+from mech_music.engine.engine import Answers, open_engine
 from mech_music.errors import UserError
-from mech_music.explain import explain
-from mech_music.metrics import log_softmax
+from mech_music.listeners.classifier import label_names
+from mech_music.metrics.measures import log_softmax
+from mech_music.prompts.concepts import CONCEPTS
 from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.report.view import View
+from mech_music.results.tables import conform, schema_of
 from mech_music.store import Outcome
-from mech_music.tables import conform, schema_of
 
 log = logging.getLogger(__name__)
 MOST = 360

@@ -16,13 +16,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mech_music.config import RunConfig, StatisticsConfig, as_run, register
+from mech_music.cli.explain import explain
+from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, register
 from mech_music.errors import UserError
-from mech_music.explain import explain
-from mech_music.results import SUMMARY, TABLE
-from mech_music.schema import SCHEMAS, Schema
-from mech_music.sweep import FAILED, Failed
-from mech_music.tables import concat_tables, read_summary, read_table, schema_of, summarise
+from mech_music.results.columns import SCHEMAS, Schema
+from mech_music.results.results import SUMMARY, TABLE
+from mech_music.results.sweep import FAILED, Failed
+from mech_music.results.tables import concat_tables, read_summary, read_table, schema_of, summarise
 
 _MOST_NAMED = 12
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")

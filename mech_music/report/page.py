@@ -11,19 +11,19 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from mech_music.atomic import replacing
 from mech_music.errors import UserError
 from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
-from mech_music.report.tasks import view_of
 from mech_music.report.view import View
+from mech_music.report.views import view_of
+from mech_music.store.atomic import replacing
 
 LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes
 _SILENT = Heard(notes=["This page was made without clips (audio=0)."])
-_PARTS = files("mech_music.report") / "parts"
+_PACKAGE = files("mech_music")
 _BEFORE, _AFTER = ("base.js", "heat.js", "listen.js", "charts.js"), ("page.js",)
 
 
@@ -90,7 +90,9 @@ def _fixed_parts(view: View) -> Mapping[str, Markup]:
 
 
 def _part(name: str) -> str:
-    return _PARTS.joinpath(name).read_text(encoding="utf-8")
+    """A file of the report's own parts, or (with its path in the package) of a task."""
+    place = name if "/" in name else f"report/parts/{name}"
+    return _PACKAGE.joinpath(place).read_text(encoding="utf-8")
 
 
 def _template() -> Any:

@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.figures import canvas
 from mech_music.report.clips import Heard
 from mech_music.report.view import ENDS, View
-from mech_music.schema import Schema, layer_order
-from mech_music.tables import schema_of
+from mech_music.results import canvas
+from mech_music.results.columns import Schema, layer_order
+from mech_music.results.tables import schema_of
 
 MOST_LINES = 13_000  # of some 800 bytes each
 

@@ -7,11 +7,11 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from mech_music.config import RunConfig
+from mech_music.cli.explain import explain
+from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError
-from mech_music.explain import explain
 from mech_music.report.found import Found
-from mech_music.results import TABLE
+from mech_music.results.results import TABLE
 
 _PACKAGES = ("mech_music", "audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
 
@@ -36,7 +36,7 @@ def fingerprints(found: Found) -> list[tuple[str, str]]:
 
 
 def _voices(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
-    from mech_music.loading import Checkpoint
+    from mech_music.models.musicgen.loading import Checkpoint
 
     lines: dict[tuple[str, str], None] = {}
     distinct = {str((run.model, run.classifier, run.engine.device)): run for run in runs}

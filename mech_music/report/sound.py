@@ -8,7 +8,7 @@ import io
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from mech_music.audio import pcm16
+from mech_music.results.audio import pcm16
 
 # MPEG's own rates. Every browser plays MP3; some play no Ogg. FLAC, which all play too, takes any rate.
 _MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)

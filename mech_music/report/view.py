@@ -9,17 +9,17 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.controls import ABOVE, BELOW
 from mech_music.report.found import Found
 from mech_music.report.words import Paragraph
-from mech_music.tables import schema_of
+from mech_music.results.tables import schema_of
+from mech_music.tasks.interchange.controls import ABOVE, BELOW
 
 ENDS = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
 class View:
-    """One task's page; its sections are ``parts/<task>.html.jinja``.
+    """One task's page; its sections are ``tasks/<task>/page.html.jinja``.
 
     within: the axes that one chart shows at once; lines that agree on all others are a block.
     selectable: the axes asked for, the first first; one that follows from those before it is left out.

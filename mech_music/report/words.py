@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mech_music.concepts import CONCEPTS, concept_prompts
-from mech_music.config import RunConfig
-from mech_music.figures.canvas import POINT_WORDS
+from mech_music.config.schema import RunConfig
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 from mech_music.report.found import Found
-from mech_music.schema import layer_order
+from mech_music.results.canvas import POINT_WORDS
+from mech_music.results.columns import layer_order
 
 Paragraph = tuple[str, list[str]]
 _MOST = 12

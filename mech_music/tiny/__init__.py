@@ -57,7 +57,7 @@ def register_t5(folder: Path | None = None) -> Path:
     """
     from omegaconf import OmegaConf
 
-    from mech_music.quiet import quiet_imports
+    from mech_music.models.quiet import quiet_imports
 
     with quiet_imports():
         from audiocraft.modules.conditioners import T5Conditioner

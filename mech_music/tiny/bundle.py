@@ -1,4 +1,4 @@
-"""The bundle: trained weights in float16, in the files that audiocraft and `mech_music.classifier` read."""
+"""The bundle: trained weights in float16, in the files that audiocraft and `mech_music.listeners.classifier` read."""
 
 import json
 import logging

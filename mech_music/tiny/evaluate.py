@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mech_music.classifier.tiny import TinyPaSST
-from mech_music.concepts import CONCEPTS, Prompt, concept_prompts
-from mech_music.config import ClassifierConfig
+from mech_music.config.paths import conf_dir
+from mech_music.config.schema import ClassifierConfig
 from mech_music.errors import UserError
-from mech_music.paths import conf_dir
-from mech_music.quiet import quiet_imports
+from mech_music.listeners.tiny import TinyPaSST
+from mech_music.models.quiet import quiet_imports
+from mech_music.prompts.concepts import CONCEPTS, Prompt, concept_prompts
 from mech_music.tiny import bundle_dir, data, loop, register_t5, synth, verify_bundle
 from mech_music.tiny.judge import Judge, describe
 
@@ -227,7 +227,7 @@ def _fastest(report: Report, name: str, generate: Callable[[int], Any]) -> None:
 
 def _speed(config: EvaluateConfig, subject: Subject, report: Report) -> None:
     """Seconds a clip at the best batch size of a few; generation by audiocraft alone, then as experiments do it."""
-    from mech_music.model import HookedMusicGen
+    from mech_music.models.musicgen.model import HookedMusicGen
 
     prompts = paper_prompts(200)
     _fastest(report, "generate, s a clip (audiocraft)", lambda b: subject.generate(prompts[:b], 3.0, 0, b))

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mech_music.concepts import CONCEPTS, Concept, Prompt, concept_prompts
+from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts
 from mech_music.tiny import synth
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mech_music.benchmarks.limit import Work
 from mech_music.benchmarks.models import duration
-from mech_music.model import HookedMusicGen
+from mech_music.models.musicgen.model import HookedMusicGen
 from tests.conftest import PROMPTS
 
 FRAMES = 7

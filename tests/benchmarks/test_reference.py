@@ -13,9 +13,9 @@ from mech_music.benchmarks.others import load_plain, plain_tokens
 from mech_music.benchmarks.ours import edited_tokens
 from mech_music.benchmarks.reference import Script
 from mech_music.benchmarks.rows import everywhere, somewhere, versions
-from mech_music.model import HookedMusicGen
-from mech_music.quiet import quiet_imports
-from mech_music.sampling import RowNoise, Sampling
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.quiet import quiet_imports
+from mech_music.models.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 
 with quiet_imports():

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mech_music import config
-from mech_music.classifier import classifier_id, label_names, load_classifier
-from mech_music.config import ClassifierConfig, options
+from mech_music.config import schema as config
+from mech_music.config.schema import ClassifierConfig, options
 from mech_music.errors import UserError
-from mech_music.loading import Checkpoint
+from mech_music.listeners.classifier import classifier_id, label_names, load_classifier
+from mech_music.models.musicgen.loading import Checkpoint
 from tests.composing import compose_run
 
 MINE = """

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mech_music.classifier import Classifier, classifier_id, load_classifier
 from mech_music.errors import UserError
-from mech_music.quiet import quiet_imports
+from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
+from mech_music.models.quiet import quiet_imports
 from tests.classifier.made import make_passt, noise, shrink_passt
 
 
@@ -66,7 +66,7 @@ def test_at_the_published_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_shapes_are_the_published_ones() -> None:
     from hear21passt.models.passt import get_model
 
-    from mech_music.classifier.passt import PUBLISHED, PaSST
+    from mech_music.listeners.passt import PUBLISHED, PaSST
 
     with quiet_imports():
         wanted = get_model("passt_s_swa_p16_128_ap476", pretrained=False).state_dict()

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from mech_music.doctor import parts, verdict
 from mech_music.doctor.__main__ import composed, main
 from mech_music.errors import UserError
-from mech_music.footprint import Footprint
-from mech_music.loading.hub import FILES, find_checkpoint
-from mech_music.quiet import quiet_imports
+from mech_music.models.musicgen.footprint import Footprint
+from mech_music.models.musicgen.hub import FILES, find_checkpoint
+from mech_music.models.quiet import quiet_imports
 from tests.doctor.hub_server import Hub, entry
 from tests.published import make_published
 
@@ -35,7 +35,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("mech_music.tracking.logged_in", lambda: False)
+    monkeypatch.setattr("mech_music.tracking.wandb.logged_in", lambda: False)
 
 
 @pytest.fixture(scope="module")

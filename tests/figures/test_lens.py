@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mech_music.figures import draw_all
-from mech_music.tables import summarise
+from mech_music.results.figures import draw_all
+from mech_music.results.tables import summarise
 from tests.made_up_lenses import decoder_lens_table, self_similarity_table, tuned_lens_table
 
 

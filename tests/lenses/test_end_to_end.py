@@ -13,8 +13,8 @@ from rich.console import Console
 
 from mech_music.dashboard.__main__ import run
 from mech_music.dashboard.sections import LENSES
-from mech_music.schema import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
-from mech_music.tables import conform, read_summary, read_table
+from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
+from mech_music.results.tables import conform, read_summary, read_table
 from tests.composing import CommandLine
 from tests.dashboard.keys import logged, named
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mech_music.edits import Edit, Exit, Fit, Half, Reading, Row
+from mech_music.edits.row import Edit, Exit, Fit, Half, Reading, Row
+from mech_music.engine.passes import Performer, Settings
 from mech_music.errors import UserError
 from mech_music.lenses.readout import Unembedding
-from mech_music.model import HookedMusicGen
-from mech_music.performer import Performer, Settings
-from mech_music.quiet import quiet_imports
-from mech_music.sampling import RowNoise, Sampling, sample_top_k
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.quiet import quiet_imports
+from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
 from mech_music.store import Store
 from tests.conftest import PROMPTS
 from tests.made_engine import FIT, MadeVoice, engine
@@ -211,7 +211,7 @@ def test_the_last_layer_is_the_model(made: HookedMusicGen, tmp_path: Path) -> No
 
 
 def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
-    from mech_music.loading import Checkpoint
+    from mech_music.models.musicgen.loading import Checkpoint
     from tests.composing import compose_run
 
     run = compose_run()

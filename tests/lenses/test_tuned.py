@@ -11,11 +11,11 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-from mech_music.concepts import every_prompt
-from mech_music.edits import Fit, Row, Translator
-from mech_music.hooks import Hook
+from mech_music.edits.row import Fit, Row, Translator
 from mech_music.lenses.tuned import StreamRecorder, _least_squares, clips_of, divergence
-from mech_music.model import HookedMusicGen
+from mech_music.models.hooks import Hook
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.prompts.concepts import every_prompt
 from mech_music.store import Store
 from tests.made_engine import SHORT, engine
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from mech_music.loading import FILES, load_model
-from mech_music.loading.published import Published
-from mech_music.quiet import quiet_imports
+from mech_music.models.musicgen.loading import FILES, load_model
+from mech_music.models.musicgen.published import Published
+from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
-    from mech_music.loading.build import build, fill, outline
+    from mech_music.models.musicgen.build import build, fill, outline
 
 
 def status(key: str) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mech_music.engine import open_engine
-from mech_music.paths import conf_dir
+from mech_music.config.paths import conf_dir
+from mech_music.engine.engine import open_engine
 from mech_music.store.upkeep import survey
 from tests.composing import CommandLine
 from tests.published import COMMIT, put_in_cache
@@ -54,7 +54,7 @@ def test_what_is_not_in_the_cache_is_one_line(
     offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = CommandLine(tmp_path, monkeypatch)
-    monkeypatch.setattr("mech_music.job.open_engine", open_engine)  # the real one
+    monkeypatch.setattr("mech_music.cli.job.open_engine", open_engine)  # the real one
     assert run("model=stereo-small", *SHORT) == 1
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1

@@ -12,11 +12,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import RevisionNotFoundError
 
-from mech_music.config import ClassifierConfig, ModelConfig
+from mech_music.config.schema import ClassifierConfig, ModelConfig
 from mech_music.errors import UserError
-from mech_music.loading import FILES, Checkpoint, find_checkpoint, fingerprint, load_model
-from mech_music.loading.hub import find_codec, find_text_encoder
-from mech_music.model import HookedMusicGen
+from mech_music.models.musicgen.hub import find_codec, find_text_encoder
+from mech_music.models.musicgen.loading import FILES, Checkpoint, find_checkpoint, fingerprint, load_model
+from mech_music.models.musicgen.model import HookedMusicGen
 from tests.loading.conftest import complaint
 from tests.published import CODEC, COMMIT, T5, make_t5, put_in_cache
 

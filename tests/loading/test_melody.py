@@ -13,15 +13,15 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mech_music.capacity import row_bytes
-from mech_music.edits import Exit, Reading, Row
+from mech_music.edits.row import Exit, Reading, Row
+from mech_music.engine.capacity import row_bytes
+from mech_music.engine.passes import Performer, Settings
 from mech_music.errors import UserError
-from mech_music.footprint import Footprint
-from mech_music.loading import FILES, load_model
-from mech_music.model import HookedMusicGen
-from mech_music.performer import Performer, Settings
-from mech_music.quiet import quiet_imports
-from mech_music.sampling import Sampling
+from mech_music.models.musicgen.footprint import Footprint
+from mech_music.models.musicgen.loading import FILES, load_model
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.quiet import quiet_imports
+from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from tests.composing import CommandLine
 from tests.lenses.test_readout import silence

@@ -10,8 +10,8 @@ import torch
 from omegaconf import OmegaConf
 
 from mech_music.errors import UserError
-from mech_music.loading import FILES, load_model
-from mech_music.loading.published import Published
+from mech_music.models.musicgen.loading import FILES, load_model
+from mech_music.models.musicgen.published import Published
 from tests.loading.conftest import complaint
 from tests.published import Size, make_published, published_config
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mech_music.footprint import CODEC_PARAMETERS, PUBLISHED, T5_PARAMETERS
-from mech_music.loading import FILES
-from mech_music.paths import conf_dir
+from mech_music.config.paths import conf_dir
+from mech_music.models.musicgen.footprint import CODEC_PARAMETERS, PUBLISHED, T5_PARAMETERS
+from mech_music.models.musicgen.loading import FILES
 from tests.published import SMALL, make_hub, make_passt, make_published
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ import pytest
 
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build, write
-from mech_music.schema import SELF_SIMILARITY, TUNED_LENS, Schema
-from mech_music.tables import conform, summarise
+from mech_music.results.columns import SELF_SIMILARITY, TUNED_LENS, Schema
+from mech_music.results.tables import conform, summarise
 from tests.composing import CommandLine
 
 SWEPT = (
@@ -32,7 +32,7 @@ MIXED = (
 def swept(folder: Path, words: Sequence[str]) -> CommandLine:
     """The command line that made a sweep, with its made-up engine; nothing stays patched."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("job", "results"):
+        for module in ("cli.job", "results.results"):
             patch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
         command = CommandLine(folder, patch)
         assert command(*words) == 0

@@ -15,18 +15,18 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mech_music.classifier import label_names
-from mech_music.config import TechniqueConfig, load_technique
-from mech_music.controls import beside_controls
-from mech_music.edits import Row
+from mech_music.config.schema import TechniqueConfig, load_technique
+from mech_music.edits.row import Row
+from mech_music.listeners.classifier import label_names
 from mech_music.report import payload
 from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.page import LIMIT, Page, build
-from mech_music.report.tasks.interchange import VIEW, formula, methods
-from mech_music.schema import AXES, METRICS
+from mech_music.results.columns import AXES, METRICS
+from mech_music.results.tables import summarise
 from mech_music.store import Outcome
-from mech_music.tables import summarise
+from mech_music.tasks.interchange.controls import beside_controls
+from mech_music.tasks.interchange.page import VIEW, formula, methods
 from tests.composing import CommandLine, MadeUpEngine
 from tests.made_up_results import made_up_table
 

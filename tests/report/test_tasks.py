@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music.concepts import CONCEPTS
+from mech_music.prompts.concepts import CONCEPTS
 from mech_music.report.__main__ import main
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build
-from mech_music.report.tasks import view_of
-from mech_music.schema import DECODER_LENS, SELF_SIMILARITY
+from mech_music.report.views import view_of
+from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY
 from tests.composing import CommandLine
 from tests.report.test_page import cells, part
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music import tables
-from mech_music.concepts import CONCEPTS
-from mech_music.edits import Exit, Fit, Reading, Row
-from mech_music.engine import Answers
+from mech_music.edits.row import Exit, Fit, Reading, Row
+from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
-from mech_music.schema import DECODER_LENS
+from mech_music.prompts.concepts import CONCEPTS
+from mech_music.results import tables
+from mech_music.results.columns import DECODER_LENS
 from mech_music.store import Outcome
-from mech_music.tasks.decoder_lens import DecoderLens
+from mech_music.tasks.decoder_lens.task import DecoderLens
 from tests.composing import compose_run
 
 LENS = ("task=decoder_lens", "prompts=4", "layer='0,6,7'", "concept=guitar+edm")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mech_music.concepts import CONCEPTS
-from mech_music.edits import Edit, Half, Mean, Row, Term
-from mech_music.engine import Answers
-from mech_music.schema import INTERCHANGE
+from mech_music.edits.row import Edit, Half, Mean, Row, Term
+from mech_music.engine.engine import Answers
+from mech_music.prompts.concepts import CONCEPTS
+from mech_music.results.columns import INTERCHANGE
 from mech_music.store import Outcome
-from mech_music.tasks.interchange import Interchange
+from mech_music.tasks.interchange.task import Interchange
 from tests.composing import compose_run
 
 GUITAR, PIANO, ROCK, JAZZ = (CONCEPTS[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))

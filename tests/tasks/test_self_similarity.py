@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mech_music import tables
-from mech_music.concepts import CONCEPTS, concept_prompts
-from mech_music.edits import Half, Similarity
-from mech_music.engine import Answers
+from mech_music.edits.row import Half, Similarity
+from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
-from mech_music.schema import SELF_SIMILARITY
-from mech_music.tasks.self_similarity import SelfSimilarity
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.results import tables
+from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.tasks.self_similarity.task import SelfSimilarity
 from tests.composing import compose_run
 
 RUN = ("task=self_similarity", "prompts=3", "concept=guitar+jazz")

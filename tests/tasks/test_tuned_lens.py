@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mech_music import tables
-from mech_music.concepts import every_prompt
-from mech_music.edits import Fit, Translator
-from mech_music.engine import Answers
+from mech_music.edits.row import Fit, Translator
+from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
 from mech_music.lenses.files import find_lens, read_lens
 from mech_music.lenses.tuned import clips_of
-from mech_music.schema import TUNED_LENS
-from mech_music.tasks import Exporting
-from mech_music.tasks.tuned_lens import TunedLens
+from mech_music.prompts.concepts import every_prompt
+from mech_music.results import tables
+from mech_music.results.columns import TUNED_LENS
+from mech_music.tasks.protocol import Exporting
+from mech_music.tasks.tuned_lens.task import TunedLens
 from tests.composing import compose_run
 
 RUN = ("task=tuned_lens", "lens.clips=8", "lens.held_out=3", "lens.seed=2")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from mech_music.tables import summarise
-from mech_music.terminal import terminal_table
+from mech_music.results.tables import summarise
+from mech_music.results.terminal import terminal_table
 from tests.made_up_lenses import LAYERS, decoder_lens_table, self_similarity_table, tuned_lens_table
 
 

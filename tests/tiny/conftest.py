@@ -8,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from mech_music.paths import conf_dir
+from mech_music.config.paths import conf_dir
 from mech_music.tiny import train
 from mech_music.tiny.config import TinyConfig, register
 

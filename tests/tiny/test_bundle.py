@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mech_music import tiny
-from mech_music.concepts import MOODS, TEMPI, make_prompt
 from mech_music.errors import UserError
-from mech_music.quiet import quiet_imports
+from mech_music.models.quiet import quiet_imports
+from mech_music.prompts.concepts import MOODS, TEMPI, make_prompt
 from mech_music.tiny import data, register_t5, text_encoder, verify_bundle
 
 

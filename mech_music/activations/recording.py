@@ -1,0 +1,225 @@
+"""What is recorded of a model's own generations: concept means, similarities of layers, tuned lenses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int
+from torch import Tensor
+
+from mech_music.activations.means import POINTS, MeanRecorder
+from mech_music.activations.similarity import SimilarityRecorder
+from mech_music.edits.row import Fit, History, Mean, Row, Similarity, Source, Translator
+from mech_music.engine.capacity import MIN_PASS, free_memory
+from mech_music.engine.workers import Advance
+from mech_music.errors import UserError
+from mech_music.lenses.readout import Translation, Unembedding
+from mech_music.lenses.tuned import StreamRecorder, clips_of, measure, train
+from mech_music.models.hooks import Hook, all_hooks
+from mech_music.models.musicgen.delay import sampled_positions
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts, every_prompt
+
+if TYPE_CHECKING:
+    from mech_music.engine.passes import Performer
+
+log = logging.getLogger(__name__)
+Record = Mapping[str, np.ndarray]
+_SHARE = 0.3  # of the free memory, for the streams that lenses are trained on
+_TRAINING = 0.25  # of a clip's share of the progress bar, for each clip that one translator is trained on
+
+
+class Recorder(Protocol):
+    """Looks at unedited generations, pass by pass. ``most``: clips that it can hold at once.
+
+    ``places``: which of the source's rows a pass was over; passes go by the length of prompts.
+    """
+
+    @property
+    def hooks(self) -> Sequence[Hook]: ...
+    @property
+    def most(self) -> int: ...
+    def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None: ...
+    def end_pass(self, places: Sequence[int]) -> None: ...
+    def tensors(self) -> dict[str, np.ndarray]: ...
+
+
+class Recording:
+    """The recordings of one performer: made once, and found in its store."""
+
+    def __init__(self, performer: Performer) -> None:
+        self._performer, self._store = performer, performer.store
+        self._read: dict[Source, dict[str, Tensor]] = {}
+        self._watched: _Watched | None = None
+
+    # -- what there is -------------------------------------------------------------------------
+
+    def key(self, source: Source) -> str:
+        """The content address of a recording in the store."""
+        deciding = [self._performer.generation, type(source).__name__, asdict(source)]
+        prompts = every_prompt() if isinstance(source, Translator) else [row.prompt for row in self.rows_of(source)]
+        return hashlib.sha256(json.dumps([*deciding, prompts, POINTS], sort_keys=True).encode()).hexdigest()
+
+    def __contains__(self, source: Source) -> bool:
+        return self._store.has_record(self.key(source))
+
+    def get(self, source: Source) -> dict[str, Tensor]:
+        """What was recorded, by name; recorded again if it was damaged since."""
+        if source not in self._read:
+            stored = self._store.record(self.key(source))
+            if stored is None:
+                self._again(source)
+                stored = self._store.record(self.key(source))
+            assert stored is not None
+            self._read[source] = {name: torch.from_numpy(tensor) for name, tensor in stored.items()}
+        return self._read[source]
+
+    def _again(self, source: Source) -> None:
+        if isinstance(source, Translator):
+            self.watch([source], lambda _: None)
+            self.fit(source, lambda _: None)
+        else:
+            self.record(source, lambda _: None)
+
+    def resolve(self, source: Mean, hook: str) -> Tensor:
+        """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for)."""
+        return self.get(source)[hook]
+
+    def translation(self, source: Translator) -> Translation:
+        """One hook's trained map."""
+        found = self.get(source)
+        return Translation(found["weight"], found["bias"])
+
+    # -- means and similarities ----------------------------------------------------------------
+
+    def rows_of(self, source: Mean | Similarity) -> list[Row]:
+        """The unedited rows that are looked at."""
+        prompts = concept_prompts(CONCEPTS[source.concept], source.n_prompts)
+        return [Row(prompt.text, source.seed) for prompt in prompts]
+
+    def record(self, source: Mean | Similarity, advance: Advance, most: int = MIN_PASS) -> None:
+        """Generate the concept's prompts once, watching on the way; their outcomes are kept too."""
+        rows, recorder = self.rows_of(source), self._recorder(source)
+        shared = isinstance(source, Mean) and source.history is History.shared
+        forced = self._first_tokens(rows[0]) if shared else None
+        for batch in self._performer.packs(rows, min(most, recorder.most)):
+            see = partial(recorder.see, len(batch))
+            tokens = self._performer.generate(batch, recorder.hooks, see, advance, forced=forced)
+            self._must_be_finite(tokens)
+            recorder.end_pass([rows.index(row) for row in batch])
+            new = [] if shared else [i for i, row in enumerate(batch) if self._performer.key(row) not in self._store]
+            if new:
+                self._performer.keep([batch[i] for i in new], tokens[new])
+        self._store.put_record(self.key(source), recorder.tensors())
+
+    def _recorder(self, source: Mean | Similarity) -> Recorder:
+        model, n_steps = self._performer.model, self._performer.n_steps
+        if isinstance(source, Mean):
+            points = set(POINTS) & set(model.points)
+            return MeanRecorder(all_hooks(model.n_layers, points), n_steps, model.d_model, model.device)
+        hooks = all_hooks(model.n_layers, (source.point,))
+        return SimilarityRecorder(hooks, n_steps, model.d_model, source.half)
+
+    def _must_be_finite(self, tokens: Tensor) -> None:
+        if (tokens < 0).any():
+            name = self._performer.voice.name
+            raise UserError(f"model '{name}' gives non-finite activations without any edit: check its weights")
+
+    def _first_tokens(self, row: Row) -> Int[Tensor, "1 codebook frame"]:
+        key = self._performer.key(row)
+        stored = self._store.get([key]).get(key)
+        if stored is None or not stored.tokens.size:
+            return self._performer.tokens([row])
+        return torch.from_numpy(stored.tokens[None]).long().to(self._performer.model.device)
+
+    # -- tuned lenses --------------------------------------------------------------------------
+
+    def work(self, source: Source) -> float:
+        """What a recording takes, in clips."""
+        if not isinstance(source, Translator):
+            return source.n_prompts
+        return _TRAINING * source.fit.n_clips
+
+    def portions(self, sources: Sequence[Translator]) -> list[list[Translator]]:
+        """Translators that can be trained on the same clips with the memory there is."""
+        groups: dict[Fit, list[Translator]] = {}
+        for source in sources:
+            groups.setdefault(source.fit, []).append(source)
+        return [
+            group[start : start + n]
+            for fit, group in groups.items()
+            for n in [self._streams_that_fit(fit)]
+            for start in range(0, len(group), n)
+        ]
+
+    def _streams_that_fit(self, fit: Fit) -> int:
+        n_steps = min(fit.steps or self._performer.n_steps, self._performer.n_steps)
+        one = (fit.n_clips + fit.n_held_out) * n_steps * 2 * self._performer.model.d_model * 4
+        free = free_memory()
+        return 1_000 if free is None else max(1, int(_SHARE * free / one) - 1)
+
+    @property
+    def watching(self) -> bool:
+        """Whether there are streams to train on."""
+        return self._watched is not None
+
+    def watch(self, sources: Sequence[Translator], advance: Advance, most: int = MIN_PASS) -> None:
+        """Generate the clips of a fit, keeping the streams that these translators are trained on in memory."""
+        self._watched = None
+        fit, model = sources[0].fit, self._performer.model
+        end = Hook(model.n_layers - 1, "resid_post")
+        hooks = sorted({end, *model.select_hooks([source.hook for source in sources])})
+        train_on, held_out = clips_of(fit, every_prompt())
+        packs = [pack for rows in (train_on, held_out) for pack in self._performer.packs(rows, most)]
+        recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._performer.n_steps, fit.steps, fit.seed)
+        for pack in packs:
+            recorder.begin_pass(len(pack))
+            self._must_be_finite(self._performer.generate(pack, hooks, recorder.see, advance))
+        # Passes go by the length of prompts; those held out are measured in their own order.
+        seen = [row for pack in packs for row in pack][fit.n_clips :]
+        self._watched = _Watched(recorder, end, fit.n_clips, torch.tensor([seen.index(row) for row in held_out]))
+
+    def fit(self, source: Translator, advance: Advance) -> None:
+        """Train one translator on what was watched, measure it and the plain lens on held-out clips, and store it."""
+        assert self._watched is not None
+        watched, lm = self._watched, self._performer.model.musicgen.lm
+        hook, n, guidance = Hook.parse(source.hook), watched.n_clips, self._performer.settings.sampling.guidance
+        streams, final = watched.recorder.streams(hook), watched.recorder.streams(watched.end)
+        n_frames = self._performer.model.n_frames(self._performer.settings.duration)
+        sampled: Bool[Tensor, "codebook step"] = sampled_positions(lm, n_frames, torch.device("cpu"))
+        valid = sampled.T[watched.recorder.steps]
+        unembed = Unembedding(lm, torch.float32)
+        here, there, mask = (x[:n].flatten(0, 1) for x in (streams, final, valid))
+        total = self.work(source)
+        found = train(
+            here, there, mask, unembed, source.fit.epochs, source.fit.seed, lambda part: advance(part * total)
+        )
+        tensors: dict[str, Float32[np.ndarray, ...]] = {"weight": found.weight.numpy(), "bias": found.bias.numpy()}
+        clips = streams[n:][watched.order], final[n:][watched.order], valid[n:][watched.order]
+        for name, lens in (("decoder", None), ("tuned", found.to(unembed.device))):
+            held_out = measure(*clips, unembed, guidance, lens)
+            tensors |= {f"{name}_{measured}": values for measured, values in held_out.items()}
+        if tensors["tuned_kl"].mean() > tensors["decoder_kl"].mean():
+            log.warning("the tuned lens at %s is worse than none on held-out clips: raise lens.clips", hook.name)
+        self._store.put_record(self.key(source), tensors)
+
+    def forget(self) -> None:
+        """Let go of the streams that were watched."""
+        self._watched = None
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """The streams of a fit's clips: ``n_clips`` to train on, then those held out, whose places are in ``order``."""
+
+    recorder: StreamRecorder
+    end: Hook
+    n_clips: int
+    order: Int[Tensor, " clip"]

@@ -1,0 +1,125 @@
+"""How many rows fit in a pass, and how many clips are heard at once."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mech_music.errors import UserError
+from mech_music.models.musicgen.footprint import SHARE, Footprint, gigabytes
+from mech_music.models.musicgen.linear import still_to_arrange
+
+if TYPE_CHECKING:
+    from mech_music.models.musicgen.model import HookedMusicGen
+
+log = logging.getLogger(__name__)
+MIN_PASS = 8  # smaller matrix products take another path in the BLAS, with other last bits (on some processors)
+_CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
+_PROBES = (8, 24)
+# Samples decoded at once: on a CPU four of tiny's clips, the fastest there; a GPU's number is a guess.
+_SAMPLES_AT_ONCE = {"cpu": 2**18, "cuda": 2**22}
+
+
+class _Enough(Exception):
+    """Ends a probe after a few steps."""
+
+
+class Capacity:
+    """Rows of a pass; halved for good whenever a pass did not fit.
+
+    Args:
+        wanted: rows that the user asks for; 0 for as many as are useful and fit.
+        n_workers: processes that make passes at the same time.
+    """
+
+    def __init__(self, model: HookedMusicGen, duration: float, wanted: int, n_workers: int) -> None:
+        self.rows = wanted or _automatic(model, duration, n_workers)
+
+    def halve(self, rows: int) -> bool:
+        """After a pass of ``rows`` did not fit; False if less is not possible."""
+        if rows <= MIN_PASS:
+            return False
+        self.rows = max(MIN_PASS, rows // 2)
+        log.warning("out of memory with %d rows in a pass: going on with %d", rows, self.rows)
+        return True
+
+
+def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
+    on_cpu, free = model.device.type != "cuda", free_on(model.device)
+    if free is None:
+        return _CPU_PASS
+    free -= still_to_arrange(model.musicgen.lm)
+    if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
+        raise UserError(
+            f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "
+            f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller "
+            "model, or free memory"
+        )
+    each = row_bytes(model, duration) if on_cpu else _probed_row_bytes(model, duration)
+    fitting = max(MIN_PASS, int(SHARE * free / n_workers / each))
+    return min(_CPU_PASS, fitting) if on_cpu else fitting
+
+
+def row_bytes(model: HookedMusicGen, duration: float) -> int:
+    """What one row of a pass holds at least: keys and values, in both guidance halves."""
+    shape = Footprint(model.n_layers, model.d_model, melody=model.n_melody)
+    return shape.row_bytes(model.n_steps(duration), str(model.dtype).removeprefix("torch."))
+
+
+def _probed_row_bytes(model: HookedMusicGen, duration: float) -> float:
+    """Measured: how much more two steps of a larger pass take (caches have their full length from the first step)."""
+    few, many = (_peak(model, duration, rows) for rows in _PROBES)
+    return max(row_bytes(model, duration), (many - few) / (_PROBES[1] - _PROBES[0]))
+
+
+def _peak(model: HookedMusicGen, duration: float, rows: int) -> int:
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(model.device)
+
+    def stop(step: int) -> None:
+        if step == 1:
+            raise _Enough
+
+    with suppress(_Enough):
+        model.generate(["music"] * rows, list(range(rows)), duration, on_step=stop)
+    return torch.cuda.max_memory_allocated(model.device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that a pass was too large (nnsight raises its own kinds around torch's)."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        sign in text for sign in ("OutOfMemoryError", "CUDA out of memory", "can't allocate memory")
+    )
+
+
+def clips_at_once(n_samples: int, device: torch.device) -> int:
+    """Clips of ``n_samples`` to decode and classify together.
+
+    A function of these two alone: the last bits of a convolution depend on how many clips it is given.
+    """
+    return max(1, _SAMPLES_AT_ONCE.get(device.type, 2**18) // n_samples)
+
+
+def free_on(device: torch.device) -> int | None:
+    """Bytes that can still be taken on a device; None where nobody says."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take: of the machine, or of its control group (Slurm, containers); Linux."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        return free if limit == "max" else min(free, int(limit) - int(used))
+    except (OSError, ValueError):
+        return free

@@ -1,0 +1,262 @@
+"""What a pass does with a model: generate rows, with their edits and exits, and hand them to the ear."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mech_music.activations.recording import Recording
+from mech_music.edits.affine import compile_edits, visitor
+from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
+from mech_music.engine.capacity import MIN_PASS
+from mech_music.engine.scorer import Ear, Voice
+from mech_music.engine.workers import Advance
+from mech_music.errors import UserError
+from mech_music.lenses.files import read_lens
+from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
+from mech_music.models.hooks import Hook
+from mech_music.models.sampling import Sampling
+from mech_music.store import Store
+
+if TYPE_CHECKING:
+    from mech_music.models.musicgen.model import HookedMusicGen
+
+_VERSION = 3  # raise it when a change of this code changes what a row gives
+_KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
+_Kind = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a clip beside the model and its row."""
+
+    sampling: Sampling
+    duration: float = 4.0
+
+
+class Performer:
+    """One voice at work for one store. Everything it does is written to the store; nothing is asked of it twice.
+
+    Args:
+        keep_tokens, keep_audio: what is stored of each clip beside the classifier's logits.
+    """
+
+    def __init__(
+        self, voice: Voice, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
+    ) -> None:
+        self.voice, self.store, self.settings = voice, store, settings
+        deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
+        self.generation = json.dumps(deciding, sort_keys=True)
+        self._context = hashlib.sha256((self.generation + voice.classifier_id).encode()).hexdigest()
+        self.about = {
+            "model": voice.name,
+            "source": voice.source,
+            "model_id": voice.model_id,
+            "classifier_id": voice.classifier_id,
+            "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
+        }
+        self.ear = Ear(voice, store, settings.duration, self.about, keep_tokens, keep_audio)
+        self.recording = Recording(self)
+        self._lengths: dict[str, int] = {}
+        self._files: dict[LensFile, Mapping[str, Translation]] = {}
+
+    @property
+    def model(self) -> HookedMusicGen:
+        return self.voice.model
+
+    def load(self) -> None:
+        """Load what the voice has not loaded yet (before worker processes copy it)."""
+        _ = self.voice.model, self.voice.classifier
+
+    @cached_property
+    def n_steps(self) -> int:
+        return self.model.n_steps(self.settings.duration)
+
+    def key(self, row: Row) -> str:
+        """The row's content address in the store."""
+        return row.key(self._context)
+
+    def keep(self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
+        """Give clips to the ear."""
+        self.ear.hear({self.key(row): row for row in rows}, tokens)
+
+    # -- packs ---------------------------------------------------------------------------------
+
+    def packs(self, rows: Sequence[Row], most: int, n_workers: int = 1) -> list[tuple[Row, ...]]:
+        """Passes over at most ``most`` clips whose prompts have the same length (padding would be seen by
+        cross-attention); of equal size, as many for each worker.
+
+        What lenses read of one clip is one pass, and with it the clip itself where they read along it.
+        """
+        read_along = {replace(row, exit=None) for row in rows if row.exit and row.exit.reading is Reading.forced}
+
+        def kind(row: Row) -> _Kind:
+            along = row in read_along or bool(row.exit and row.exit.reading is Reading.forced)
+            return ("along" if along else "exit" if row.exit else "", self._length(row))
+
+        packs = []
+        for _, same in groupby(sorted(rows, key=kind), key=kind):
+            clips: dict[Row, list[Row]] = {}
+            for row in same:
+                clips.setdefault(replace(row, exit=None), []).append(row)
+            groups = list(clips.values())
+            n_packs = -(-len(groups) // most)
+            n_packs = min(-(-n_packs // n_workers) * n_workers, -(-len(groups) // MIN_PASS))
+            size = -(-len(groups) // n_packs)
+            packs += [
+                tuple(row for group in groups[start : start + size] for row in group)
+                for start in range(0, len(groups), size)
+            ]
+        return packs
+
+    def _length(self, row: Row) -> int:
+        if row.prompt not in self._lengths:
+            self._lengths[row.prompt] = self.model.prompt_length(row.prompt)
+        return self._lengths[row.prompt]
+
+    # -- passes --------------------------------------------------------------------------------
+
+    def perform(self, rows: Sequence[Row], advance: Advance) -> None:
+        """One pass: rows of one kind, each with its own edits, to outcomes in the store.
+
+        Rows that another process has stored meanwhile are left out.
+        """
+        self.store.refresh()
+        missing = [row for row in rows if self.key(row) not in self.store]
+        advance(len(rows) - len(missing))
+        for some, tokens in self._made(missing, advance):
+            self.keep(some, tokens)
+
+    def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
+        """The rows' tokens, made again (for those whose tokens were not kept)."""
+        parts: dict[Row, Tensor] = {}
+        for pack in self.packs(rows, 32):
+            for some, tokens in self._made(pack, lambda _: None):
+                parts |= zip(some, tokens, strict=True)
+        return torch.stack([parts[row] for row in rows])
+
+    def _made(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
+        """The rows of a pass with their tokens, part by part."""
+        leaving = [row for row in rows if row.exit]
+        if not rows:
+            return
+        if not leaving:
+            yield rows, self.generate(rows, *self._edits(rows), advance)
+        elif any(row.exit and row.exit.reading is Reading.forced for row in leaving):
+            yield from self._read_along(rows, advance)
+        else:
+            yield from self._let_out(leaving, advance)
+
+    def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
+        self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
+        maps = compile_edits(padded(rows), self.recording.resolve, self.n_steps, self.model.device)
+        return tuple(maps), visitor(maps)
+
+    def generate(
+        self,
+        rows: Sequence[Row],
+        hooks: Sequence[Hook],
+        visit: Visit,
+        advance: Advance,
+        **more: object,
+    ) -> Int[Tensor, "row codebook frame"]:
+        """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
+        whole = padded(rows)
+        progress = {"on_step": lambda _: advance(len(rows) / self.n_steps)}
+        return self.model.visit(
+            [row.prompt for row in whole],
+            hooks,
+            visit,
+            seeds=[row.seed for row in whole],
+            duration=self.settings.duration,
+            sampling=self.settings.sampling,
+            **(progress | more),
+        )[: len(rows)]
+
+    # -- lenses --------------------------------------------------------------------------------
+
+    def _let_out(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
+        """Free-running: for each exit a shorter generation, all with the same noise."""
+        at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
+        clips = list(at)
+        whole, (edited, visit) = padded(clips), self._edits(clips)
+        lm = self.model.musicgen.lm
+        keep = len(whole) * self.n_steps * lm.n_q * lm.card * 4 <= _KEPT_NOISE
+        noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep)
+        for place in dict.fromkeys(row.exit for row in rows if row.exit):
+            (hook,), some = self.model.select_hooks(place.hook), [row for row in rows if row.exit == place]
+            hooks, leaving = leave(hook, self._translation(place), edited, visit)
+            noise.rewind()
+            share = len(some) / len(clips)
+            tokens = self.generate(
+                clips, hooks, leaving, lambda n, share=share: advance(n * share), exit_layer=hook.layer, noise=noise
+            )
+            yield some, tokens[[at[replace(row, exit=None)] for row in some]]
+
+    def _read_along(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
+        """Teacher-forced: all exits are read in one generation of the full model, whose own clips come with it."""
+        at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
+        clips = list(at)
+        whole, (edited, visit) = padded(clips), self._edits(clips)
+        noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole])
+        exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
+        wanted = [(self.model.select_hooks(place.hook)[0], self._translation(place)) for place in exits]
+        n_frames = self.model.n_frames(self.settings.duration)
+        reader = Reader(self.model.musicgen.lm, wanted, noise, self.settings.sampling, n_frames)
+        share = len(rows) / len(clips) / self.n_steps
+
+        def end_step(step: int) -> None:
+            reader.end_step(step)
+            advance(len(clips) * share)
+
+        tokens = self.generate(
+            clips, *alongside({visit: edited, reader.see: reader.hooks}), advance, noise=noise, on_step=end_step
+        )
+        read = reader.tokens()
+        for place, found in [(None, tokens), *zip(exits, read, strict=True)]:
+            some = [row for row in rows if row.exit == place]
+            if some:
+                yield some, found[[at[replace(row, exit=None)] for row in some]]
+
+    def _translation(self, place: Exit) -> Translation | None:
+        if isinstance(place.lens, Fit):
+            return self.recording.translation(Translator(place.hook, place.lens)).to(self.model.device)
+        if place.lens is None:
+            return None
+        found = self.lens_file(place.lens)
+        if place.hook not in found:
+            raise UserError(
+                f"the lens in '{place.lens.path}' was not trained for {place.hook}: it has {', '.join(found)}"
+            )
+        return found[place.hook].to(self.model.device)
+
+    def lens_file(self, lens: LensFile) -> Mapping[str, Translation]:
+        """The lens in a file. UserError if it was trained on another model."""
+        if lens not in self._files:
+            self._files[lens] = read_lens(lens, self.voice.weights)
+        return self._files[lens]
+
+
+def padded(rows: Sequence[Row]) -> list[Row]:
+    """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
+    return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
+
+
+def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
+    """What has to be recorded before rows can be made."""
+    means = [term.source for row in rows for edit in row.edits for term in edit.shift]
+    maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
+    return list(dict.fromkeys([*means, *maps]))
+
+
+def _words(sampling: Sampling) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in asdict(sampling).items())

@@ -1,0 +1,97 @@
+"""The listener: what turns clips into logits of AudioSet's 527 classes, whichever network hears them.
+
+A classifier is a class and a file in ``conf/classifier/`` whose ``_target_`` names it.
+"""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, cast
+
+from hydra.utils import get_class
+from jaxtyping import Float
+from torch import Tensor
+
+from mech_music.config.schema import ClassifierConfig, load_classifier_config, options
+from mech_music.errors import UserError, first_line
+from mech_music.listeners.labels import N_CLASSES, label_names
+
+__all__ = ["N_CLASSES", "Classifier", "ClassifierClass", "classifier_id", "label_names", "load_classifier"]
+
+
+class Classifier(Protocol):
+    """What the engine asks of a listener. ``sample_rate`` (Hz) is what its network hears; other audio is resampled."""
+
+    name: str
+    sample_rate: int
+    n_classes: int
+
+    def logits(self, audio: Float[Tensor, "clip sample"], sample_rate: int) -> Float[Tensor, "clip label"]:
+        """Raw logits of mono clips, in AudioSet's order (`label_names`); a clip's do not depend on its neighbours."""
+        ...
+
+
+class ClassifierClass(Protocol):
+    """What a class that ``_target_`` names offers."""
+
+    def files(self, config: ClassifierConfig) -> list[Path]:
+        """The checkpoint's files, fetched into their cache if need be. Their contents identify the classifier."""
+        ...
+
+    def load(self, config: ClassifierConfig, device: str) -> Classifier:
+        """The classifier in evaluation mode. Raises UserError for files that do not fit."""
+        ...
+
+
+def _config(wanted: str | ClassifierConfig, path: str | None) -> ClassifierConfig:
+    asked = ClassifierConfig(name=wanted) if isinstance(wanted, str) else wanted
+    if asked._target_ is None:
+        if asked.name not in options("classifier"):
+            raise UserError(f"unknown classifier {asked.name!r}: expected one of {', '.join(options('classifier'))}")
+        written = load_classifier_config(asked.name)
+        asked = replace(written, path=asked.path or written.path)
+    return replace(asked, path=path or asked.path)
+
+
+def _class(config: ClassifierConfig) -> ClassifierClass:
+    target = str(config._target_)
+    try:
+        found = get_class(target)
+    except Exception as error:
+        raise UserError(
+            f"classifier {config.name!r}: its _target_ {target!r} cannot be imported ({first_line(error)}): mend "
+            f"conf/classifier/{config.name}.yaml, or run where Python finds the module"
+        ) from error
+    if lacking := [part for part in ("files", "load", "logits") if not hasattr(found, part)]:
+        raise UserError(f"classifier {config.name!r}: {target} has no {lacking[0]}(); see mech_music/classifier")
+    return cast(ClassifierClass, found)
+
+
+def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
+    """What identifies a classifier in the store, known without loading it: its name and its files' SHA-256."""
+    config = _config(wanted, path)
+    digests = []
+    for file in _class(config).files(config):
+        try:
+            with file.open("rb") as stream:
+                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+        except OSError as error:
+            raise UserError(
+                f"classifier file '{file}' cannot be read ({error.strerror}): set classifier.path"
+            ) from None
+    return " ".join([config.name, *digests])
+
+
+def load_classifier(
+    wanted: str | ClassifierConfig = "tiny", path: str | None = None, device: str = "cpu"
+) -> Classifier:
+    """The classifier of a config, or that of ``conf/classifier/<wanted>.yaml`` with the checkpoint at ``path``.
+
+    Raises UserError for an unknown name, for files that are missing, unreadable or do not fit, and for a classifier
+    whose classes are not AudioSet's.
+    """
+    config = _config(wanted, path)
+    model = _class(config).load(config, device)
+    if model.n_classes != N_CLASSES:
+        raise UserError(f"classifier {config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
+    return model

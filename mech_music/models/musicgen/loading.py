@@ -1,0 +1,119 @@
+"""From a checkpoint to a `HookedMusicGen`: the bundled model, a local folder, or a hub id.
+
+Importing audiocraft takes seconds, so that is done only when a model is really loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.engine.workers import n_cores
+from mech_music.errors import UserError
+from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
+from mech_music.models.devices import check_dtype, pick_device
+from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint
+from mech_music.models.musicgen.identity import fingerprint
+from mech_music.models.musicgen.published import Published
+
+if TYPE_CHECKING:
+    from mech_music.models.musicgen.model import HookedMusicGen
+
+__all__ = ["FILES", "Checkpoint", "Source", "find_checkpoint", "fingerprint", "load_model", "pick_device"]
+
+
+def load_model(
+    path: str | None = None,
+    hub_id: str | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    revision: str | None = None,
+) -> HookedMusicGen:
+    """Load a MusicGen checkpoint and hook it (which checks it; see `mech_music.models.musicgen.selfcheck`).
+
+    ``path``: a local folder; ``hub_id`` and ``revision``: a repository of the hub and a commit, tag or branch of it;
+    none of them: the bundled model. ``float16`` runs as audiocraft does on a GPU (autocast), ``bfloat16`` likewise
+    on either; ``float32`` is the reference. UserError, one line, for whatever is missing or does not fit.
+    """
+    return _load(find_checkpoint(path, hub_id, revision), device, dtype)
+
+
+def _load(source: Source, device: str, dtype: str, known_as: str = "") -> HookedMusicGen:
+    place = pick_device(device)
+    check_dtype(dtype, place)
+    from mech_music.models.musicgen.build import build
+    from mech_music.models.musicgen.model import HookedMusicGen
+
+    return HookedMusicGen(build(source.folder, place, dtype), known_as or fingerprint(source.folder))
+
+
+class Checkpoint:
+    """The voice that a config asks for; its parts are loaded when they are first used.
+
+    Raises UserError at once for files and devices that are not there or are not what the config says, and on
+    loading for what is in them. ``source``, for people: where the weights are from, with the hub's commit.
+    """
+
+    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str, threads: int = 0) -> None:
+        self._model, self._classifier, self._device, self._threads = model, classifier, device, threads
+        self.name = model.name
+        place = pick_device(device)
+        check_dtype(model.dtype.value, place)
+        self._source = find_checkpoint(model.path, model.hub_id, model.revision)
+        self.source = self._source.name
+        check_config(model, self._source.folder)
+        self.weights = fingerprint(self._source.folder)
+        self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
+        self.classifier_id = classifier_id(classifier)
+
+    @property
+    def model(self) -> HookedMusicGen:
+        return self._loaded_model
+
+    @property
+    def classifier(self) -> Classifier:
+        return self._loaded_classifier
+
+    @cached_property
+    def _loaded_model(self) -> HookedMusicGen:
+        wanted = self._model
+        model = _load(self._source, self._device, wanted.dtype.value, self.weights)
+        if model.frame_rate != wanted.frame_rate:
+            raise UserError(
+                f"model.frame_rate={wanted.frame_rate:g}, but the checkpoint's codec makes {model.frame_rate:g} "
+                f"frames a second: set model.frame_rate={model.frame_rate:g}"
+            )
+        torch.set_num_threads(self._threads or _threads_for(model.d_model))
+        return model
+
+    @cached_property
+    def _loaded_classifier(self) -> Classifier:
+        return load_classifier(self._classifier, device=str(pick_device(self._device)))
+
+
+def check_config(model: ModelConfig, folder: Path) -> None:
+    """UserError where the shape that a config states is not that of the checkpoint in ``folder``."""
+    file = Published.open(folder / FILES[0])
+    lm = file.config
+    checkpoint = {
+        "layers": lm.transformer_lm.num_layers,
+        "codebooks": lm.transformer_lm.n_q,
+        "delay": max(lm.codebooks_pattern.delay.delays),
+        "cross_attention": file.cross_attention,
+    }
+    for key, theirs in checkpoint.items():
+        if (ours := getattr(model, key)) != theirs:
+            ours, theirs = json.dumps(ours), json.dumps(theirs)
+            raise UserError(
+                f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"
+            )
+
+
+def _threads_for(d_model: int) -> int:
+    """One thread for a narrow model, whose operations are too short to share; every core for a wide one."""
+    return 1 if d_model < 512 else n_cores()

@@ -1,0 +1,188 @@
+"""The results table: checked, ordered, summarised, and stored as Parquet byte for byte the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from mech_music.errors import UserError
+from mech_music.metrics.intervals import Intervals, bootstrap_means
+from mech_music.results.columns import SCHEMAS, Column, Schema, layer_order
+from mech_music.store.atomic import replacing
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_LAYERS = ("layer", "other")
+
+
+def schema_of(table: pd.DataFrame) -> Schema:
+    """The schema that the table's ``task`` names. ValueError for no task, several, or one that does not exist."""
+    tasks = set(table["task"]) if "task" in table.columns else set()
+    if len(tasks) != 1 or not tasks <= SCHEMAS.keys():
+        raise ValueError(
+            f"a table is of one task of {', '.join(SCHEMAS)}, not of {', '.join(map(str, tasks)) or 'none'}"
+        )
+    return SCHEMAS[tasks.pop()]
+
+
+def conform(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with exactly its schema's columns and types, in the schema's order of lines.
+
+    Lines come by axes (layers by number, roles as the schema has them) and then by prompt. ValueError names columns
+    that are missing or unknown, roles that do not exist, and clips that are there twice.
+    """
+    schema = schema_of(table)
+    table = _typed(table, schema.columns)
+    strangers = set(table["role"]) - set(schema.roles)
+    if strangers:
+        raise ValueError(f"unknown role {sorted(strangers)[0]!r}: expected one of {', '.join(schema.roles)}")
+    table = _ordered(table, schema, [*schema.axes, "index"])
+    twice = table.duplicated([*schema.axes, "index"])
+    if twice.any():
+        line = table[twice].iloc[0]
+        raise ValueError(f"two lines for prompt {line['index']} of {_describe(line)}")
+    return table
+
+
+def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> pd.DataFrame:
+    """One line per condition: every metric's mean with its interval, and how many clips are in it.
+
+    ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted. All lines with
+    the same ``prompts`` share their resampled prompts, so that their differences are paired.
+    """
+    table = conform(table)
+    schema = schema_of(table)
+    values, failed, index, sizes = _measured(table, schema)
+    lines = []
+    for axes, at in _conditions(table, schema).items():
+        # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
+        by_prompt = np.full((int(sizes[at].max()), len(schema.metrics)), np.nan)
+        by_prompt[index[at]] = values[at]
+        found = bootstrap_means(by_prompt, resamples, level, seed)
+        n_failed = int(failed[at].sum())
+        counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
+        lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
+    columns = pd.Index([column.name for column in schema.summary_columns])
+    return _ordered(_typed(pd.DataFrame(lines, columns=columns), schema.summary_columns), schema, list(schema.axes))
+
+
+def _conditions(table: pd.DataFrame, schema: Schema) -> dict[tuple[Any, ...], np.ndarray]:
+    """Line numbers by axes."""
+    groups = table.groupby(list(schema.axes), sort=False, dropna=False)
+    return cast(dict[tuple[Any, ...], np.ndarray], groups.indices)
+
+
+def _measured(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Metrics ``[line, metric]`` without those of failed clips; failed; prompt numbers; how many there are."""
+    values = table[list(schema.metrics)].to_numpy(copy=True)
+    failed, index = table["failed"].to_numpy(), table["index"].to_numpy()
+    values[failed] = np.nan
+    return values, failed, index, np.maximum(table["prompts"].to_numpy(), index + 1)
+
+
+def _spread(schema: Schema, found: Intervals) -> dict[str, float]:
+    ends = (("", found.mean), ("_low", found.low), ("_high", found.high))
+    return {name + end: float(x) for end, means in ends for name, x in zip(schema.metrics, means, strict=True)}
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write the long table, atomically; the same table gives the same bytes."""
+    _write_parquet(conform(table), schema_of(table).columns, path)
+
+
+def write_summary(summary: pd.DataFrame, path: Path) -> None:
+    """Write a summary, atomically; the same summary gives the same bytes."""
+    schema = schema_of(summary)
+    columns = schema.summary_columns
+    _write_parquet(_ordered(_typed(summary, columns), schema, list(schema.axes)), columns, path)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The long table in a file. UserError if it is not there or is not one of ours."""
+    return _read(path, lambda schema: schema.columns)
+
+
+def read_summary(path: Path) -> pd.DataFrame:
+    """The summary in a file. UserError if it is not there or is not one of ours."""
+    return _read(path, lambda schema: schema.summary_columns)
+
+
+def concat_tables(paths: Sequence[Path]) -> pd.DataFrame:
+    """The long tables of several jobs of one task as one, whatever their order.
+
+    Jobs that share a condition (the noise floor, mostly) wrote the same lines: they are kept once.
+    """
+    if not paths:
+        raise UserError("no result tables to join: none of the jobs finished")
+    joined = pd.concat([read_table(path) for path in paths], ignore_index=True)
+    return conform(joined.drop_duplicates([*schema_of(joined).axes, "index"]))
+
+
+def _typed(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
+    names = [column.name for column in columns]
+    missing = [name for name in names if name not in table.columns]
+    unknown = [name for name in table.columns if name not in names]
+    if missing or unknown:
+        raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
+    chosen = cast(pd.DataFrame, table[names])
+    found = dict(chosen.dtypes)
+    types = {column.name: column.dtype for column in columns if found[column.name] != column.dtype}
+    return chosen.astype(types) if types else chosen
+
+
+def _ordered(table: pd.DataFrame, schema: Schema, by: list[str]) -> pd.DataFrame:
+    def key(values: pd.Series) -> pd.Series:
+        if values.name in _LAYERS:
+            places = {layer: place for place, layer in enumerate(sorted(set(values), key=layer_order))}
+            return values.map(places)
+        return values.map(schema.roles.index) if values.name == "role" else values
+
+    varying = [name for name in by if len(table[name].unique()) > 1]
+    if not varying:
+        return table.reset_index(drop=True)
+    return table.sort_values(varying, key=key, kind="stable", ignore_index=True)
+
+
+def _describe(line: pd.Series) -> str:
+    telling = ("role", "component", "layer", "other", "original", "desired", "concept")
+    return ", ".join(f"{axis}={line[axis]}" for axis in telling if axis in line)
+
+
+def _arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+    import pyarrow as pa
+
+    types = {"str": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
+    fields = [
+        pa.field(column.name, types[column.dtype], metadata={"unit": column.unit, "meaning": column.meaning})
+        for column in columns
+    ]
+    return pa.schema(fields)
+
+
+def _write_parquet(table: pd.DataFrame, columns: Sequence[Column], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _arrow_schema(columns)
+    # Column by column rather than from_pandas: that would add metadata with the versions of pandas and Arrow.
+    arrays = [pa.array(table[field.name].to_numpy(), type=field.type, from_pandas=False) for field in schema]
+    with replacing(path) as partial:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), partial, compression="zstd")
+
+
+def _read(path: Path, columns: Callable[[Schema], Sequence[Column]]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        table = pd.read_parquet(path)
+        return _typed(table, columns(schema_of(table)))
+    except FileNotFoundError:
+        raise UserError(f"no results table at '{path}'") from None
+    except (pa.ArrowInvalid, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"'{path}' is not a results table of this version ({reason})") from None

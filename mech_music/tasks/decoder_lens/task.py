@@ -1,0 +1,151 @@
+"""DecoderLens: hear what a layer's residual stream would be, were it the last one's.
+
+Vélez Vásquez, Pouw, Burgoyne, Zuidema (ISMIR 2024), section 3 and figure 2: NDCG of a concept's labels by the layer
+that is read. ``reading=free`` feeds the lens its own tokens, as the paper does; ``forced`` reads along the full
+model's. ``lens=tuned`` translates first. The control, ``other``, looks for the same labels in the same layer's clips
+of prompts that name another concept of the category: what a layer plays anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pandas as pd
+
+from mech_music.config.axes import lens_layers, stream_after
+from mech_music.config.schema import RunConfig, fit_of
+from mech_music.edits.row import Exit, Fit, LensFile, Row
+from mech_music.metrics import measures as metrics
+from mech_music.models.hooks import Hook
+from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts, resolve_concepts
+from mech_music.results.audio import Choice
+from mech_music.results.columns import DECODER_LENS
+from mech_music.store import Outcome
+
+if TYPE_CHECKING:
+    from mech_music.engine.engine import Answers
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """One line of the table to be: a layer's clip, and the full model's of the same prompt and seed."""
+
+    role: str
+    layer: int
+    concept: Concept
+    index: int
+    prompt: Prompt
+    row: Row
+    baseline: Row
+
+
+class DecoderLens:
+    """Every concept × layer × prompt of the config, with its control."""
+
+    def plan(self, run: RunConfig) -> list[Row]:
+        """The full model's clips first, then every layer's."""
+        clips = list(_clips(run))
+        return list(dict.fromkeys([clip.baseline for clip in clips] + [clip.row for clip in clips]))
+
+    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+        """Measure every clip. A failed one keeps its line, with ``failed`` set and no metrics."""
+        lines = []
+        for clip in _clips(run):
+            outcome, full = answers.outcomes[clip.row], answers.outcomes[clip.baseline]
+            failed = outcome.failed or full.failed
+            measured = {} if failed else _measured(clip.concept, outcome, full)
+            lines.append(_described(run, clip, outcome, full) | measured | {"failed": failed})
+        return pd.DataFrame(lines, columns=pd.Index(DECODER_LENS.names))
+
+    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+        """The first prompts of each concept, through all layers: ``audio.strongest`` of them."""
+        shown = table[(table["role"] == "lens") & ~table["failed"] & (table["index"] < run.audio.strongest)]
+        return [
+            Choice(
+                name=f"{line['concept']}_prompt-{line['index']:03d}_layer-{line['layer']}",
+                caption=f"{line['lens']} lens ({line['reading']}), layer {line['layer']}, NDCG of {line['concept']} "
+                f"{line['ndcg']:.2f}: {line['prompt']}",
+                versions={line["lens"]: line["row"]},
+                facts={name: line[name] for name in ("concept", "lens", "reading", "layer", "index", "ndcg", "prompt")},
+            )
+            for line in cast(pd.DataFrame, shown).to_dict("records")
+        ]
+
+
+def _clips(run: RunConfig) -> Iterator[_Clip]:
+    layers, lens = lens_layers(run), _lens(run)
+    for concept in resolve_concepts(run.concept):
+        own = concept_prompts(concept, run.prompts)
+        roles = {"lens": own, "other": _without(concept, run.prompts)}
+        for layer in layers:
+            for role, prompts in roles.items():
+                for index, prompt in enumerate(prompts):
+                    baseline = Row(prompt.text, run.seed)
+                    row = replace(baseline, exit=_exit(run, layer, lens))
+                    yield _Clip(role, layer, concept, index, prompt, row, baseline)
+
+
+def _without(concept: Concept, n: int) -> list[Prompt]:
+    """Prompts of the category's other concepts in turn, which never name this one."""
+    others = [other for other in CONCEPTS.values() if other.category is concept.category and other != concept]
+    prompts = [concept_prompts(other, n) for other in others]
+    return [prompts[index % len(others)][index] for index in range(n)]
+
+
+def _lens(run: RunConfig) -> Fit | LensFile | None:
+    if run.lens.name == "decoder":
+        return None
+    if run.lens.path is None:
+        return fit_of(run.lens)
+    from mech_music.lenses.files import find_lens
+
+    return find_lens(run.lens.path)
+
+
+def _exit(run: RunConfig, layer: int, lens: Fit | LensFile | None) -> Exit | None:
+    """None where the model's own end is read: nothing is to be translated there, and nothing is left out."""
+    hook = Hook(layer, stream_after(run.component))
+    return None if hook == Hook(run.model.layers - 1, "resid_post") else Exit(hook.name, run.reading, lens)
+
+
+def _described(run: RunConfig, clip: _Clip, outcome: Outcome, full: Outcome) -> dict[str, object]:
+    return {
+        "task": DECODER_LENS.task,
+        "model": run.model.name,
+        "classifier": run.classifier.name,
+        "lens": run.lens.name,
+        "reading": run.reading.value,
+        "role": clip.role,
+        "component": run.component.value,
+        "layer": str(clip.layer),
+        "concept": clip.concept.name,
+        "duration": float(run.duration),
+        "seed": run.seed,
+        "prompts": run.prompts,
+        "index": clip.index,
+        "prompt": clip.prompt.text,
+        "row": outcome.key,
+        "baseline": full.key,
+    }
+
+
+def _measured(concept: Concept, outcome: Outcome, full: Outcome) -> dict[str, float]:
+    label = concept.labels[0]
+    return {
+        "ndcg": float(metrics.ndcg(outcome.logits, concept.labels)),
+        "ndcg_full": float(metrics.ndcg(full.logits, concept.labels)),
+        "p": float(metrics.probability(outcome.logits, label)),
+        "heard": float(metrics.group_argmax(outcome.logits, _category_labels(concept)) == label),
+        "agreement": _agreement(outcome.tokens, full.tokens),
+    }
+
+
+def _agreement(tokens: np.ndarray, full: np.ndarray) -> float:
+    return float((tokens == full).mean()) if tokens.size else float("nan")
+
+
+def _category_labels(concept: Concept) -> Sequence[int]:
+    return [other.labels[0] for other in CONCEPTS.values() if other.category is concept.category]

@@ -1,0 +1,343 @@
+"""The figures of an interchange: curves and heat maps by layer, the trade-off, dose and response."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from mech_music.results import canvas
+from mech_music.results.canvas import Line, Sheet
+from mech_music.results.columns import AXES, layer_order
+from mech_music.tasks.interchange.controls import ABOVE, beside_controls, blocks_of, controls_run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+log = logging.getLogger(__name__)
+
+Lines: TypeAlias = list[Line]
+_BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
+_NAMED = ("original", "desired", "component", "technique", "model")
+_MARK = "Filled points: effectiveness above the intervals of all controls that were run."
+_MOST = 12
+
+
+def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Effectiveness and precision against layer, with intervals and controls: one per pair and intervention."""
+    controls, paths = controls_run(summary), []
+    for lines in _blocks(summary, _BLOCK, "layer curves"):
+        with Sheet(panels=2) as sheet:
+            places = _places(lines)
+            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
+                for control in controls:
+                    _control(axes, lines, places, control, measure)
+                _effect(axes, lines, places, measure)
+                axes.set_ylabel(canvas.MEASURES[measure])
+                axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+            _ideal(sheet.axes[1], lines)
+            _layer_axis(sheet.axes[1], places)
+            sheet.words(
+                canvas.title_of(lines[0]), f"{canvas.how_measured(lines, controls)} {_MARK if controls else ''}"
+            )
+            paths += sheet.save(folder, _name("layers", summary, lines[0], _BLOCK))
+    return paths
+
+
+def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Layer × component, where several components were edited: one per pair and technique."""
+    controls, paths = controls_run(summary), []
+    keys = [axis for axis in _BLOCK if axis != "component"]
+    for lines in _blocks(summary, keys, "heatmaps"):
+        components = sorted({line["component"] for line in lines}, key=["mlp", "sa", "ca", "resid"].index)
+        if len(components) < 2:
+            continue
+        places = _places(lines)
+        with Sheet(
+            panels=2, width=min(11.0, max(5.5, 2.2 + 0.42 * len(places))), height=2.2 + 0.62 * len(components)
+        ) as sheet:
+            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
+                _cells(axes, lines, components, list(places), measure)
+            sheet.axes[1].set_xlabel("layer")
+            first = lines[0]
+            title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
+            mark = "Dots: effectiveness above the intervals of all controls that were run." if controls else ""
+            sheet.words(title, f"{canvas.how_measured(lines, controls)} {mark}")
+            paths += sheet.save(folder, _name("heatmap", summary, first, keys))
+    return paths
+
+
+def tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Precision against effectiveness, every layer a point: one per pair."""
+    controls, paths = controls_run(summary), []
+    keys = [axis for axis in _BLOCK if axis not in ("component", "technique")]
+    for lines in _blocks(summary, keys, "trade-off figures"):
+        with Sheet(panels=1, height=5.6) as sheet:
+            (axes,) = sheet.axes
+            techniques = sorted({line["technique"] for line in lines})
+            for control in controls:
+                _control_cloud(axes, lines, control)
+            for (component, technique), path in _paths(lines).items():
+                marker = canvas.MARKERS[techniques.index(technique) % len(canvas.MARKERS)]
+                _path(axes, path, f"{canvas.COMPONENT_WORDS.get(component, component)}, {technique}", marker)
+            _ideal(axes, lines)
+            axes.axvline(0, color="black", linewidth=0.6, zorder=0)
+            axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+            axes.set_xlabel("effectiveness (nats) → nearer the desired concept")
+            axes.set_ylabel(canvas.MEASURES["precision"])
+            axes.margins(x=0.09)
+            first = lines[0]
+            words = f"{canvas.how_measured(lines, controls)} Numbers are layers. Up and right is better."
+            sheet.words(f"{first['original']} → {first['desired']}, model {first['model']}", words)
+            paths += sheet.save(folder, _name("tradeoff", summary, first, keys))
+    return paths
+
+
+def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Effectiveness and precision against strength, a line a layer, where strength was swept."""
+    controls, paths = controls_run(summary), []
+    keys = [axis for axis in _BLOCK if axis != "strength"]
+    for lines in _blocks(summary, keys, "dose-response curves"):
+        if len({line["strength"] for line in lines}) < 2:
+            continue
+        with Sheet(panels=2, height=5.6) as sheet:
+            best = max(lines, key=lambda line: line["effectiveness"])["layer"]
+            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
+                _doses(axes, lines, measure)
+                at_best = [line for line in lines if line["layer"] == best]
+                for control in controls:
+                    _dose_control(axes, at_best, control, measure)
+                axes.set_ylabel(canvas.MEASURES[measure])
+                axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+            sheet.axes[1].set_xlabel("strength (factor on the edit's shift)")
+            where = f"The controls are those of layer {best}." if controls else ""
+            sheet.words(canvas.title_of(lines[0]), f"{canvas.how_measured(lines, controls)} {where}")
+            paths += sheet.save(folder, _name("dose", summary, lines[0], keys))
+    return paths
+
+
+# -- what is drawn in which figure -----------------------------------------------------------------------
+
+
+def _blocks(summary: pd.DataFrame, keys: Sequence[str], what: str) -> list[Lines]:
+    """The effects beside their controls, block by block; only the blocks with the greatest effects if many."""
+    effects = beside_controls(summary).dropna(subset=["effectiveness"])
+    blocks = blocks_of(effects, keys)
+    if len(blocks) <= _MOST:
+        return blocks
+    log.info("drawing %d of %d %s: those with the greatest effects", _MOST, len(blocks), what)
+    greatest = sorted(range(len(blocks)), key=lambda at: -max(line["effectiveness"] for line in blocks[at]))
+    return [blocks[at] for at in sorted(greatest[:_MOST])]
+
+
+def _places(lines: Lines) -> dict[str, float]:
+    """Where each layer stands on the axis: single layers at their number, sets after a gap."""
+    layers = sorted({line["layer"] for line in lines}, key=layer_order)
+    single = [layer for layer in layers if layer.isdecimal()]
+    sets = [layer for layer in layers if not layer.isdecimal()]
+    span = int(single[-1]) - int(single[0]) if single else 0
+    gap = max(1.2, 0.09 * span)
+    start = int(single[-1]) + gap if single else 0.0
+    return {layer: float(layer) for layer in single} | {layer: start + gap * i for i, layer in enumerate(sets)}
+
+
+def _name(kind: str, summary: pd.DataFrame, line: Line, keys: Sequence[str]) -> str:
+    """A file name with the pair, what was edited, and whatever else tells this figure from its neighbours."""
+    effects = summary[summary["role"] == "technique"]
+    others = [key for key in keys if key not in _NAMED and len(set(effects[key])) > 1]
+    words = [line["component"] if "component" in keys else "", line["technique"] if "technique" in keys else ""]
+    pair = f"{line['original']}-{line['desired']}"
+    return canvas.file_name(kind, pair, *words, line["model"], *(f"{key}-{line[key]}" for key in others))
+
+
+# -- marks -------------------------------------------------------------------------------------------------
+
+
+def _column(lines: Lines, name: str) -> np.ndarray:
+    return np.array([line[name] for line in lines], dtype=float)
+
+
+def _curve(axes: Axes, lines: Lines, x: np.ndarray, name: str, **style: Any) -> None:
+    """A mean with its band."""
+    axes.plot(x, _column(lines, name), **style)
+    band = (_column(lines, f"{name}_low"), _column(lines, f"{name}_high"))
+    axes.fill_between(x, *band, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def _bars(axes: Axes, lines: Lines, x: np.ndarray, name: str, **style: Any) -> None:
+    """Means with bars for their intervals."""
+    mean = _column(lines, name)
+    ends = np.abs(np.stack([_column(lines, f"{name}_low"), _column(lines, f"{name}_high")]) - mean)
+    axes.errorbar(x, mean, yerr=np.nan_to_num(ends), **style)
+
+
+def _split(lines: Lines) -> tuple[Lines, Lines]:
+    """Single layers, which make a curve, and sets of layers; one layer alone makes none."""
+    single = [line for line in lines if line["layer"].isdecimal()]
+    if len(single) < 2:
+        return [], lines
+    return single, [line for line in lines if not line["layer"].isdecimal()]
+
+
+def _effect(axes: Axes, lines: Lines, places: Mapping[str, float], measure: str) -> None:
+    shade = canvas.colour(lines[0]["component"])
+    single, sets = _split(lines)
+    if single:
+        x = np.array([places[line["layer"]] for line in single])
+        _curve(axes, single, x, measure, color=shade, label=f"{lines[0]['technique']}", linewidth=1.6, zorder=4)
+    if sets:
+        x = np.array([places[line["layer"]] for line in sets])
+        label = None if single else lines[0]["technique"]
+        _bars(axes, sets, x, measure, color=shade, fmt="none", capsize=3, label=label, zorder=4)
+    for line in lines:
+        fill = shade if line["verdict"] == ABOVE else "white"
+        marker: dict[str, Any] = {"marker": "o", "markersize": 5, "markerfacecolor": fill, "markeredgecolor": shade}
+        axes.plot([places[line["layer"]]], [line[measure]], zorder=5, **marker)
+
+
+def _control(axes: Axes, lines: Lines, places: Mapping[str, float], control: str, measure: str) -> None:
+    """A control behind the effect: a level for the noise floor, a curve for those of the site."""
+    name = f"{control}_{measure}"
+    marker: dict[str, Any] = {"marker": canvas.CONTROL_MARKERS[control], "markersize": 4}
+    style: dict[str, Any] = {"color": "#777777", "linewidth": 1.1, "linestyle": canvas.CONTROL_DASHES[control]}
+    if control == "noise":
+        axes.axhline(lines[0][name], label=canvas.CONTROL_WORDS[control], **style)
+        axes.axhspan(lines[0][f"{name}_low"], lines[0][f"{name}_high"], color="#777777", alpha=0.15, linewidth=0)
+        return
+    single, sets = _split(lines)
+    label: str | None = canvas.CONTROL_WORDS[control]
+    if single:
+        x = np.array([places[line["layer"]] for line in single])
+        _curve(axes, single, x, name, label=label, **marker, **style)
+        label = None
+    if sets:
+        aside = (0.02 if control == "self" else 0.035) * (max(places.values()) - min(places.values()) + 1)
+        x = np.array([places[line["layer"]] for line in sets]) + aside
+        _bars(axes, sets, x, name, color="#777777", linestyle="none", linewidth=1, label=label, **marker)
+
+
+def _ideal(axes: Axes, lines: Lines) -> None:
+    level = float(np.nanmean(_column(lines, "ideal_precision")))
+    axes.axhline(level, color="black", linewidth=0.9, linestyle=":", label="ideal precision (pure swap)")
+
+
+def _layer_axis(axes: Axes, places: Mapping[str, float]) -> None:
+    single = [layer for layer in places if layer.isdecimal()]
+    step = max(1, -(-len(single) // 24))
+    shown = [*single[::step], *(layer for layer in places if not layer.isdecimal())]
+    axes.set_xticks([places[layer] for layer in shown], shown)
+    axes.set_xlabel("layer edited")
+
+
+def _cells(axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: str) -> None:
+    values = np.full((len(components), len(layers)), np.nan)
+    above = np.zeros(values.shape, dtype=bool)
+    for line in lines:
+        at = components.index(line["component"]), layers.index(line["layer"])
+        values[at], above[at] = line[measure], line["verdict"] == ABOVE
+    most = float(np.nanmax(np.abs(values))) or 1.0
+    signed = measure == "effectiveness"
+    scale: dict[str, Any] = (
+        {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
+    )
+    image = axes.imshow(values, aspect="auto", **scale)
+    _cell_ticks(axes, layers)
+    axes.set_yticks(range(len(components)), [canvas.COMPONENT_WORDS.get(name, name) for name in components])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.figure.colorbar(image, ax=axes, label=f"{measure}\n(nats)", pad=0.01, aspect=8)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
+        ink = _ink(image, value)
+        if signed and above[row, column]:
+            axes.plot(column, row + 0.34, ".", color=ink, markersize=4)
+        if len(layers) <= 16:
+            text = f"{value:+.1f}".replace("-", "−")
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
+
+
+def _cell_ticks(axes: Axes, layers: Sequence[str]) -> None:
+    """Layer names below the cells, every other one if there are many; a gap before sets of layers."""
+    n_single = sum(layer.isdecimal() for layer in layers)
+    step = max(1, -(-n_single // 26))
+    at = [*range(0, n_single, step), *range(n_single, len(layers))]
+    axes.set_xticks(at, [layers[i] for i in at])
+    for label in axes.get_xticklabels()[len(range(0, n_single, step)) :]:
+        label.set_rotation(0 if len(layers) <= 16 else 30)
+        label.set_horizontalalignment("center" if len(layers) <= 16 else "right")
+    if 0 < n_single < len(layers):
+        axes.axvline(n_single - 0.5, color="white", linewidth=4)
+
+
+def _ink(image: Any, value: float) -> str:
+    """Black or white, whichever is read more easily on the colour of a value."""
+    red, green, blue, _ = image.cmap(image.norm(value))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else "black"
+
+
+def _paths(lines: Lines) -> dict[tuple[str, str], Lines]:
+    """The lines of each component and technique, in layer order."""
+    found: dict[tuple[str, str], Lines] = {}
+    for line in sorted(lines, key=lambda line: layer_order(line["layer"])):
+        found.setdefault((line["component"], line["technique"]), []).append(line)
+    return found
+
+
+def _path(axes: Axes, lines: Lines, label: str, marker: str) -> None:
+    """Layers of one intervention as points, joined in order; bars and names for all of them, or for a few of many."""
+    shade = canvas.colour(lines[0]["component"])
+    single, _ = _split(lines)
+    axes.plot(_column(single, "effectiveness"), _column(single, "precision"), color=shade, linewidth=0.8, alpha=0.4)
+    style: dict[str, Any] = {"color": shade, "linestyle": "none", "marker": marker, "markeredgecolor": "white"}
+    x, y = _column(lines, "effectiveness"), _column(lines, "precision")
+    axes.plot(x, y, label=label, markersize=6 if len(lines) <= 14 else 4, markeredgewidth=0.5, zorder=4, **style)
+    named = lines if len(lines) <= 14 else _ends(lines)
+    for line in named:
+        at = line["effectiveness"], line["precision"]
+        across = [line["effectiveness_low"], line["effectiveness_high"]], [at[1]] * 2
+        upright = [at[0]] * 2, [line["precision_low"], line["precision_high"]]
+        for bar in (across, upright):
+            axes.plot(*bar, color=shade, linewidth=0.7, zorder=3)
+        axes.annotate(line["layer"], at, (4, 3), textcoords="offset points", fontsize=7, color=shade, zorder=5)
+
+
+def _ends(lines: Lines) -> Lines:
+    """The lines worth a name among many: first, last, most effective, and sets."""
+    single, sets = _split(sorted(lines, key=lambda line: layer_order(line["layer"])))
+    best = max(lines, key=lambda line: line["effectiveness"])
+    return [*single[:1], *single[-1:], best, *sets]
+
+
+def _control_cloud(axes: Axes, lines: Lines, control: str) -> None:
+    marker = {"self": "x", "random": "+", "noise": "*"}[control]
+    x, y = _column(lines, f"{control}_effectiveness"), _column(lines, f"{control}_precision")
+    label, size = canvas.CONTROL_WORDS[control], 60 if control == "noise" else 18
+    axes.scatter(x, y, marker=marker, s=size, color="#777777", linewidth=0.8, label=label, zorder=1)
+
+
+def _doses(axes: Axes, lines: Lines, measure: str) -> None:
+    import matplotlib as mpl
+
+    layers = sorted({line["layer"] for line in lines}, key=layer_order)
+    shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.9, len(layers)))
+    few = len(layers) <= 8
+    named = layers if few else {line["layer"] for line in _ends(lines)}
+    for layer, shade in zip(layers, shades, strict=True):
+        own = sorted((line for line in lines if line["layer"] == layer), key=lambda line: line["strength"])
+        x, style = _column(own, "strength"), {"color": tuple(shade), "marker": "o", "markersize": 3 + few}
+        if layer in named:
+            label = f"layer {layer}" if layer.isdecimal() else layer
+            _curve(axes, own, x, measure, label=label, **style)
+        else:
+            axes.plot(x, _column(own, measure), linewidth=0.6, alpha=0.6, **style)
+
+
+def _dose_control(axes: Axes, lines: Lines, control: str, measure: str) -> None:
+    own = sorted(lines, key=lambda line: line["strength"])
+    style: dict[str, Any] = {"color": "#777777", "linewidth": 1.1, "linestyle": canvas.CONTROL_DASHES[control]}
+    _curve(axes, own, _column(own, "strength"), f"{control}_{measure}", label=canvas.CONTROL_WORDS[control], **style)

@@ -1,0 +1,66 @@
+"""Self-similarity: how far apart the residual streams of any two layers are.
+
+Vélez Vásquez, Pouw, Burgoyne, Zuidema (ISMIR 2024), figure 3: Euclidean distance between layers' outputs, averaged
+over time and prompts; cosine and CKA beside it. The control, ``moved``, compares a layer with another half a clip
+later: what two layers share whatever is played at the moment.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mech_music.config.axes import lens_layers, stream_after
+from mech_music.config.schema import RunConfig
+from mech_music.edits.row import Similarity
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts, resolve_concepts
+from mech_music.results.audio import Choice
+from mech_music.results.columns import SELF_SIMILARITY
+
+if TYPE_CHECKING:
+    from mech_music.engine.engine import Answers
+
+
+class SelfSimilarity:
+    """Every pair of layers, over the prompts of every concept of the config."""
+
+    def plan(self, run: RunConfig) -> list[Similarity]:
+        """One recording for each concept."""
+        point = stream_after(run.component)
+        names = [concept.name for concept in resolve_concepts(run.concept)]
+        return [Similarity(point, name, run.prompts, run.seed, run.half) for name in names]
+
+    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+        """One line for each pair of layers, the first not above the second, and prompt."""
+        layers, parts = lens_layers(run), []
+        pairs = [(first, second) for first in layers for second in layers if first <= second]
+        for source in self.plan(run):
+            record = answers.records[source]
+            prompts = [prompt.text for prompt in concept_prompts(CONCEPTS[source.concept], source.n_prompts)]
+            for role, (first, second) in product(SELF_SIMILARITY.roles, pairs):
+                measured = {name: record[f"{role}_{name}"][:, first, second] for name in SELF_SIMILARITY.metrics}
+                clips = {"index": range(len(prompts)), "prompt": prompts, "failed": False}
+                parts.append(pd.DataFrame(clips | measured | _described(run, role, source.concept, first, second)))
+        return pd.concat(parts, ignore_index=True).loc[:, list(SELF_SIMILARITY.names)]
+
+    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+        """There are none to compare."""
+        return []
+
+
+def _described(run: RunConfig, role: str, concept: str, first: int, second: int) -> dict[str, object]:
+    return {
+        "task": SELF_SIMILARITY.task,
+        "model": run.model.name,
+        "role": role,
+        "component": run.component.value,
+        "layer": str(first),
+        "other": str(second),
+        "concept": concept,
+        "half": run.half.value,
+        "duration": float(run.duration),
+        "seed": run.seed,
+        "prompts": run.prompts,
+    }
