@@ -55,7 +55,8 @@ COMMANDS = {
     "bfloat16": f"model.dtype=bfloat16 component=ca layer=together {_SMALL}",
     "experiment": f"""experiment=velez2024/fig9 model=tiny pair=jazz-rock 'layer="1,6"' {_SMALL}""",
     # Lenses and self-similarity.
-    "decoder_lens": f"""-m task=decoder_lens component=mlp,sa,ca reading=free,forced concept=piano 'layer="0,last"' {_SMALL}""",
+    "decoder_lens": "-m task=decoder_lens component=mlp,sa,ca reading=free,forced concept=piano "
+    f"""'layer="0,last"' {_SMALL}""",
     "tuned_lens": f"-m task=tuned_lens component=mlp,sa lens.seed=0,1 layer=2 {_FIT}",
     # Layer 2's lens is found in the store, layer 6's is trained.
     "tuned": f"-m task=decoder_lens lens=tuned reading=free,forced concept=piano layer=2,6 prompts=3 {_FIT}",
