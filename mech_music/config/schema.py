@@ -207,6 +207,7 @@ def register() -> None:
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
 def as_run(cfg: DictConfig) -> RunConfig:
