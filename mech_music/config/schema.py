@@ -235,6 +235,13 @@ def options(group: str) -> list[str]:
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
 
 
+@cache
+def classes(group: str) -> tuple[str, ...]:
+    """The classes that the files of a config group name, for instance ``task``."""
+    files = [OmegaConf.load(conf_dir() / group / f"{name}.yaml") for name in options(group)]
+    return tuple(OmegaConf.select(file, "_target_") for file in files)
+
+
 def experiments() -> list[str]:
     """The composed studies, for instance ``velez2024/fig4``."""
     folder = experiments_dir()
