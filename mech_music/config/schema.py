@@ -208,6 +208,7 @@ def register() -> None:
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
 def as_run(cfg: DictConfig) -> RunConfig:
@@ -233,6 +234,13 @@ def fit_of(lens: LensConfig) -> Fit:
 def options(group: str) -> list[str]:
     """The names that can be chosen for a config group, for instance ``technique``."""
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+@cache
+def classes(group: str) -> tuple[str, ...]:
+    """The classes that the files of a config group name, for instance ``task``."""
+    files = [OmegaConf.load(conf_dir() / group / f"{name}.yaml") for name in options(group)]
+    return tuple(OmegaConf.select(file, "_target_") for file in files)
 
 
 def experiments() -> list[str]:
