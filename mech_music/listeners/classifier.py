@@ -115,6 +115,8 @@ class ClassifierListener:
     UserError if its files are missing; what is in them is seen when it is loaded.
     """
 
+    in_background = True
+
     def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
         self._config, self._device = config, device
         self.id = classifier_id(config)
