@@ -383,14 +383,14 @@ def open_engine(run: RunConfig) -> Engine:
     """The engine that a config asks for; jobs that agree on model, listeners and settings share one."""
     wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
     if wanted not in _ENGINES:
-        from mech_music.listeners.classifier import ClassifierListener
+        from mech_music.listeners.registry import listener_names, open_listener
         from mech_music.models.musicgen.loading import Checkpoint
 
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
         source = Checkpoint(run.model, run.engine.device, run.engine.threads)
-        listeners = {"classifier": lambda: ClassifierListener(run.classifier, run.engine.device)}
+        listeners = {name: partial(open_listener, name, run) for name in listener_names()}
         _ENGINES[wanted] = Engine(source, store, settings, listeners, run.engine)
     return _ENGINES[wanted]
 
