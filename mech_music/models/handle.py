@@ -34,7 +34,7 @@ class LazyModel(Protocol):
 
 
 def open_model(config: ModelConfig, device: str, threads: int) -> LazyModel:
-    """The model that a config asks for. UserError for a class that cannot be imported, and for files that do not fit."""
+    """The model that a config asks for. UserError for a class that cannot be imported, or files that do not fit."""
     from mech_music.models.musicgen.loading import Checkpoint
 
     if config._target_ is None:
