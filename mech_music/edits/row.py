@@ -16,6 +16,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any, Protocol
 
 
 class Half(StrEnum):
@@ -66,13 +67,20 @@ class Term:
     source: Mean
 
 
+class AnyEdit(Protocol):
+    """What every kind of edit is: a frozen dataclass that names its hook."""
+
+    @property
+    def hook(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class Edit:
     """``out' = scale · out + Σ weight · source`` at one hook.
 
-    ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half.
-    ``random``: if not None, the shift is turned into a random direction of the same norm
-    (drawn once from this seed for each hook, step and half): the control for "any push does it".
+    ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half. ``heads``: of a hook
+    within attention, None for all. ``random``: if not None, the shift is turned into a random direction of the same
+    norm (drawn once from this seed for each hook, step and half): the control for "any push does it".
     """
 
     hook: str
@@ -81,6 +89,7 @@ class Edit:
     frames: tuple[int, int] | None = None
     half: Half = Half.both
     random: int | None = None
+    heads: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +146,28 @@ class Exit:
     lens: Fit | LensFile | None = None
 
 
+@dataclass(frozen=True)
+class Prefix:
+    """Tokens of the first frames, which a generation continues; named by their content."""
+
+    digest: str
+    tokens: tuple[tuple[int, ...], ...] = field(compare=False, repr=False)  # [codebook][frame]
+
+    @classmethod
+    def of(cls, tokens: tuple[tuple[int, ...], ...] | list[list[int]]) -> Prefix:
+        """From ``[codebook][frame]`` numbers. ValueError if codebooks differ in length or there is no frame."""
+        frozen = tuple(tuple(int(token) for token in codebook) for codebook in tokens)
+        if not frozen or not frozen[0] or len({len(codebook) for codebook in frozen}) != 1:
+            raise ValueError("a prefix is [codebook][frame], at least one frame, the same number in each codebook")
+        return cls(hashlib.sha256(json.dumps(frozen).encode()).hexdigest()[:32], frozen)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.tokens[0])
+
+
 @lru_cache(maxsize=2**16)
-def _canonical(edits: tuple[Edit, ...], leave: Exit | None) -> str:
+def _canonical(edits: tuple[Any, ...], leave: Exit | None) -> str:
     """Edits and exit as text; many prompts share the same ones."""
     text = json.dumps([asdict(edit) for edit in edits], sort_keys=True, separators=(",", ":"))
     if leave is None:
@@ -157,8 +186,9 @@ class Row:
 
     prompt: str
     seed: int
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[AnyEdit, ...] = ()
     exit: Exit | None = None
+    prefix: Prefix | None = None
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""

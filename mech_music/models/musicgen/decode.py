@@ -34,19 +34,23 @@ def decode(
     sampling: Sampling,
     forced: Int[Tensor, "#row codebook frame"] | None = None,
     on_step: Callable[[int], None] | None = None,
+    prefix: Int[Tensor, "#row codebook given"] | None = None,
 ) -> Int[Tensor, "row codebook frame"]:
     """Generate ``n_frames`` frames of tokens for every row.
 
     ``conditions``: the fused text conditions of the doubled batch (conditional half first).
-    ``forced``: tokens to read along instead of sampling (teacher forcing).
+    ``forced``: tokens to read along instead of sampling (teacher forcing). ``prefix``: tokens of the first frames, which
+    the generation continues, −1 where a row has none; each later token is drawn with the noise of its own step.
     A row with a non-finite logit at any step is returned as −1 throughout.
     """
     pattern = lm.pattern_provider.get_pattern(n_frames)
     rows = next(iter(conditions.values()))[0].shape[0] // 2
     device = next(iter(conditions.values()))[0].device
     unknown = torch.full((rows, lm.n_q, n_frames), -1, dtype=torch.long, device=device)
+    if prefix is not None:
+        unknown[..., : prefix.shape[-1]] = prefix
     given = unknown if forced is None else forced.expand(rows, -1, -1)
-    sequence, _, mask = pattern.build_pattern_sequence(given, lm.special_token_id)
+    sequence, _, _ = pattern.build_pattern_sequence(given, lm.special_token_id)
     finite = torch.ones(rows, dtype=torch.bool, device=device)
     expect_steps(lm, prefix_length(lm, conditions) + sequence.shape[-1] - 1)
     with lm.streaming():
@@ -55,7 +59,8 @@ def decode(
             finite &= logits.isfinite().flatten(1).all(1)
             if forced is None:
                 token = sample_top_k(logits, noise(step), sampling)
-                sequence[..., step + 1] = torch.where(mask[:, step + 1], token, lm.special_token_id)
+                known = sequence[..., step + 1]  # what the pattern fills, and the prefix
+                sequence[..., step + 1] = torch.where(known < 0, token, known)
             if on_step is not None:
                 on_step(step)
     return to_frames(lm, sequence, n_frames).masked_fill(~finite[:, None, None], -1)

@@ -151,17 +151,20 @@ class HookedMusicGen(NNsight):
         on_step: Callable[[int], None] | None = None,
         exit_layer: int | None = None,
         noise: RowNoise | None = None,
+        prefix: Int[Tensor, "#row codebook given"] | None = None,
     ) -> Int[Tensor, "row codebook frame"]:
         """Tokens for ``prompts``; each row's noise depends on its (prompt, seed) only.
 
         ``exit_layer``: the last layer that is computed; its output goes through the final norm and heads
         (the free-running DecoderLens). ``noise``: that of `noise`, where somebody else draws from it as well.
+        ``prefix``: tokens of the first frames, which the generation continues.
         """
         noise = noise or self.noise(prompts, seeds)
         conditions = self.conditions(prompts)
         with self._autocast(), self._up_to(exit_layer):
             n_frames = self.n_frames(duration)
-            return decode(self.musicgen.lm, conditions, noise, n_frames, sampling or Sampling(), forced, on_step)
+            sampling = sampling or Sampling()
+            return decode(self.musicgen.lm, conditions, noise, n_frames, sampling, forced, on_step, prefix)
 
     def noise(self, prompts: Sequence[str], seeds: Sequence[int] | int, keep: bool = False) -> RowNoise:
         """The sampling noise of rows, to be drawn step by step; ``keep`` it to generate with it several times."""
