@@ -15,7 +15,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mech_music.activations.recording import Recording
-from mech_music.edits.affine import compile_edits, visitor
+from mech_music.activations.rows import RowRecorder
+from mech_music.edits.compile import compile_edits, visitor
+from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.capacity import MIN_PASS
 from mech_music.engine.scorer import Ear, Voice
@@ -158,8 +160,18 @@ class Performer:
 
     def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
-        maps = compile_edits(padded(rows), self.recording.resolve, self.n_steps, self.model.device)
+        maps = compile_edits(padded(rows), self.model, self.n_steps, self.recording.resolve, self._activations)
         return tuple(maps), visitor(maps)
+
+    def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
+        """What rows, with their own edits, have at hooks: for patches."""
+        found: Recorded = {}
+        for pack in self.packs(rows, 32):
+            edited, visit = self._edits(pack)
+            recorder = RowRecorder(pack, hooks, self.model.halves)
+            self.generate(pack, *alongside({visit: edited, recorder.see: hooks}), lambda _: None)
+            found |= recorder.values
+        return found
 
     def generate(
         self,

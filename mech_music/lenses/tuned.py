@@ -16,8 +16,9 @@ from torch import Tensor
 
 from mech_music.edits.row import Fit, Row
 from mech_music.engine.workers import Advance
-from mech_music.lenses.readout import Translation, Unembedding
+from mech_music.lenses.readout import Translation
 from mech_music.models.hooks import Hook
+from mech_music.models.unembedding import Unembedding
 
 _SEED = 2_000_003  # of the clips: those of a study's prompts have other noise
 _BATCH = 256  # positions, of both halves

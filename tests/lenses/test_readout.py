@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mech_music.edits.row import Edit, Exit, Fit, Half, Reading, Row
 from mech_music.engine.passes import Performer, Settings
 from mech_music.errors import UserError
-from mech_music.lenses.readout import Unembedding
+from mech_music.models.hooks import Layout
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
@@ -168,7 +168,8 @@ def streams_of(made: HookedMusicGen, rows: Sequence[Row]) -> dict[str, Tensor]:
 
     scalings: list[Any] = [(edit.hook, lambda value, hook, by=edit.scale: value * by) for edit in rows[0].edits]
     settings = {"duration": SETTINGS.duration, "sampling": SETTINGS.sampling, "seeds": [row.seed for row in rows]}
-    made.run_with_hooks([row.prompt for row in rows], [*scalings, (list(made.hook_names), keep)], **settings)
+    streams = [name for name, hook in made.hook_dict.items() if hook.layout is Layout.stream]
+    made.run_with_hooks([row.prompt for row in rows], [*scalings, (streams, keep)], **settings)
     return {name: torch.stack(values, dim=2) for name, values in seen.items()}
 
 
@@ -190,7 +191,7 @@ def test_forced_reading_is_norm_and_heads_on_the_full_models_streams(
 
 @torch.no_grad()
 def test_unembedding_is_the_models_own(made: HookedMusicGen) -> None:
-    lm, unembed = made.musicgen.lm, Unembedding(made.musicgen.lm)
+    lm, unembed = made.musicgen.lm, made.unembedding()
     stream = torch.randn(2, 5, made.d_model, generator=torch.Generator().manual_seed(0)) * 3 + 1
     normed: Any = lm.out_norm(stream)  # type: ignore[operator]
     logits = torch.stack([head(normed) for head in lm.linears], dim=2)

@@ -17,6 +17,7 @@ from mech_music.edits.row import Exit, Reading, Row
 from mech_music.engine.capacity import row_bytes
 from mech_music.engine.passes import Performer, Settings
 from mech_music.errors import UserError
+from mech_music.models.hooks import IN_ATTENTION
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.loading import FILES, load_model
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -142,13 +143,15 @@ def test_lens_is_audiocrafts_model_cut_off(
 
 def test_hooks(melody: HookedMusicGen) -> None:
     """Every step has one value at each point, and the stream adds up without cross-attention."""
-    assert melody.hook_names == tuple(f"blocks.{layer}.hook_{point}" for layer in range(2) for point in POINTS)
+    streams = [name for name, hook in melody.hook_dict.items() if hook.point in POINTS]
+    assert streams == [f"blocks.{layer}.hook_{point}" for layer in range(2) for point in POINTS]
+    assert melody.points == ("resid_pre", *(f"attn.{name}" for name in IN_ATTENTION), *POINTS[1:])
     _, cache = melody.run_with_cache(PROMPTS, duration=0.2)
     at = {point: cache[f"blocks.1.hook_{point}"] for point in POINTS}
     assert {value.shape for value in at.values()} == {(2, 2, melody.n_steps(0.2), melody.d_model)}
     assert torch.allclose(at["resid_pre"] + at["attn_out"], at["resid_mid"], atol=1e-5)
     assert torch.allclose(at["resid_mid"] + at["mlp_out"], at["resid_post"], atol=1e-5)
-    with pytest.raises(UserError, match="no cross-attention; its points are resid_pre, attn_out, resid_mid, mlp_out"):
+    with pytest.raises(UserError, match="no cross-attention; its points are resid_pre, attn.q, .*resid_mid, mlp_out"):
         melody.select_hooks("blocks.0.hook_cross_attn_out")
 
 
