@@ -12,12 +12,12 @@ import torch
 from mech_music.errors import UserError
 from mech_music.models.musicgen.footprint import SHARE, Footprint, gigabytes
 from mech_music.models.musicgen.linear import still_to_arrange
+from mech_music.models.protocol import MIN_PASS
 
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
 log = logging.getLogger(__name__)
-MIN_PASS = 8  # smaller matrix products take another path in the BLAS, with other last bits (on some processors)
 _CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
 _PROBES = (8, 24)
 # Samples decoded at once: on a CPU four of tiny's clips, the fastest there; a GPU's number is a guess.

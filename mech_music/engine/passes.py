@@ -14,9 +14,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mech_music.activations.observe import observe, padded
 from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.edits.compile import compile_edits, visitor
+from mech_music.edits.prefix import given_tokens
 from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.capacity import MIN_PASS
@@ -26,6 +28,7 @@ from mech_music.errors import UserError
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
 from mech_music.models.hooks import Hook
+from mech_music.models.protocol import Generation
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
@@ -165,11 +168,12 @@ class Performer:
 
     def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
         """What rows, with their own edits, have at hooks: for patches."""
-        found: Recorded = {}
+        found: dict[tuple[Row, Hook], list[Tensor]] = {}
+        settings = self.settings
         for pack in self.packs(rows, 32):
-            edited, visit = self._edits(pack)
-            recorder = RowRecorder(pack, hooks, self.model.halves)
-            self.generate(pack, *alongside({visit: edited, recorder.see: hooks}), lambda _: None)
+            recorder = RowRecorder(pack, hooks)
+            how: Generation = {"sampling": settings.sampling, "duration": settings.duration}
+            observe(self.model, pack, hooks, recorder.see, self._edits, **how)
             found |= recorder.values
         return found
 
@@ -183,7 +187,11 @@ class Performer:
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
-        progress = {"on_step": lambda _: advance(len(rows) / self.n_steps)}
+        n_frames = self.model.n_frames(self.settings.duration)
+        own = {
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
+            "prefix": given_tokens(whole, self.model, n_frames),
+        }
         return self.model.visit(
             [row.prompt for row in whole],
             hooks,
@@ -191,7 +199,7 @@ class Performer:
             seeds=[row.seed for row in whole],
             duration=self.settings.duration,
             sampling=self.settings.sampling,
-            **(progress | more),
+            **(own | more),
         )[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
@@ -256,11 +264,6 @@ class Performer:
         if lens not in self._files:
             self._files[lens] = read_lens(lens, self.voice.weights)
         return self._files[lens]
-
-
-def padded(rows: Sequence[Row]) -> list[Row]:
-    """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
-    return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
 
 
 def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:

@@ -34,9 +34,10 @@ class Generation(TypedDict, total=False):
 
     ``seeds``: one for all rows or one each (0); a row's noise depends on its (prompt, seed) only. ``duration``:
     seconds (4). ``sampling``: top-k, temperature, guidance. ``forced``: tokens to read along instead of sampling.
-    ``prefix``: tokens of the first frames, which the generation continues; −1 where a row's own are fewer. ``on_step``: called after each step.
-    ``exit_layer``: the last layer that is computed; its output goes through the final norm and heads (the
-    free-running DecoderLens). ``noise``: that of `Generator.noise`, where somebody else draws from it as well.
+    ``prefix``: tokens of the first frames, which the generation continues; −1 where a row's own are fewer.
+    ``on_step``: called after each step. ``exit_layer``: the last layer that is computed; its output goes through the
+    final norm and heads (the free-running DecoderLens). ``noise``: that of `Generator.noise`, where somebody else
+    draws from it as well.
     """
 
     seeds: Sequence[int] | int
