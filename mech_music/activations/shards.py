@@ -33,7 +33,7 @@ def save_stream(stream: Stream, folder: Path, model: str = "", dtype: str = "flo
     """
     if dtype not in _DTYPES:
         raise UserError(f"dtype={dtype}: expected one of {', '.join(_DTYPES)}")
-    manifest = {"model": model, "dtype": dtype, "chunks": len(stream), **stream.about}
+    manifest = {"model": model, "dtype": dtype, **stream.about, "chunks": len(stream)}
     if (folder / MANIFEST).exists():
         _must_equal(_manifest(folder), manifest, folder)
     else:

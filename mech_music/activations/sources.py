@@ -105,7 +105,7 @@ class Unconditional:
 class Tokens:
     """Clips' tokens, read along (teacher forcing); as rows they are prefixes that leave nothing to generate.
 
-    ``clips``: an array or a memory map ``[clip codebook frame]``. ``prompts``: one for each clip; the empty one if None.
+    ``clips``: an array or a memory map ``[clip codebook frame]``. ``prompts``: one for each; the empty one if None.
     """
 
     clips: Int[np.ndarray, "clip codebook frame"]

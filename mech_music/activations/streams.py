@@ -114,7 +114,7 @@ class Stream:
 
     @cached_property
     def _most(self) -> int:
-        """Clips of a pass: so many that neither the model's memory of them nor what is handed out exceeds the budget."""
+        """Clips of a pass: neither the model's memory of them nor what is handed out exceeds the budget."""
         model, n_steps = self._generator, self._generator.n_steps(self._duration)
         one = 4 * n_steps * self._n_halves * model.d_model * len(self._hooks)
         fitting = max(MIN_PASS, self._budget // model.row_bytes(self._duration))

@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 from mech_music.config.paths import conf_dir, experiments_dir
 from mech_music.edits.row import Fit, Half, History, Reading
 from mech_music.models.hooks import Component
+from mech_music.prompts.concepts import study_prompts
 
 
 class Dtype(StrEnum):
@@ -226,7 +227,7 @@ def task_name(run: RunConfig) -> str:
 
 def fit_of(lens: LensConfig) -> Fit:
     """The training that a lens is named by."""
-    return Fit(lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
+    return Fit(study_prompts(), lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
 def options(group: str) -> list[str]:

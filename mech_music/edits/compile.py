@@ -43,7 +43,13 @@ def compile_edits(
 
 def source_rows(rows: Iterable[Row]) -> list[Row]:
     """The distinct rows that edits of ``rows`` name, whose activations they need."""
-    return list(dict.fromkeys(edit.row for row in rows for edit in row.edits if hasattr(edit, "row")))  # type: ignore[attr-defined]
+    return list(dict.fromkeys(row for each in rows for edit in each.edits if (row := getattr(edit, "row", None))))
+
+
+def with_sources(rows: Sequence[Row]) -> list[Row]:
+    """Rows, those whose activations their edits need, those that the edits of these need, and so on."""
+    sources = source_rows(rows)
+    return [*rows, *with_sources(sources)] if sources else list(rows)
 
 
 def _level(hook: Hook, edits: Edits, batch: Batch) -> list[CompiledEdit]:

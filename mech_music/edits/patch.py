@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mech_music.edits.content import stored
 from mech_music.edits.protocol import Batch, Edits, Entry, Take, Targets, compiles
 from mech_music.edits.row import Half, Row
 from mech_music.errors import UserError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@stored
 @dataclass(frozen=True)
 class Patch:
     """``out'[step, half] = out of row [step, half]`` at one hook: the same step, the same guidance half.

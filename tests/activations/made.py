@@ -50,7 +50,11 @@ class Arithmetic:
         return (audio[:, None, : sample_rate // 10] * 10).long().expand(-1, self.n_codebooks, -1)
 
     def visit(
-        self, prompts: Sequence[str], hooks: Sequence[Hook], fn: Callable[[Hook, int, Tensor], Tensor | None], **how: Any
+        self,
+        prompts: Sequence[str],
+        hooks: Sequence[Hook],
+        fn: Callable[[Hook, int, Tensor], Tensor | None],
+        **how: Any,
     ) -> Tensor:
         assert len(prompts) >= 8 and len({len(prompt) for prompt in prompts}) == 1
         self.passes.append(tuple(prompts))

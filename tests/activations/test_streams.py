@@ -47,7 +47,7 @@ def test_every_row_once_with_its_own_values() -> None:
     """Whatever the budget: it decides the number of passes alone."""
     for budget, n_passes in ((1, 50), (20 * 2 * 64 * 4 * 12, 3), (2**30, 3)):
         chunks = chunks_of(ROWS, budget=budget)
-        assert sorted((row.seed for chunk in chunks for row in chunk.rows)) == list(range(50))
+        assert sorted(row.seed for chunk in chunks for row in chunk.rows) == list(range(50))
         assert len(chunks) == n_passes
         for chunk in chunks:
             tokens = torch.tensor([row.seed % 32 for row in chunk.rows])[:, None, None].expand(-1, 2, 5)
@@ -71,7 +71,9 @@ def test_given_tokens_are_read_along() -> None:
     for told in (None, prompts):
         found = chunks_of(Tokens(given, told))
         rows = [row for chunk in found for row in chunk.rows]
-        places = [next(i for i in range(11) if given[i].tolist() == [list(c) for c in row.prefix.tokens]) for row in rows]  # type: ignore[union-attr]
+        places = [
+            next(i for i in range(11) if given[i].tolist() == [list(c) for c in row.prefix.tokens]) for row in rows
+        ]  # type: ignore[union-attr]
         assert sorted(places) == list(range(11))
         assert [row.prompt for row in rows] == [told[place] if told else "" for place in places]
         values = torch.cat([chunk.values[HOOKS[1]] for chunk in found])
@@ -102,7 +104,7 @@ def test_clips_that_fail_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_models_own_activations(made: HookedMusicGen) -> None:
-    """Of generations, edited or not; read along their tokens, they are the same; the empty prompt stands for nothing."""
+    """Of generations; along their own tokens they are the same; of nothing, those of the null condition."""
     settings: dict[str, Any] = {"duration": 0.5, "sampling": Sampling(top_k=20)}
     hook = "blocks.1.hook_mlp_out"
     rows = [Row(prompt, 0) for prompt in PROMPTS]
@@ -113,7 +115,13 @@ def test_a_models_own_activations(made: HookedMusicGen) -> None:
         (along,) = stream(made, hook, Tokens(tokens.numpy(), prompts), **settings)
         torch.testing.assert_close(along.values[hook], chunk.values[hook])
     (nothing,) = stream(made, hook, Unconditional(2), Half.uncond, **settings)
-    (read,) = stream(made, hook, Tokens(made.generate(["", ""], seeds=[0, 1], duration=0.5, sampling=Sampling(20, 1.0, 0.0)).numpy()), Half.uncond, **settings)
+    (read,) = stream(
+        made,
+        hook,
+        Tokens(made.generate(["", ""], seeds=[0, 1], duration=0.5, sampling=Sampling(20, 1.0, 0.0)).numpy()),
+        Half.uncond,
+        **settings,
+    )
     torch.testing.assert_close(nothing.values[hook], read.values[hook])
 
 
@@ -213,7 +221,11 @@ def test_killed_and_gone_on_it_has_the_same_bytes(tmp_path: Path, monkeypatch: p
 def test_another_stream_is_refused(tmp_path: Path, how: dict[str, Any], told: str) -> None:
     save_stream(small(), tmp_path, "model")
     before = contents(tmp_path)
-    for other, model, kind, name in ((how, "model", "float16", told), ({}, "other", "float16", "model"), ({}, "model", "float32", "dtype")):
+    for other, model, kind, name in (
+        (how, "model", "float16", told),
+        ({}, "other", "float16", "model"),
+        ({}, "model", "float32", "dtype"),
+    ):
         with pytest.raises(UserError, match="holds another stream") as error:
             save_stream(small(**other), tmp_path, model, kind)
         assert name in str(error.value) and "\n" not in str(error.value)

@@ -9,7 +9,7 @@ from torch import Tensor
 from mech_music.edits.compile import compile_edits
 from mech_music.edits.patch import Patch
 from mech_music.edits.protocol import Recorded
-from mech_music.edits.row import Edit, Half, Mean, Row, Term
+from mech_music.edits.row import Edit, Half, Mean, Prompts, Row, Term
 from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from tests.edits.made import ModelShape, no_activations
@@ -17,7 +17,7 @@ from tests.edits.made import ModelShape, no_activations
 STEPS, WIDTH, N_HEADS, D_HEAD, TOKENS = 5, 12, 4, 3, 7
 Z, TEXT, PATTERN = "blocks.1.attn.hook_z", "blocks.1.cross_attn.hook_v", "blocks.1.attn.hook_pattern"
 MEAN = torch.randn(STEPS, 2, WIDTH, generator=torch.Generator().manual_seed(1))
-TO_MEAN = (Term(1.0, Mean("piano", 3)),)
+TO_MEAN = (Term(1.0, Mean(Prompts.of(["piano"]))),)
 SHAPES = {Z: (1, WIDTH), TEXT: (TOKENS, WIDTH), PATTERN: (N_HEADS, 9)}
 
 

@@ -19,7 +19,7 @@ from mech_music.models.musicgen.model import HookedMusicGen
 from tests.edits.made import ModelShape, no_activations
 from tests.made_engine import SHORT, engine
 
-ROCK, JAZZ, LONGER = "Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a sad trumpet tune."
+ROCK, JAZZ, LONGER = "Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a very sad trumpet tune."
 A, B = Row(ROCK, 0), Row(JAZZ, 3)
 STREAM = "blocks.1.hook_resid_pre"
 EVERYWHERE = tuple(
@@ -38,7 +38,7 @@ def own(made: HookedMusicGen, tmp_path: Path):
 
 
 def tokens(own, rows: Sequence[Row]) -> Tensor:
-    return own.performer.tokens(rows)
+    return own.passes.tokens(rows)
 
 
 @pytest.mark.parametrize("hooks", [EVERYWHERE, WITHIN], ids=["streams", "attention"])
@@ -53,10 +53,10 @@ def test_a_clip_patched_with_itself_is_itself(own, hooks: tuple[str, ...]) -> No
 
 @pytest.mark.parametrize("hook", ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post", "blocks.2.hook_resid_post"])
 def test_a_patched_stream_is_the_other_clips_from_there_on(made: HookedMusicGen, own, hook: str) -> None:
-    """The last one: with the other clip's noise, its tokens. Below, the layers after it still attend to the own text."""
+    """The last one: with the other clip's noise, its tokens. Below, later layers still attend to the own text."""
     patched = Row(ROCK, 0, (Patch(hook, B),))
     last = "blocks.2.hook_resid_post"
-    maps = own.performer._edits([A, patched, B])[1]
+    maps = own.passes._edits([A, patched, B])[1]
     seen: list[Tensor] = []
 
     def see(at: Hook, step: int, value: Tensor) -> Tensor:
@@ -80,11 +80,11 @@ def test_a_patched_stream_is_the_other_clips_from_there_on(made: HookedMusicGen,
 def test_only_the_patched_half_frames_and_row(own, made: HookedMusicGen) -> None:
     """At the hook itself, along the same tokens: the source's values there, bit for bit; nothing else moves."""
     rows = [A, Row(ROCK, 0, (Patch(STREAM, B, frames=(4, 7), half=Half.cond),)), *[A] * 6]
-    recorded = own.performer._activations([B], [Hook.parse(STREAM)])
-    forced = own.performer.tokens([A])
+    recorded = own.passes._activations([B], [Hook.parse(STREAM)])
+    forced = own.passes.tokens([A])
 
     def trace(some: Sequence[Row]) -> Tensor:
-        maps = compile_edits(some, made, own.performer.n_steps, lambda *_: torch.zeros(0), lambda *_: recorded)
+        maps = compile_edits(some, made, own.passes.n_steps, lambda *_: torch.zeros(0), lambda *_: recorded)
         apply, seen = visitor(maps), []
 
         def keep(hook: Hook, step: int, value: Tensor) -> Tensor:
