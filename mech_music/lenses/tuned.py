@@ -26,8 +26,9 @@ _RATE = 0.045  # of Adam, times d_model^-1/2
 _RIDGE = 1e-3  # of the mean squared activation, for the map that training begins with
 
 
-def clips_of(fit: Fit, prompts: Sequence[str]) -> tuple[list[Row], list[Row]]:
+def clips_of(fit: Fit) -> tuple[list[Row], list[Row]]:
     """The clips to train on and those held out: other prompts, and other noise. Few prompts are used again."""
+    prompts = fit.prompts.texts
     order = np.random.default_rng([fit.seed, _SEED]).permutation(len(prompts))
     held_out, rest = order[: fit.n_held_out], order[fit.n_held_out :]
     seed = _SEED + fit.seed

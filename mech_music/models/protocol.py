@@ -18,10 +18,11 @@ from mech_music.models.hooks import Hook
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding
 
+MIN_PASS = 8
+"""Rows of the smallest pass: smaller matrix products take another path in the BLAS, with other last bits (on some
+processors)."""
 DURATION = 4.0
 """Seconds, where a caller does not say."""
-MIN_PASS = 8
-"""Rows of the smallest pass: smaller matrix products take another path in the BLAS, with other last bits."""
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 """A hook's name, names, a predicate on names, or None for every hook."""
 Visit = Callable[[Hook, int, Tensor], Tensor | None]
@@ -33,7 +34,7 @@ class Generation(TypedDict, total=False):
 
     ``seeds``: one for all rows or one each (0); a row's noise depends on its (prompt, seed) only. ``duration``:
     seconds (4). ``sampling``: top-k, temperature, guidance. ``forced``: tokens to read along instead of sampling.
-    ``prefix``: tokens of the first frames, which the generation continues; −1 where a row has no more of them.
+    ``prefix``: tokens of the first frames, which the generation continues; −1 where a row's own are fewer.
     ``on_step``: called after each step. ``exit_layer``: the last layer that is computed; its output goes through the
     final norm and heads (the free-running DecoderLens). ``noise``: that of `Generator.noise`, where somebody else
     draws from it as well.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mech_music.edits.row import Exit, Reading, Row
 from mech_music.engine.capacity import row_bytes
-from mech_music.engine.passes import Performer, Settings
+from mech_music.engine.passes import Settings
 from mech_music.errors import UserError
 from mech_music.models.hooks import IN_ATTENTION
 from mech_music.models.musicgen.footprint import Footprint
@@ -28,7 +28,7 @@ from tests.composing import CommandLine
 from tests.lenses.test_readout import silence
 from tests.loading.conftest import complaint
 from tests.loading.test_command import SHORT, command
-from tests.made_engine import MadeVoice
+from tests.made_engine import MadeSource
 from tests.published import make_published
 from tests.test_parity import DURATION, TOP_K, plain_generate
 
@@ -121,8 +121,8 @@ def test_edits_the_music_and_not_what_stands_before(
 @pytest.mark.parametrize("reading", list(Reading))
 def test_lens_at_the_end_is_the_model(melody: HookedMusicGen, tmp_path: Path, reading: Reading) -> None:
     rows = [Row(prompt, 0, exit=Exit("blocks.1.hook_resid_post", reading)) for prompt in PROMPTS]
-    performer = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS))
-    assert torch.equal(performer.tokens(rows), melody.generate(PROMPTS, **SETTINGS))
+    passes = PassRunner(MadeSource(melody), Store(tmp_path), Settings(**SETTINGS))
+    assert torch.equal(passes.tokens(rows), melody.generate(PROMPTS, **SETTINGS))
 
 
 def test_lens_is_audiocrafts_model_cut_off(
@@ -130,7 +130,7 @@ def test_lens_is_audiocrafts_model_cut_off(
 ) -> None:
     """Free-running, after self-attention of the first layer: the model ends there, and its MLP adds nothing."""
     rows = [Row(prompt, 0, exit=Exit("blocks.0.hook_resid_mid", Reading.free)) for prompt in PROMPTS]
-    ours = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS)).tokens(rows)
+    ours = PassRunner(MadeSource(melody), Store(tmp_path), Settings(**SETTINGS)).tokens(rows)
     transformer: Any = theirs.lm.transformer
     transformer.layers = transformer.layers[:1]
     transformer.layers[0].linear2.register_forward_hook(silence)
