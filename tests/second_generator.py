@@ -75,7 +75,8 @@ class SecondGenerator(HookedModel):
                 False
             )
             self.norm, self.head = nn.LayerNorm(self.d_model), nn.Linear(self.d_model, self.card)
-            self.head.weight.data *= 8  # so that edits change tokens
+            for weight in (self.head.weight, *(layer.qkv.weight for layer in self.layers)):
+                weight.data *= 8  # so that edits change tokens
 
     @property
     def n_layers(self) -> int:

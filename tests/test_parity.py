@@ -80,7 +80,7 @@ def test_edit_equals_raw_hook(
 def test_a_scaled_head_equals_scaled_weights(
     made: HookedMusicGen, plain: MusicGen, monkeypatch: pytest.MonkeyPatch, attention: str, name: str
 ) -> None:
-    """audiocraft alone, with the rows of one head doubled in its projection (for z, the columns of the one after it)."""
+    """audiocraft alone, one head's rows of its projection doubled (for z, columns of the one that follows)."""
     settings = {"duration": DURATION, "sampling": Sampling(top_k=TOP_K)}
     factor = torch.tensor([1.0, 2.0])[:, None]
     hooks = [(f"blocks.1.{attention}.hook_{name}", lambda value, hook: value * factor)]

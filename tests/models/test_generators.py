@@ -177,7 +177,7 @@ def test_its_own_value_put_back_changes_nothing(model: Any, point: str) -> None:
 
 @pytest.mark.parametrize("point", ["attn.q", "attn.k", "attn.v", "attn.z", "attn.pattern", "cross_attn.v"])
 def test_a_heads_edit_stays_in_its_head_row_and_half(model: Any, point: str) -> None:
-    """At the first step, all that other heads, rows and the other half have in this layer's attention is what it was."""
+    """At the first step, what other heads, rows and the other half have in that attention is what it was."""
     hook, row, head = of(model, point), 1, model.n_heads - 1
     first = []
 
