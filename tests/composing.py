@@ -65,20 +65,21 @@ def _outcome(row: Row) -> Outcome:
 class CommandLine:
     """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for.
 
-    ``made_up``: with a `MadeUpEngine` in the place of the config's own.
+    ``made_up``: with a `MadeUpEngine` in the place of the config's own. ``places``: where results go; none for where
+    the command line puts them by itself.
     """
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
+        self.places = [f"hydra.run.dir={folder / 'run'}", f"hydra.sweep.dir={folder / 'sweep'}"]
         if made_up:
             patch.setattr("mech_music.cli.job.open_engine", lambda run: self.engine)
 
     def __call__(self, *words: str) -> int:
         """The exit status of ``mech-music <words>``."""
         self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
-        places = [f"hydra.run.dir={self.folder / 'run'}", f"hydra.sweep.dir={self.folder / 'sweep'}"]
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
-        self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *places])
+        self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
         try:
             main()
         except SystemExit as end:

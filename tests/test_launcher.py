@@ -16,7 +16,7 @@ SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20", "engine.wor
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    for module in ("job", "results"):
+    for module in ("cli.job", "results.results"):
         monkeypatch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
     return CommandLine(tmp_path, monkeypatch)
 

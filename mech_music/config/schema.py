@@ -46,13 +46,17 @@ class WandbMode(StrEnum):
 
 @dataclass
 class ModelConfig:
-    """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
+    """A model, by default a MusicGen checkpoint. ``_target_``: the class of another kind of model (a `LazyModel` of
+    `mech_music.models.handle`, made of this config, a device and a number of threads).
+
+    ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
 
     ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
     lags behind the first (a clip has so many steps more than frames). ``cross_attention``: whether the text is
     attended to; in melody it stands before the music.
     """
 
+    _target_: str | None = None
     name: str = MISSING
     hub_id: str | None = None
     revision: str | None = None
@@ -208,6 +212,7 @@ def register() -> None:
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
 def as_run(cfg: DictConfig) -> RunConfig:
@@ -233,6 +238,13 @@ def fit_of(lens: LensConfig) -> Fit:
 def options(group: str) -> list[str]:
     """The names that can be chosen for a config group, for instance ``technique``."""
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+@cache
+def classes(group: str) -> tuple[str, ...]:
+    """The classes that the files of a config group name, for instance ``task``."""
+    files = [OmegaConf.load(conf_dir() / group / f"{name}.yaml") for name in options(group)]
+    return tuple(OmegaConf.select(file, "_target_") for file in files)
 
 
 def experiments() -> list[str]:

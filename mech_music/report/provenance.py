@@ -5,27 +5,20 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError
 from mech_music.report.found import Found
 from mech_music.results.results import TABLE
+from mech_music.versions import installed_versions
 
-_PACKAGES = ("mech_music", "audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
+_PACKAGES = ("audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
 
 
 def versions() -> list[tuple[str, str]]:
     """Of Python and of the packages that decide results, on this machine."""
-    return [("Python", platform.python_version()), *((name, _version(name)) for name in _PACKAGES)]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return [("Python", platform.python_version()), *installed_versions(_PACKAGES)]
 
 
 def fingerprints(found: Found) -> list[tuple[str, str]]:
