@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from mech_music.config.schema import ClassifierConfig
+from mech_music.config.schema import ClassifierConfig, RunConfig
 from mech_music.errors import UserError
 from mech_music.listeners.classifier import classifier_id, load_classifier
 from mech_music.models.devices import pick_device
@@ -37,6 +37,11 @@ class Embedding:
     def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
         self._config, self._device = config, device
         self.id = f"embedding {classifier_id(config)}"
+
+    @classmethod
+    def from_run(cls, run: RunConfig) -> Self:
+        """By the run's classifier."""
+        return cls(run.classifier, run.engine.device)
 
     def load(self) -> None:
         """Load the network."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, astuple, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from mech_music.models.sampling import Sampling
 
 if TYPE_CHECKING:
+    from mech_music.config.schema import RunConfig
     from mech_music.listeners.protocol import Clips
     from mech_music.models.protocol import Generator
 
@@ -34,6 +35,11 @@ class Likelihood:
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
         self.id = f"likelihood {_VERSION} {astuple(sampling)}"
+
+    @classmethod
+    def from_run(cls, run: RunConfig) -> Self:
+        """Under the run's own sampling."""
+        return cls(Sampling(**asdict(run.sampling)))
 
     def load(self) -> None:
         """There is nothing to load: the generator comes with the clips."""
