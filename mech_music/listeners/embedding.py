@@ -40,7 +40,7 @@ class Embedding:
 
     @classmethod
     def from_run(cls, run: RunConfig) -> Self:
-        """By the run's classifier."""
+        """By the network of the run's classifier."""
         return cls(run.classifier, run.engine.device)
 
     def load(self) -> None:

@@ -38,7 +38,7 @@ class Likelihood:
 
     @classmethod
     def from_run(cls, run: RunConfig) -> Self:
-        """Under the run's own sampling."""
+        """Under the distribution that the run samples from."""
         return cls(Sampling(**asdict(run.sampling)))
 
     def load(self) -> None:

@@ -189,7 +189,7 @@ def one_each(seeds: Sequence[int] | int, n_rows: int) -> list[int]:
 
 
 def check_tokens(generator: Generator, what: str, tokens: Tensor | None, n_rows: int, n_frames: int) -> None:
-    """UserError for tokens that are not this model's, or not of these rows and frames (a prefix may be shorter)."""
+    """UserError for tokens that are not this model's, or not of these rows and frames (a prefix may have fewer)."""
     if tokens is None:
         return
     fits = tokens.ndim == 3 and tokens.shape[0] in (1, n_rows) and tokens.shape[1] == generator.n_codebooks
