@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.config.paths import conf_dir
-from mech_music.config.schema import experiments
+from mech_music.config.paths import conf_dir, experiments
 
 ROOT = conf_dir().parent
 

@@ -17,12 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, register
+from mech_music.config.schema import RunConfig, StatisticsConfig
 from mech_music.errors import UserError
-from mech_music.results.columns import SCHEMAS, Schema
+from mech_music.results.columns import Schema
 from mech_music.results.results import SUMMARY, TABLE
 from mech_music.results.sweep import FAILED, Failed
 from mech_music.results.tables import concat_tables, read_summary, read_table, schema_of, summarise
+from mech_music.tasks.registry import read_run, task_names
 
 _MOST_NAMED = 12
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
@@ -30,10 +31,10 @@ _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"),
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has a table. ``run``: its config, None if that is not there or is of another version."""
+    """A job that has a table. ``run``: its task's settings, None if these are not there or are of another version."""
 
     folder: Path
-    run: RunConfig | None
+    run: Any
     table: pd.DataFrame
 
     @property
@@ -55,7 +56,7 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
     @property
-    def runs(self) -> list[RunConfig]:
+    def runs(self) -> list[Any]:
         return [job.run for job in self.jobs if job.run is not None]
 
     @property
@@ -105,7 +106,7 @@ def read_results(folder: Path) -> list[Found]:
 
 def _is_part(folder: Path) -> bool:
     """Whether this is where a sweep of several tasks leaves the results of one."""
-    return folder.name in SCHEMAS and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
+    return folder.name in task_names() and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
 
 
 def _found(place: Path, asked: Path, jobs: list[Job], failures: list[Failed], missing: list[str]) -> Found:
@@ -135,7 +136,8 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     for place in places:
         if (place / TABLE).is_file():
             try:
-                jobs.append(Job(place, _config(place), read_table(place / TABLE)))
+                table = read_table(place / TABLE)
+                jobs.append(Job(place, _config(place, schema_of(table).task), table))
             except UserError as error:
                 failures.append(Failed(place, explain(error)))
         elif (place / FAILED).is_file():
@@ -145,12 +147,10 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     return jobs, failures, missing
 
 
-def _config(place: Path) -> RunConfig | None:
-    register()
+def _config(place: Path, task: str) -> RunConfig | None:
     try:
-        loaded = OmegaConf.load(place / _CONFIG)
-        return as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
-    except (OSError, YAMLError, OmegaConfBaseException):
+        return read_run(place / _CONFIG, task)
+    except (OSError, YAMLError, OmegaConfBaseException, UserError):
         return None
 
 

@@ -14,8 +14,8 @@ from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
 from mech_music.prompts.concepts import CONCEPTS
 from mech_music.results import tables
-from mech_music.results.columns import DECODER_LENS
 from mech_music.store import Outcome
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.decoder_lens.task import DecoderLens
 from tests.composing import compose_run
 

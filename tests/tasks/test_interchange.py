@@ -8,8 +8,8 @@ import pytest
 from mech_music.edits.row import Edit, Half, Mean, Row, Term
 from mech_music.engine.engine import Answers
 from mech_music.prompts.concepts import CONCEPTS
-from mech_music.results.columns import INTERCHANGE
 from mech_music.store import Outcome
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
 from tests.composing import compose_run
 
