@@ -16,6 +16,7 @@ from omegaconf import MISSING, OmegaConf
 
 from mech_music.config.paths import find_config
 from mech_music.edits.row import Fit
+from mech_music.prompts.concepts import study_prompts
 
 
 class Dtype(StrEnum):
@@ -43,13 +44,17 @@ class WandbMode(StrEnum):
 
 @dataclass
 class ModelConfig:
-    """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
+    """A model, by default a MusicGen checkpoint. ``_target_``: the class of another kind of model (a `LazyModel` of
+    `mech_music.models.handle`, made of this config, a device and a number of threads).
+
+    ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
 
     ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
     lags behind the first (a clip has so many steps more than frames). ``cross_attention``: whether the text is
     attended to; in melody it stands before the music.
     """
 
+    _target_: str | None = None
     name: str = MISSING
     hub_id: str | None = None
     revision: str | None = None
@@ -206,11 +211,12 @@ def register_resolvers() -> None:
     """Make the resolvers of ``conf/`` known. May be called again."""
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
 def fit_of(lens: LensConfig) -> Fit:
     """The training that a lens is named by."""
-    return Fit(lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
+    return Fit(study_prompts(), lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
 def keys(of: Any) -> list[str]:

@@ -22,7 +22,6 @@ from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.report.view import View
 from mech_music.results.tables import conform, schema_of
-from mech_music.store import Outcome
 from mech_music.tasks.registry import task_of
 
 log = logging.getLogger(__name__)

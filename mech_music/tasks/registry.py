@@ -107,6 +107,16 @@ def as_run(cfg: DictConfig) -> RunConfig:
     return cast(RunConfig, OmegaConf.to_object(composed))
 
 
+class ForeignClass(UserError):
+    """A config in a folder of results names a class that no config folder of the user's does."""
+
+
+def _classes(group: str) -> set[str]:
+    """The classes that the files of a config group name."""
+    written = [OmegaConf.load(find_config(group, name)) for name in options(group)]
+    return {str(OmegaConf.select(file, "_target_")) for file in written}
+
+
 def read_run(path: Path, task: str) -> RunConfig:
     """The config in a folder of results, of a task that is known by name; nothing that the file names is run.
 
@@ -119,6 +129,10 @@ def read_run(path: Path, task: str) -> RunConfig:
     if not isinstance(loaded, dict):
         raise UserError(f"'{path}' is no config of a run")
     kept = {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
+    for group in ("classifier", "model"):
+        target = (kept.get(group) or {}).get("_target_")
+        if target is not None and target not in _classes(group):
+            raise ForeignClass(f"A config here names {group}._target_={target}, which is no class of conf/{group}.")
     return _typed(known.settings, kept | {"task": {"_target_": f"{known.__module__}.{known.__qualname__}"}})
 
 

@@ -8,7 +8,7 @@ what became of either. Each table carries its controls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -29,9 +29,9 @@ from mech_music.prompts.concepts import (
     Prompt,
     concept_prompts,
     label_of,
+    prompts_of,
 )
 from mech_music.results.audio import Choice
-from mech_music.store import Outcome
 from mech_music.tasks.interchange.clips import strongest_and_weakest
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import ExtraMetric, Heard, load_control, load_metric
@@ -79,13 +79,13 @@ class Interchange:
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
-        parts, outcomes = [], answers.outcomes
+        parts = []
         extra = [load_metric(name) for name in run.metrics]
         roles = [load_control(name).role for name in run.controls]
         schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, outcomes)).join(_measured(trials, outcomes, extra)))
+            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers, extra)))
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -149,9 +149,9 @@ def _edit(
     index: int,
 ) -> Edit:
     """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
-    concepts = {"original": original.name, "desired": desired.name}
+    concepts = {"original": original, "desired": desired}
     shift = tuple(
-        Term(float(weight), Mean(concepts[name], run.prompts, run.seed, run.history))
+        Term(float(weight), Mean(prompts_of(concepts[name], run.prompts), run.seed, run.history))
         for name, weight in sorted(technique.shift.items())
         if weight
     )
@@ -168,7 +168,7 @@ def _edit(
 # -- scoring -----------------------------------------------------------------------------------------
 
 
-def _described(run: Settings, trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> list[dict[str, object]]:
+def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
     """The axes and the clip of each line."""
     common = {
         "task": INTERCHANGE.task,
@@ -193,17 +193,17 @@ def _described(run: Settings, trials: Sequence[Trial], outcomes: Mapping[Row, Ou
             "desired": trial.desired.name,
             "index": trial.index,
             "prompt": trial.prompt.text,
-            "row": outcomes[trial.row].key,
-            "baseline": outcomes[trial.baseline].key,
+            "row": answers.key(trial.row),
+            "baseline": answers.key(trial.baseline),
         }
         for trial in trials
     ]
 
 
-def _measured(trials: Sequence[Trial], outcomes: Mapping[Row, Outcome], extra: Sequence[ExtraMetric]) -> pd.DataFrame:
+def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
     """The metrics of the trials of one pair; NaN where either clip failed."""
-    before = np.stack([outcomes[trial.baseline].logits for trial in trials])
-    after = np.stack([outcomes[trial.row].logits for trial in trials])
+    before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
+    after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
     names = [*INTERCHANGE.metrics, *(one.metric.name for one in extra)]
     columns = {name: np.full(len(trials), np.nan) for name in names}

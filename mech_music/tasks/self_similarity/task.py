@@ -15,7 +15,7 @@ import pandas as pd
 
 from mech_music.config.axes import stream_after
 from mech_music.edits.row import Similarity
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.prompts.concepts import prompts_of
 from mech_music.results.audio import Choice
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings as Settings
@@ -41,8 +41,7 @@ class SelfSimilarity:
     def plan(self, run: Settings) -> list[Similarity]:
         """One recording for each concept."""
         point = stream_after(run.component)
-        names = [concept.name for concept in run.concepts]
-        return [Similarity(point, name, run.prompts, run.seed, run.half) for name in names]
+        return [Similarity(point, prompts_of(concept, run.prompts), run.seed, run.half) for concept in run.concepts]
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """One line for each pair of layers, the first not above the second, and prompt."""
@@ -50,11 +49,11 @@ class SelfSimilarity:
         pairs = [(first, second) for first in layers for second in layers if first <= second]
         for source in self.plan(run):
             record = answers.records[source]
-            prompts = [prompt.text for prompt in concept_prompts(CONCEPTS[source.concept], source.n_prompts)]
+            prompts = source.prompts.texts
             for role, (first, second) in product(SELF_SIMILARITY.roles, pairs):
                 measured = {name: record[f"{role}_{name}"][:, first, second] for name in SELF_SIMILARITY.metrics}
                 clips = {"index": range(len(prompts)), "prompt": prompts, "failed": False}
-                parts.append(pd.DataFrame(clips | measured | _described(run, role, source.concept, first, second)))
+                parts.append(pd.DataFrame(clips | measured | _described(run, role, source.prompts.name, first, second)))
         return pd.concat(parts, ignore_index=True).loc[:, list(SELF_SIMILARITY.names)]
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:

@@ -20,7 +20,6 @@ from mech_music.errors import UserError
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import every_prompt
 from mech_music.results.audio import Choice
 from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings as Settings
@@ -51,7 +50,7 @@ class TunedLens:
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Both lenses on the clips held out."""
-        _, held_out = clips_of(fit_of(run.lens), every_prompt())
+        _, held_out = clips_of(fit_of(run.lens))
         lines = []
         for layer, source in _translators(run).items():
             record = answers.records[source]
