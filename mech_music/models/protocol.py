@@ -55,6 +55,11 @@ class Generator(Protocol):
     """A model that generates rows of tokens step by step, and whose activations have names."""
 
     @property
+    def fingerprint(self) -> str:
+        """What identifies the weights, for instance their SHA-256; it decides what a stored clip is."""
+        ...
+
+    @property
     def n_layers(self) -> int: ...
     @property
     def d_model(self) -> int: ...
