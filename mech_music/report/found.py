@@ -17,23 +17,29 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, register
+from mech_music.config.schema import RunConfig, StatisticsConfig
 from mech_music.errors import UserError
-from mech_music.results.columns import SCHEMAS, Schema
+from mech_music.results.columns import Schema
 from mech_music.results.results import SUMMARY, TABLE
 from mech_music.results.sweep import FAILED, Failed
 from mech_music.results.tables import concat_tables, read_summary, read_table, schema_of, summarise
+from mech_music.tasks.registry import ForeignClass, read_run, task_names
 
 _MOST_NAMED = 12
+_NO_CONFIG = "Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown."
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has a table. ``run``: its config, None if that is not there or is of another version."""
+    """A job that has a table.
+
+    ``run``: its task's settings, None if these are not there, are of another version, or name classes that no config
+    folder does: whoever uses them imports nothing that the file brought along.
+    """
 
     folder: Path
-    run: RunConfig | None
+    run: Any
     table: pd.DataFrame
 
     @property
@@ -55,7 +61,7 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
     @property
-    def runs(self) -> list[RunConfig]:
+    def runs(self) -> list[Any]:
         return [job.run for job in self.jobs if job.run is not None]
 
     @property
@@ -92,9 +98,7 @@ def read_results(folder: Path) -> list[Found]:
     missing += _not_started(sweep, places)
     if not jobs and (folder / TABLE).is_file():
         # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
-        jobs = [Job(folder, None, read_table(folder / TABLE))]
-    if any(job.run is None for job in jobs):
-        missing.append("Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown.")
+        jobs, missing = [Job(folder, None, read_table(folder / TABLE))], [*missing, _NO_CONFIG]
     tasks = [name for name in dict.fromkeys(job.task for job in jobs) if name == (task or name)]
     if not tasks:
         raise UserError(_nothing(folder, failures, missing))
@@ -105,7 +109,7 @@ def read_results(folder: Path) -> list[Found]:
 
 def _is_part(folder: Path) -> bool:
     """Whether this is where a sweep of several tasks leaves the results of one."""
-    return folder.name in SCHEMAS and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
+    return folder.name in task_names() and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
 
 
 def _found(place: Path, asked: Path, jobs: list[Job], failures: list[Failed], missing: list[str]) -> Found:
@@ -135,23 +139,27 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     for place in places:
         if (place / TABLE).is_file():
             try:
-                jobs.append(Job(place, _config(place), read_table(place / TABLE)))
+                table = read_table(place / TABLE)
+                run, without = _config(place, schema_of(table).task)
+                jobs.append(Job(place, run, table))
+                missing += [without] if without else []
             except UserError as error:
                 failures.append(Failed(place, explain(error)))
         elif (place / FAILED).is_file():
             failures.append(Failed(place, (place / FAILED).read_text(errors="replace").strip()))
         else:
             missing.append(f"Job {place.name} has no table yet: it is running, or it was stopped.")
-    return jobs, failures, missing
+    return jobs, failures, list(dict.fromkeys(missing))
 
 
-def _config(place: Path) -> RunConfig | None:
-    register()
+def _config(place: Path, task: str) -> tuple[RunConfig | None, str]:
+    """A job's config, or none and why."""
     try:
-        loaded = OmegaConf.load(place / _CONFIG)
-        return as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
-    except (OSError, YAMLError, OmegaConfBaseException):
-        return None
+        return read_run(place / _CONFIG, task), ""
+    except ForeignClass as error:
+        return None, f"{error} Nothing of it was imported, and the clips of its jobs are not shown."
+    except (OSError, YAMLError, OmegaConfBaseException, UserError):
+        return None, _NO_CONFIG
 
 
 def _joined(folder: Path, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:

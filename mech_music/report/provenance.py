@@ -25,20 +25,22 @@ def fingerprints(found: Found) -> list[tuple[str, str]]:
     """What identifies the table, and each model and classifier as they are found on this machine."""
     path = found.folder / TABLE
     own = [("table.parquet", hashlib.sha256(path.read_bytes()).hexdigest())] if path.is_file() else []
-    return own + _voices(found.runs)
+    return own + _origins(found.runs)
 
 
-def _voices(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
+def _origins(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
+    from mech_music.listeners.classifier import classifier_id
     from mech_music.models.musicgen.loading import Checkpoint
 
     lines: dict[tuple[str, str], None] = {}
     distinct = {str((run.model, run.classifier, run.engine.device)): run for run in runs}
     for run in distinct.values():
         try:
-            voice = Checkpoint(run.model, run.classifier, run.engine.device)
+            source = Checkpoint(run.model, run.engine.device)
+            classifier = classifier_id(run.classifier)
         except UserError as error:
             lines[f"model {run.model.name}", f"not found here: {explain(error)}"] = None
         else:
-            lines[f"model {run.model.name}", f"{voice.model_id} ({voice.source})"] = None
-            lines[f"classifier {run.classifier.name}", voice.classifier_id] = None
+            lines[f"model {run.model.name}", f"{source.model_id} ({source.source})"] = None
+            lines[f"classifier {run.classifier.name}", classifier] = None
     return list(lines)
