@@ -68,10 +68,10 @@ class Toy:
     def score(self, run, answers):
         lines = []
         for role, index, row in self._rows(run):
-            outcome = answers.outcomes[row]
+            logits = answers.reading(row, "classifier")["logits"]
             lines.append(
                 {"task": "toy", "model": run.model.name, "role": role, "words": run.words, "seed": run.seed,
-                 "index": index, "prompt": row.prompt, "energy": float(outcome.logits.max()), "failed": outcome.failed}
+                 "index": index, "prompt": row.prompt, "energy": float(logits.max()), "failed": answers.failed(row)}
             )
         return pd.DataFrame(lines)
 
