@@ -12,7 +12,7 @@ from mech_music.dashboard.panels import MOST, Placed, draw, identity, sections_f
 from mech_music.dashboard.sections import CONFIG_COLUMNS, SUMMARY_COLUMNS, Section
 from mech_music.models.quiet import quiet_imports
 from mech_music.report.found import Found
-from mech_music.report.views import view_of
+from mech_music.report.default import view_of
 from mech_music.results.canvas import COLOURS
 from mech_music.results.columns import INTERCHANGE
 from mech_music.results.tables import schema_of

@@ -21,7 +21,7 @@ from mech_music.metrics.measures import log_softmax
 from mech_music.prompts.concepts import CONCEPTS
 from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
-from mech_music.report.view import View
+from mech_music.report.view import Clips, View
 from mech_music.results.tables import conform, schema_of
 from mech_music.store import Outcome
 
@@ -43,7 +43,7 @@ class Choice:
 
     @property
     def keys(self) -> tuple[str, str]:
-        return self.line["baseline"], self.line["row"]
+        return self.line.get("baseline", self.line["row"]), self.line["row"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> H
     ``effects``: a line a cell, its place is the cell's number. Clips come from the store, remade from their tokens
     where need be. A job whose model is not here, or is not the one that made its table, has a note instead of clips.
     """
-    choices = list(_within(_choices(view, effects, jobs), room)) if view.heard else []
+    if view.clips is None:
+        return Heard()
+    choices = list(_within(_choices(view.rank, view.clips, effects, jobs), room))
     sounds: dict[str, dict[str, Any]] = {}
     notes: list[str] = []
     for place in dict.fromkeys(choice.job for choice in choices):
@@ -79,7 +81,7 @@ def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> H
         if room < 0:
             break
         kept |= new
-        samples.setdefault(choice.cell, []).append(_sample(view, choice, sounds))
+        samples.setdefault(choice.cell, []).append(_sample(view.clips, choice, sounds))
     shown = {
         key: {part: sound[part] for part in ("audio", "image", "seconds", "top_hz")} for key, sound in kept.items()
     }
@@ -89,29 +91,29 @@ def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> H
 # -- which -----------------------------------------------------------------------------------------------
 
 
-def _choices(view: View, effects: pd.DataFrame, jobs: Sequence[Job]) -> list[Choice]:
+def _choices(rank: str, clips: Clips, effects: pd.DataFrame, jobs: Sequence[Job]) -> list[Choice]:
     """One prompt of every cell, then the next; within each round, cells of great effects first."""
     axes = [axis for axis in schema_of(effects).axes if axis != "role"]
     cells = {tuple(line): cell for cell, line in enumerate(effects[axes].itertuples(index=False))}
     choices: dict[tuple[int, str], Choice] = {}
     for place, job in enumerate(jobs):
         effect = schema_of(job.table).roles[0]
-        measured = job.table.query(f"role == '{effect}' and not failed").dropna(subset=[view.rank])
+        measured = job.table.query(f"role == '{effect}' and not failed").dropna(subset=[rank])
         for values, lines in measured.groupby(axes, sort=False, dropna=False):
             cell = cells.get(cast(tuple[Any, ...], values)) if job.run is not None else None
             if cell is not None:
-                for choice in _ends(view, cell, place, lines):
+                for choice in _ends(rank, clips.ends, cell, place, lines):
                     choices.setdefault((cell, choice.end), choice)
-    size = effects[view.rank].to_numpy()
-    return sorted(choices.values(), key=lambda choice: (view.heard.index(choice.end), -size[choice.cell]))
+    size = effects[rank].to_numpy()
+    return sorted(choices.values(), key=lambda choice: (clips.ends.index(choice.end), -size[choice.cell]))
 
 
-def _ends(view: View, cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
-    order = cast(list[dict[str, Any]], lines.sort_values(view.rank, kind="stable").to_dict("records"))
+def _ends(rank: str, wanted: Sequence[str], cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
+    order = cast(list[dict[str, Any]], lines.sort_values(rank, kind="stable").to_dict("records"))
     first = min(order, key=lambda line: line["index"])
     ends = {"first": first, "strongest": order[-1], "weakest": order[0]}
     heard: list[int] = []
-    for end in view.heard:
+    for end in wanted:
         if ends[end]["index"] not in heard:
             heard.append(ends[end]["index"])
             yield Choice(cell, end, len(order), job, ends[end])
@@ -178,17 +180,17 @@ def _rows(job: Job) -> dict[str, Row]:
     }
 
 
-def _sample(view: View, choice: Choice, sounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _sample(clips: Clips, choice: Choice, sounds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One prompt as the page shows it, with what the classifier hears before and after."""
     line = choice.line
     before, after = (np.exp(log_softmax(sounds[key]["logits"])) for key in choice.keys)
-    marked = {line[axis]: word for axis, word in (view.labels or {}).items()}
+    marked = {line[axis]: word for axis, word in clips.labels.items()}
     return {
         "end": choice.end,
         "n": choice.n,
         "index": line["index"],
         "prompt": line["prompt"],
-        **{name: line[name] for name in view.told},
+        **{name: line[name] for name in clips.told},
         "before": choice.keys[0],
         "after": choice.keys[1],
         "labels": _labels(before, after, marked),

@@ -26,9 +26,11 @@ from mech_music.results.columns import AXES, METRICS
 from mech_music.results.tables import summarise
 from mech_music.store import Outcome
 from mech_music.tasks.interchange.controls import beside_controls
-from mech_music.tasks.interchange.page import VIEW, formula, methods
+from mech_music.tasks.interchange.page import formula, methods, page as interchange_page
 from tests.composing import CommandLine, MadeUpEngine
 from tests.made_up_results import made_up_table
+
+INTERCHANGE = interchange_page()
 
 
 def part(page: Page, name: str) -> Any:
@@ -127,7 +129,7 @@ def test_what_is_in_a_table_cannot_write_the_page(found: Found) -> None:
 
 def test_few_bytes_hold_few_clips(page: Page, found: Found) -> None:
     effects = beside_controls(found.summary)
-    some, none = (hear(VIEW, effects, found.jobs, room) for room in (400_000, 1_000))
+    some, none = (hear(INTERCHANGE, effects, found.jobs, room) for room in (400_000, 1_000))
     assert none.sounds == {}
     assert 0 < len(some.sounds) < page.clips
     best = effects["effectiveness"].idxmax()
@@ -142,7 +144,7 @@ def test_clips_of_another_model_are_not_passed_off(found: Found, monkeypatch: py
 
     engine = Another()
     monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: engine)
-    heard = hear(VIEW, beside_controls(found.summary), found.jobs, 10_000_000)
+    heard = hear(INTERCHANGE, beside_controls(found.summary), found.jobs, 10_000_000)
     assert heard.samples == {}
     assert len(heard.notes) == 4
     assert "not those that made its table" in heard.notes[0]
@@ -153,23 +155,23 @@ def test_axes_that_follow_from_others_are_not_offered() -> None:
     small = made_up_table(n_prompts=4).assign(model="small", classifier="passt")
     table = pd.concat([made_up_table(n_prompts=5), small])
     effects = beside_controls(summarise(table, 20, 0.95, 0)).assign(pair="guitar → piano")
-    assert payload.selectors(VIEW, effects) == ["model"]
+    assert payload.selectors(INTERCHANGE, effects) == ["model"]
 
 
 def test_the_greatest_blocks_of_too_many_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")], layers=["0", "1"])
     table.loc[table["original"] == "jazz", "effectiveness"] += 5
     effects = beside_controls(summarise(table, 20, 0.95, 0))
-    assert payload.strongest_blocks(VIEW, effects)[1] == ""
+    assert payload.strongest_blocks(INTERCHANGE, effects)[1] == ""
     monkeypatch.setattr(payload, "MOST_LINES", 2)
-    shown, words = payload.strongest_blocks(VIEW, effects)
+    shown, words = payload.strongest_blocks(INTERCHANGE, effects)
     assert set(shown["original"]) == {"jazz"}
     assert "1 of 2" in words
 
 
 def test_missing_numbers_are_null() -> None:
     summary = summarise(made_up_table().assign(kept=np.nan), 20, 0.95, 0)
-    data = json.loads(payload.as_json(payload.payload(VIEW, VIEW.beside(summary), summary, Heard())))
+    data = json.loads(payload.as_json(payload.payload(INTERCHANGE, INTERCHANGE.beside(summary), summary, Heard())))
     assert set(data["columns"]["kept"]) == {None}
     assert set(AXES) - {"role"} <= data["columns"].keys()
 
