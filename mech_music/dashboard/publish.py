@@ -13,15 +13,14 @@ from mech_music.errors import UserError
 from mech_music.store.atomic import replacing
 from mech_music.tracking.wandb import logged_in
 
-FILES = ("workspace.json", "report.json")
 _PUBLISHED = "published.json"
 log = logging.getLogger(__name__)
 
 
 def write(views: Views, folder: Path) -> list[Path]:
     """The workspace's and the report's specs, as W&B stores them; the same runs give the same bytes."""
-    specs = [made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True) for made in _made(views)]
-    paths = [folder / name for name in FILES]
+    specs = [made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True) for made in _both(views)]
+    paths = [folder / name for name in ("workspace.json", "report.json")]
     for path, spec in zip(paths, specs, strict=True):
         with replacing(path) as partial:
             partial.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -48,7 +47,7 @@ def publish(views: Views, folder: Path) -> list[str]:
     """Save both to W&B; their addresses. ``folder`` remembers their ids for the next time."""
     os.environ.setdefault("WANDB_SILENT", "true")
     remembered = _remembered(folder / _PUBLISHED)
-    workspace, report = _made(views)
+    workspace, report = _both(views)
     at = f"{views.entity}/{views.project}"
     known: dict[str, str] = remembered.get(at, {})
     workspace._internal_name, workspace._internal_id = known.get("name", ""), known.get("workspace", "")
@@ -64,7 +63,7 @@ def publish(views: Views, folder: Path) -> list[str]:
     return [workspace.url, report.url]
 
 
-def _made(views: Views) -> tuple[Any, Any]:
+def _both(views: Views) -> tuple[Any, Any]:
     return views.workspace, views.report
 
 

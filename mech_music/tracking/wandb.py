@@ -20,7 +20,8 @@ import pandas as pd
 
 from mech_music.errors import UserError
 from mech_music.results.audio import Clip
-from mech_music.results.curves import layer_metrics
+from mech_music.results.tables import schema_of
+from mech_music.tracking.curves import curves_of
 
 if TYPE_CHECKING:
     import wandb
@@ -78,14 +79,15 @@ class WandbTracker:
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb
 
-        curves, values = layer_metrics(summary)
-        self._run.define_metric("layer", hidden=True)
-        for key in sorted({key for metrics in curves.values() for key in metrics}):
-            self._run.define_metric(key, step_metric="layer")
-        for layer, metrics in sorted(curves.items()):
-            self._log({"layer": layer, **metrics})
+        curves = curves_of(summary)
+        self._run.config.update({"metrics": {one.name: one.meaning for one in schema_of(summary).metric_columns}})
+        self._run.define_metric(curves.x, hidden=True)
+        for key in sorted({key for metrics in curves.history.values() for key in metrics}):
+            self._run.define_metric(key, step_metric=curves.x)
+        for at, metrics in sorted(curves.history.items()):
+            self._log({curves.x: at, **metrics})
         self._log({"summary": wandb.Table(dataframe=_plain(summary))})
-        self._run.summary.update(values)
+        self._run.summary.update(curves.summary)
 
     def log_table(self, table: pd.DataFrame) -> None:
         import wandb
