@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from mech_music.config.schema import RunConfig, as_run, register
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Answers
 from mech_music.run import main
-from mech_music.store import Outcome
+from tests.answers import Outcome, answered
 
 register()
 launcher.install()
@@ -37,15 +37,16 @@ class MadeUpEngine:
     def __init__(self) -> None:
         self.asked: list[list[Row]] = []
 
-    def ensure(self, rows: Iterable[Row]) -> None:
-        self.answers(rows)
+    def ensure(self, rows: Iterable[Row], listeners: Sequence[str] = ()) -> None:
+        self.answers(rows, listeners)
 
-    def answers(self, rows: Iterable[Row]) -> Answers:
-        return Answers(self.outcomes(rows))
-
-    def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
+    def answers(self, rows: Iterable[Row], listeners: Sequence[str] = ()) -> Answers:
         self.asked.append(list(rows))
-        return {row: _outcome(row) for row in self.asked[-1]}
+        return answered({row: _outcome(row) for row in self.asked[-1]})
+
+    def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
+        known = {row.key("made up"): row for asked in self.asked for row in asked}
+        return {key: known[key] for key in keys if key in known}
 
     def audio(self, rows: list[Row]) -> tuple[np.ndarray, int]:
         clips = [np.random.default_rng(_seed(row)).normal(0, 0.1, 1600).astype(np.float32) for row in rows]
@@ -64,20 +65,21 @@ def _outcome(row: Row) -> Outcome:
 class CommandLine:
     """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for.
 
-    ``made_up``: with a `MadeUpEngine` in the place of the config's own.
+    ``made_up``: with a `MadeUpEngine` in the place of the config's own. ``places``: where results go; none for where
+    the command line puts them by itself.
     """
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
+        self.places = [f"hydra.run.dir={folder / 'run'}", f"hydra.sweep.dir={folder / 'sweep'}"]
         if made_up:
             patch.setattr("mech_music.cli.job.open_engine", lambda run: self.engine)
 
     def __call__(self, *words: str) -> int:
         """The exit status of ``mech-music <words>``."""
         self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
-        places = [f"hydra.run.dir={self.folder / 'run'}", f"hydra.sweep.dir={self.folder / 'sweep'}"]
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
-        self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *places])
+        self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
         try:
             main()
         except SystemExit as end:

@@ -1,6 +1,7 @@
-"""Where the project's own files lie, in a checkout and in an installed wheel."""
+"""Where the project's own files lie, in a checkout and in an installed wheel, and where those of a run go."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
@@ -26,3 +27,23 @@ def default_store_dir() -> Path:
     """Where outcomes are kept when the config does not say: the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("MECH_MUSIC_STORE") or cache / "mech_music" / "store")
+
+
+def new_folder(path: str) -> str:
+    """Make a folder that was not there before: ``path``, or ``path_1``, ``path_2``, … if another run has that name.
+
+    Where no folder can be made the path is returned as it is: who writes to it then will say why not.
+    """
+    with suppress(OSError):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    number = 0
+    while True:
+        folder = Path(f"{path}_{number}" if number else path)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        except OSError:
+            return path
+        else:
+            return str(folder)

@@ -18,6 +18,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 from mech_music.config.paths import conf_dir, experiments_dir
 from mech_music.edits.row import Fit, Half, History, Reading
 from mech_music.models.hooks import Component
+from mech_music.prompts.concepts import study_prompts
 
 
 class Dtype(StrEnum):
@@ -207,6 +208,7 @@ def register() -> None:
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
+    OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
 def as_run(cfg: DictConfig) -> RunConfig:
@@ -226,12 +228,19 @@ def task_name(run: RunConfig) -> str:
 
 def fit_of(lens: LensConfig) -> Fit:
     """The training that a lens is named by."""
-    return Fit(lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
+    return Fit(study_prompts(), lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
 def options(group: str) -> list[str]:
     """The names that can be chosen for a config group, for instance ``technique``."""
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+@cache
+def classes(group: str) -> tuple[str, ...]:
+    """The classes that the files of a config group name, for instance ``task``."""
+    files = [OmegaConf.load(conf_dir() / group / f"{name}.yaml") for name in options(group)]
+    return tuple(OmegaConf.select(file, "_target_") for file in files)
 
 
 def experiments() -> list[str]:

@@ -6,10 +6,11 @@ import math
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mech_music.cli.explain import explain, fail, unknown
 from mech_music.config.axes import lens_layers, n_steps, parse_frames, parse_layers
+from mech_music.config.paths import new_folder
 from mech_music.config.schema import RunConfig, as_run, keys, task_name
 from mech_music.errors import UserError
 from mech_music.models.hooks import Component
@@ -20,13 +21,22 @@ _READING_LAYERS = ("decoder_lens", "tuned_lens", "self_similarity")
 
 
 class Validation(Callback):
-    """Ends the program before Hydra makes an output folder for a run that cannot be."""
+    """Ends the program before an output folder is made for a run that cannot be; gives other runs one of their own."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         try:
             validate(as_run(config))
         except Exception as error:
             fail(explain(error))
+        _make_folders()
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _make_folders()
+
+
+def _make_folders() -> None:
+    """From here on ``${new_folder:…}`` makes it. Cached in the config, so that all jobs of a sweep share one."""
+    OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
 
 
 def validate(run: RunConfig) -> None:

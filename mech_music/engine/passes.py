@@ -1,4 +1,4 @@
-"""What a pass does with a model: generate rows, with their edits and exits, and hand them to the ear."""
+"""What a pass does with a model: generate rows, with their edits and exits, and hand them to the scorer."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from mech_music.activations.recording import Recording
 from mech_music.edits.affine import compile_edits, visitor
-from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
+from mech_music.edits.row import Edit, Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.capacity import MIN_PASS
-from mech_music.engine.scorer import Ear, Voice
+from mech_music.engine.scorer import ClipScorer
 from mech_music.engine.workers import Advance
 from mech_music.errors import UserError
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
+from mech_music.listeners.protocol import Listener
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -30,9 +32,28 @@ from mech_music.store import Store
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
-_VERSION = 3  # raise it when a change of this code changes what a row gives
+_VERSION = 4  # raise it when a change of this code changes what a row gives
 _KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
 _Kind = tuple[str, int]
+
+
+class LazyModel(Protocol):
+    """A model that is loaded when it is first needed.
+
+    ``model_id`` decides, with the settings and the row, what a clip is: weights, number format, device.
+    ``weights``: the fingerprint of the checkpoint alone. ``name`` and ``source`` are for people.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def model(self) -> HookedMusicGen: ...
 
 
 @dataclass(frozen=True)
@@ -43,51 +64,48 @@ class Settings:
     duration: float = 4.0
 
 
-class Performer:
-    """One voice at work for one store. Everything it does is written to the store; nothing is asked of it twice.
+class PassRunner:
+    """One model at work for one store. Everything it does is written to the store; nothing is asked of it twice.
 
     Args:
-        keep_tokens, keep_audio: what is stored of each clip beside the classifier's logits.
+        keep_tokens, keep_audio: what is stored of each clip beside its readings.
     """
 
     def __init__(
-        self, voice: Voice, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
+        self, source: LazyModel, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
     ) -> None:
-        self.voice, self.store, self.settings = voice, store, settings
-        deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
+        self.source, self.store, self.settings = source, store, settings
+        deciding = [_VERSION, source.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)
-        self._context = hashlib.sha256((self.generation + voice.classifier_id).encode()).hexdigest()
+        self._context = hashlib.sha256(self.generation.encode()).hexdigest()
         self.about = {
-            "model": voice.name,
-            "source": voice.source,
-            "model_id": voice.model_id,
-            "classifier_id": voice.classifier_id,
+            "model": source.name,
+            "source": source.source,
+            "model_id": source.model_id,
             "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
         }
-        self.ear = Ear(voice, store, settings.duration, self.about, keep_tokens, keep_audio)
+        self.scorer = ClipScorer(lambda: source.model, store, settings.duration, self.about, keep_tokens, keep_audio)
         self.recording = Recording(self)
         self._lengths: dict[str, int] = {}
         self._files: dict[LensFile, Mapping[str, Translation]] = {}
 
     @property
     def model(self) -> HookedMusicGen:
-        return self.voice.model
-
-    def load(self) -> None:
-        """Load what the voice has not loaded yet (before worker processes copy it)."""
-        _ = self.voice.model, self.voice.classifier
+        return self.source.model
 
     @cached_property
     def n_steps(self) -> int:
         return self.model.n_steps(self.settings.duration)
 
     def key(self, row: Row) -> str:
-        """The row's content address in the store."""
+        """The clip's content address in the store."""
         return row.key(self._context)
 
-    def keep(self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
-        """Give clips to the ear."""
-        self.ear.hear({self.key(row): row for row in rows}, tokens)
+    def keep(
+        self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener] = ()
+    ) -> None:
+        """Store clips, and what listeners read of them."""
+        self.scorer.store({self.key(row): row for row in rows}, tokens, listeners)
 
     # -- packs ---------------------------------------------------------------------------------
 
@@ -125,16 +143,47 @@ class Performer:
 
     # -- passes --------------------------------------------------------------------------------
 
-    def perform(self, rows: Sequence[Row], advance: Advance) -> None:
-        """One pass: rows of one kind, each with its own edits, to outcomes in the store.
+    def perform(self, rows: Sequence[Row], listeners: Sequence[Listener], advance: Advance) -> int:
+        """One pass: rows of one kind, each with its own edits, to clips and readings in the store.
 
-        Rows that another process has stored meanwhile are left out.
+        Rows that another process has stored meanwhile, or is making, are left out. Returns how many were made.
         """
-        self.store.refresh()
-        missing = [row for row in rows if self.key(row) not in self.store]
-        advance(len(rows) - len(missing))
-        for some, tokens in self._made(missing, advance):
-            self.keep(some, tokens)
+        lease = self.store.leases.claim(self.key(row) for row in rows)
+        try:
+            self.store.refresh()
+            missing = [row for row in rows if self.key(row) in lease.keys and self.key(row) not in self.store.clips]
+            advance(len(rows) - len(missing))
+            for some, tokens in self._made(missing, advance):
+                self.keep(some, tokens, listeners)
+        except BaseException:
+            lease.release()
+            raise
+        self.scorer.afterwards(lease.release)
+        return len(missing)
+
+    def listen(self, rows: Sequence[Row], listener: Listener, advance: Advance) -> int:
+        """What a listener reads of stored clips; how many it was. No pass is made where their tokens were kept."""
+        heard, names = self.store.readings(listener.id), {f"{self.key(row)} {listener.id}": row for row in rows}
+        lease = self.store.leases.claim(names)
+        try:
+            heard.refresh()
+            mine = [row for name, row in names.items() if name in lease.keys and self.key(row) not in heard]
+            if mine:
+                self.scorer.listen({self.key(row): row for row in mine}, self.stored_tokens(mine), [listener])
+        except BaseException:
+            lease.release()
+            raise
+        self.scorer.afterwards(lease.release)
+        advance(len(rows))
+        return len(mine)
+
+    def stored_tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
+        """The tokens of stored clips; those that were not kept are generated again."""
+        clips = self.store.clips.get(self.key(row) for row in rows)
+        stored = [clips[key]["tokens"] if (key := self.key(row)) in clips else np.empty(0) for row in rows]
+        if all(tokens.size for tokens in stored):
+            return torch.from_numpy(np.stack(stored)).long().to(self.model.device)
+        return self.tokens(rows)
 
     def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
         """The rows' tokens, made again (for those whose tokens were not kept)."""
@@ -154,7 +203,7 @@ class Performer:
         elif any(row.exit and row.exit.reading is Reading.forced for row in leaving):
             yield from self._read_along(rows, advance)
         else:
-            yield from self._let_out(leaving, advance)
+            yield from self._generate_exits(leaving, advance)
 
     def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
@@ -184,7 +233,7 @@ class Performer:
 
     # -- lenses --------------------------------------------------------------------------------
 
-    def _let_out(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
+    def _generate_exits(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
         """Free-running: for each exit a shorter generation, all with the same noise."""
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
@@ -242,7 +291,7 @@ class Performer:
     def lens_file(self, lens: LensFile) -> Mapping[str, Translation]:
         """The lens in a file. UserError if it was trained on another model."""
         if lens not in self._files:
-            self._files[lens] = read_lens(lens, self.voice.weights)
+            self._files[lens] = read_lens(lens, self.source.weights)
         return self._files[lens]
 
 
@@ -253,7 +302,7 @@ def padded(rows: Sequence[Row]) -> list[Row]:
 
 def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
     """What has to be recorded before rows can be made."""
-    means = [term.source for row in rows for edit in row.edits for term in edit.shift]
+    means = [term.source for row in rows for edit in row.edits if isinstance(edit, Edit) for term in edit.shift]
     maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
     return list(dict.fromkeys([*means, *maps]))
 

@@ -1,22 +1,34 @@
-"""The listener: what turns clips into logits of AudioSet's 527 classes, whichever network hears them.
+"""Classifiers: what turns clips into logits of AudioSet's 527 classes, whichever network hears them.
 
 A classifier is a class and a file in ``conf/classifier/`` whose ``_target_`` names it.
 """
 
 import hashlib
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, cast
 
+import numpy as np
 from hydra.utils import get_class
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from mech_music.config.schema import ClassifierConfig, load_classifier_config, options
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
+from mech_music.listeners.protocol import Clips
+from mech_music.models.devices import pick_device
 
-__all__ = ["N_CLASSES", "Classifier", "ClassifierClass", "classifier_id", "label_names", "load_classifier"]
+__all__ = [
+    "N_CLASSES",
+    "Classifier",
+    "ClassifierClass",
+    "ClassifierListener",
+    "classifier_id",
+    "label_names",
+    "load_classifier",
+]
 
 
 class Classifier(Protocol):
@@ -95,3 +107,27 @@ def load_classifier(
     if model.n_classes != N_CLASSES:
         raise UserError(f"classifier {config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
     return model
+
+
+class ClassifierListener:
+    """A classifier's logits of each clip, ``logits [label]``.
+
+    UserError if its files are missing; what is in them is seen when it is loaded.
+    """
+
+    def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
+        self._config, self._device = config, device
+        self.id = classifier_id(config)
+
+    def load(self) -> None:
+        """Load the network."""
+        _ = self.classifier
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network."""
+        return load_classifier(self._config, device=str(pick_device(self._device)))
+
+    def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, "clip label"]]:
+        """Raw logits, in AudioSet's order."""
+        return {"logits": self.classifier.logits(clips.audio, clips.sample_rate).float().cpu().numpy()}

@@ -8,7 +8,10 @@ import difflib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from itertools import islice, permutations, product
+
+from mech_music.edits.row import Prompts
 
 TEMPLATE = "Compose a {mood} {genre} piece, with a {instrument} melody. Use a {tempo} tempo."
 MOODS: tuple[str, ...] = ("emotional", "passionate", "groovy", "energetic", "happy")
@@ -84,6 +87,18 @@ def concept_prompts(concept: Concept, n: int) -> tuple[Prompt, ...]:
     if is_genre:
         return tuple(make_prompt(mood, concept.text, filler, tempo) for mood, filler, tempo in combinations)
     return tuple(make_prompt(mood, filler, concept.text, tempo) for mood, filler, tempo in combinations)
+
+
+@cache
+def prompts_of(concept: Concept, n: int) -> Prompts:
+    """The first `n` prompts of a concept as rows and sources name them."""
+    return Prompts.of([prompt.text for prompt in concept_prompts(concept, n)], concept.name)
+
+
+@cache
+def study_prompts() -> Prompts:
+    """`every_prompt`, as a lens names what it is trained on."""
+    return Prompts.of(every_prompt(), "every prompt")
 
 
 def every_prompt() -> list[str]:

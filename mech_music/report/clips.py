@@ -23,7 +23,6 @@ from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.report.view import Clips, View
 from mech_music.results.tables import conform, schema_of
-from mech_music.store import Outcome
 
 log = logging.getLogger(__name__)
 MOST = 360

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, register
+from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, classes, register
 from mech_music.errors import UserError
 from mech_music.results.columns import SCHEMAS, Schema
 from mech_music.results.results import SUMMARY, TABLE
@@ -25,12 +25,17 @@ from mech_music.results.sweep import FAILED, Failed
 from mech_music.results.tables import concat_tables, read_summary, read_table, schema_of, summarise
 
 _MOST_NAMED = 12
+_NO_CONFIG = "Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown."
 _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"), Path("multirun.yaml")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job that has a table. ``run``: its config, None if that is not there or is of another version."""
+    """A job that has a table.
+
+    ``run``: its config, None if that is not there, is of another version, or names classes that ``conf/`` does not:
+    whoever uses it imports nothing that the file brought along.
+    """
 
     folder: Path
     run: RunConfig | None
@@ -87,9 +92,7 @@ def read_results(folder: Path) -> list[Found]:
     missing += _not_started(sweep, places)
     if not jobs and (folder / TABLE).is_file():
         # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
-        jobs = [Job(folder, None, read_table(folder / TABLE))]
-    if any(job.run is None for job in jobs):
-        missing.append("Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown.")
+        jobs, missing = [Job(folder, None, read_table(folder / TABLE))], [*missing, _NO_CONFIG]
     tasks = [name for name in dict.fromkeys(job.task for job in jobs) if name == (task or name)]
     if not tasks:
         raise UserError(_nothing(folder, failures, missing))
@@ -129,24 +132,35 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     jobs, failures, missing = [], [], []
     for place in places:
         if (place / TABLE).is_file():
+            run, without = _config(place)
             try:
-                jobs.append(Job(place, _config(place), read_table(place / TABLE)))
+                jobs.append(Job(place, run, read_table(place / TABLE)))
+                missing += [without] if without else []
             except UserError as error:
                 failures.append(Failed(place, explain(error)))
         elif (place / FAILED).is_file():
             failures.append(Failed(place, (place / FAILED).read_text(errors="replace").strip()))
         else:
             missing.append(f"Job {place.name} has no table yet: it is running, or it was stopped.")
-    return jobs, failures, missing
+    return jobs, failures, list(dict.fromkeys(missing))
 
 
-def _config(place: Path) -> RunConfig | None:
+def _config(place: Path) -> tuple[RunConfig | None, str]:
+    """A job's config, or none and why. Its task is the class alone: nothing else in it could be instantiated."""
     register()
     try:
         loaded = OmegaConf.load(place / _CONFIG)
-        return as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
+        run = as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
+        task, classifier = run.task.get("_target_"), run.classifier._target_
     except (OSError, YAMLError, OmegaConfBaseException):
-        return None
+        return None, _NO_CONFIG
+    for key, target in (("task", task), ("classifier", classifier or classes("classifier")[0])):
+        if target not in classes(key):
+            return None, (
+                f"A config here names {key}._target_={target}, which is no class of conf/{key}: nothing of it was "
+                "imported, and the clips of its jobs are not shown."
+            )
+    return replace(run, task={"_target_": task}), ""
 
 
 def _joined(folder: Path, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -27,6 +27,10 @@ class Task(Protocol):
         """The tidy table: one line per condition and prompt, the task's name in its first column."""
         ...
 
+    def listeners(self, run: RunConfig) -> tuple[str, ...]:
+        """The names of what hears every clip of the plan."""
+        ...
+
     def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
         """The clips worth hearing."""
         ...

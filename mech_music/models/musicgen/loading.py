@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.config.schema import ModelConfig
 from mech_music.engine.workers import n_cores
 from mech_music.errors import UserError
-from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
 from mech_music.models.devices import check_dtype, pick_device
 from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint
 from mech_music.models.musicgen.identity import fingerprint
@@ -53,14 +52,14 @@ def _load(source: Source, device: str, dtype: str, known_as: str = "") -> Hooked
 
 
 class Checkpoint:
-    """The voice that a config asks for; its parts are loaded when they are first used.
+    """The model that a config asks for, loaded when it is first used.
 
     Raises UserError at once for files and devices that are not there or are not what the config says, and on
     loading for what is in them. ``source``, for people: where the weights are from, with the hub's commit.
     """
 
-    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str, threads: int = 0) -> None:
-        self._model, self._classifier, self._device, self._threads = model, classifier, device, threads
+    def __init__(self, model: ModelConfig, device: str, threads: int = 0) -> None:
+        self._model, self._device, self._threads = model, device, threads
         self.name = model.name
         place = pick_device(device)
         check_dtype(model.dtype.value, place)
@@ -69,15 +68,10 @@ class Checkpoint:
         check_config(model, self._source.folder)
         self.weights = fingerprint(self._source.folder)
         self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
-        self.classifier_id = classifier_id(classifier)
 
     @property
     def model(self) -> HookedMusicGen:
         return self._loaded_model
-
-    @property
-    def classifier(self) -> Classifier:
-        return self._loaded_classifier
 
     @cached_property
     def _loaded_model(self) -> HookedMusicGen:
@@ -90,10 +84,6 @@ class Checkpoint:
             )
         torch.set_num_threads(self._threads or _threads_for(model.d_model))
         return model
-
-    @cached_property
-    def _loaded_classifier(self) -> Classifier:
-        return load_classifier(self._classifier, device=str(pick_device(self._device)))
 
 
 def check_config(model: ModelConfig, folder: Path) -> None:

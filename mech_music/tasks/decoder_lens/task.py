@@ -23,7 +23,6 @@ from mech_music.models.hooks import Hook
 from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts, resolve_concepts
 from mech_music.results.audio import Choice
 from mech_music.results.columns import DECODER_LENS
-from mech_music.store import Outcome
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
@@ -54,11 +53,14 @@ class DecoderLens:
         """Measure every clip. A failed one keeps its line, with ``failed`` set and no metrics."""
         lines = []
         for clip in _clips(run):
-            outcome, full = answers.outcomes[clip.row], answers.outcomes[clip.baseline]
-            failed = outcome.failed or full.failed
-            measured = {} if failed else _measured(clip.concept, outcome, full)
-            lines.append(_described(run, clip, outcome, full) | measured | {"failed": failed})
+            failed = answers.failed(clip.row) or answers.failed(clip.baseline)
+            measured = {} if failed else _measured(clip, answers)
+            lines.append(_described(run, clip, answers) | measured | {"failed": failed})
         return pd.DataFrame(lines, columns=pd.Index(DECODER_LENS.names))
+
+    def listeners(self, run: RunConfig) -> tuple[str, ...]:
+        """The classifier, of every clip."""
+        return ("classifier",)
 
     def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
         """The first prompts of each concept, through all layers: ``audio.strongest`` of them."""
@@ -111,7 +113,7 @@ def _exit(run: RunConfig, layer: int, lens: Fit | LensFile | None) -> Exit | Non
     return None if hook == Hook(run.model.layers - 1, "resid_post") else Exit(hook.name, run.reading, lens)
 
 
-def _described(run: RunConfig, clip: _Clip, outcome: Outcome, full: Outcome) -> dict[str, object]:
+def _described(run: RunConfig, clip: _Clip, answers: Answers) -> dict[str, object]:
     return {
         "task": DECODER_LENS.task,
         "model": run.model.name,
@@ -127,19 +129,20 @@ def _described(run: RunConfig, clip: _Clip, outcome: Outcome, full: Outcome) -> 
         "prompts": run.prompts,
         "index": clip.index,
         "prompt": clip.prompt.text,
-        "row": outcome.key,
-        "baseline": full.key,
+        "row": answers.key(clip.row),
+        "baseline": answers.key(clip.baseline),
     }
 
 
-def _measured(concept: Concept, outcome: Outcome, full: Outcome) -> dict[str, float]:
-    label = concept.labels[0]
+def _measured(clip: _Clip, answers: Answers) -> dict[str, float]:
+    concept, label = clip.concept, clip.concept.labels[0]
+    logits, full = (answers.reading(row, "classifier")["logits"] for row in (clip.row, clip.baseline))
     return {
-        "ndcg": float(metrics.ndcg(outcome.logits, concept.labels)),
-        "ndcg_full": float(metrics.ndcg(full.logits, concept.labels)),
-        "p": float(metrics.probability(outcome.logits, label)),
-        "heard": float(metrics.group_argmax(outcome.logits, _category_labels(concept)) == label),
-        "agreement": _agreement(outcome.tokens, full.tokens),
+        "ndcg": float(metrics.ndcg(logits, concept.labels)),
+        "ndcg_full": float(metrics.ndcg(full, concept.labels)),
+        "p": float(metrics.probability(logits, label)),
+        "heard": float(metrics.group_argmax(logits, _category_labels(concept)) == label),
+        "agreement": _agreement(answers.tokens(clip.row), answers.tokens(clip.baseline)),
     }
 
 

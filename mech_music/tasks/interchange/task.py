@@ -8,7 +8,7 @@ what became of either. Each table carries its controls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -30,11 +30,11 @@ from mech_music.prompts.concepts import (
     Prompt,
     concept_prompts,
     label_of,
+    prompts_of,
     resolve_pairs,
 )
 from mech_music.results.audio import Choice, strongest_and_weakest
 from mech_music.results.columns import INTERCHANGE, METRICS, Role
-from mech_music.store import Outcome
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
@@ -67,11 +67,15 @@ class Interchange:
 
     def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
-        parts, outcomes = [], answers.outcomes
+        parts = []
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, outcomes)).join(_measured(trials, outcomes)))
+            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers)))
         return pd.concat(parts, ignore_index=True).loc[:, list(INTERCHANGE.names)]
+
+    def listeners(self, run: RunConfig) -> tuple[str, ...]:
+        """The classifier, of every clip."""
+        return ("classifier",)
 
     def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
         """Those of the strongest and of the weakest effects."""
@@ -105,9 +109,9 @@ def _edit(
     run: RunConfig, technique: TechniqueConfig, layer: int, original: Concept, desired: Concept, index: int
 ) -> Edit:
     """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
-    concepts = {"original": original.name, "desired": desired.name}
+    concepts = {"original": original, "desired": desired}
     shift = tuple(
-        Term(float(weight), Mean(concepts[name], run.prompts, run.seed, run.history))
+        Term(float(weight), Mean(prompts_of(concepts[name], run.prompts), run.seed, run.history))
         for name, weight in sorted(technique.shift.items())
         if weight
     )
@@ -124,7 +128,7 @@ def _edit(
 # -- scoring -----------------------------------------------------------------------------------------
 
 
-def _described(run: RunConfig, trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> list[dict[str, object]]:
+def _described(run: RunConfig, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
     """The axes and the clip of each line."""
     common = {
         "task": "interchange",
@@ -149,17 +153,17 @@ def _described(run: RunConfig, trials: Sequence[Trial], outcomes: Mapping[Row, O
             "desired": trial.desired.name,
             "index": trial.index,
             "prompt": trial.prompt.text,
-            "row": outcomes[trial.row].key,
-            "baseline": outcomes[trial.baseline].key,
+            "row": answers.key(trial.row),
+            "baseline": answers.key(trial.baseline),
         }
         for trial in trials
     ]
 
 
-def _measured(trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> pd.DataFrame:
+def _measured(trials: Sequence[Trial], answers: Answers) -> pd.DataFrame:
     """The metrics of the trials of one pair; NaN where either clip failed."""
-    before = np.stack([outcomes[trial.baseline].logits for trial in trials])
-    after = np.stack([outcomes[trial.row].logits for trial in trials])
+    before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
+    after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
     columns = {name: np.full(len(trials), np.nan) for name in METRICS}
     good = np.flatnonzero(~failed).tolist()

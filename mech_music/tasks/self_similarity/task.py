@@ -15,7 +15,7 @@ import pandas as pd
 from mech_music.config.axes import lens_layers, stream_after
 from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Similarity
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts, resolve_concepts
+from mech_music.prompts.concepts import prompts_of, resolve_concepts
 from mech_music.results.audio import Choice
 from mech_music.results.columns import SELF_SIMILARITY
 
@@ -29,8 +29,8 @@ class SelfSimilarity:
     def plan(self, run: RunConfig) -> list[Similarity]:
         """One recording for each concept."""
         point = stream_after(run.component)
-        names = [concept.name for concept in resolve_concepts(run.concept)]
-        return [Similarity(point, name, run.prompts, run.seed, run.half) for name in names]
+        concepts = resolve_concepts(run.concept)
+        return [Similarity(point, prompts_of(concept, run.prompts), run.seed, run.half) for concept in concepts]
 
     def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
         """One line for each pair of layers, the first not above the second, and prompt."""
@@ -38,12 +38,16 @@ class SelfSimilarity:
         pairs = [(first, second) for first in layers for second in layers if first <= second]
         for source in self.plan(run):
             record = answers.records[source]
-            prompts = [prompt.text for prompt in concept_prompts(CONCEPTS[source.concept], source.n_prompts)]
+            prompts = source.prompts.texts
             for role, (first, second) in product(SELF_SIMILARITY.roles, pairs):
                 measured = {name: record[f"{role}_{name}"][:, first, second] for name in SELF_SIMILARITY.metrics}
                 clips = {"index": range(len(prompts)), "prompt": prompts, "failed": False}
-                parts.append(pd.DataFrame(clips | measured | _described(run, role, source.concept, first, second)))
+                parts.append(pd.DataFrame(clips | measured | _described(run, role, source.prompts.name, first, second)))
         return pd.concat(parts, ignore_index=True).loc[:, list(SELF_SIMILARITY.names)]
+
+    def listeners(self, run: RunConfig) -> tuple[str, ...]:
+        """None: nothing is decoded."""
+        return ()
 
     def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
         """There are none to compare."""

@@ -19,7 +19,6 @@ from mech_music.errors import UserError
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import every_prompt
 from mech_music.results.audio import Choice
 from mech_music.results.columns import TUNED_LENS
 
@@ -38,7 +37,7 @@ class TunedLens:
 
     def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
         """Both lenses on the clips held out."""
-        _, held_out = clips_of(fit_of(run.lens), every_prompt())
+        _, held_out = clips_of(fit_of(run.lens))
         lines = []
         for layer, source in _translators(run).items():
             record = answers.records[source]
@@ -47,6 +46,10 @@ class TunedLens:
                     measured = {name: float(record[f"{lens}_{name}"][index]) for name in TUNED_LENS.metrics}
                     lines.append(_described(run, lens, layer, index, row.prompt) | measured)
         return pd.DataFrame(lines, columns=pd.Index(TUNED_LENS.names)).assign(failed=False)
+
+    def listeners(self, run: RunConfig) -> tuple[str, ...]:
+        """None: nothing is decoded."""
+        return ()
 
     def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
         """There are none: nothing is decoded."""
