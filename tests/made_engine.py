@@ -44,6 +44,7 @@ class MadeListener:
     """The untrained listener, as the engine asks for it; counts what it hears."""
 
     id = "listener"
+    in_background = True
 
     def __init__(self) -> None:
         self.heard = 0

@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, astuple, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -30,16 +30,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mech_music.activations.recording import Record
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import EngineConfig, RunConfig
+from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
 from mech_music.edits.row import History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.capacity import Capacity, is_out_of_memory
-from mech_music.engine.passes import LazyModel, PassRunner, Settings, sources_of
+from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, n_cores, spread
 from mech_music.errors import UserError
 from mech_music.listeners.protocol import Listener, Reading
+from mech_music.models.handle import LazyModel, LoadedModel
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from mech_music.store.shards import Arrays
+
+if TYPE_CHECKING:
+    from mech_music.models.protocol import Generator
 
 _AUDIO_BATCH = 32
 _HEARD_AT_ONCE = 64  # stored clips that one process reads for a listener before it asks for more
@@ -104,6 +108,27 @@ class Engine:
         self._listeners, self._made_listeners = listeners or {}, dict[str, Listener]()
         self._quiet = quiet
         self._capacity: Capacity | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: Generator,
+        store: str | Path | None = None,
+        duration: float = 4.0,
+        sampling: Sampling | None = None,
+        listeners: Listeners | None = None,
+        name: str = "model",
+        quiet: bool = False,
+    ) -> Engine:
+        """An engine for programs: a loaded model, clips of ``duration`` seconds.
+
+        ``store``: a folder; None for the user's cache folder. ``listeners``: by default ``classifier`` (the bundled
+        one). UserError for a folder that cannot be written.
+        """
+        settings = Settings(sampling or Sampling(), duration)
+        place = default_store_dir() if store is None else Path(store).expanduser()
+        heard = {"classifier": _bundled_classifier} if listeners is None else listeners
+        return cls(LoadedModel(model, name), Store(place), settings, heard, quiet=quiet)
 
     @property
     def about(self) -> dict[str, str]:
@@ -348,18 +373,24 @@ def _clips(pack: Sequence[Row]) -> int:
     return len({replace(row, exit=None) for row in pack})
 
 
+def _bundled_classifier() -> Listener:
+    from mech_music.listeners.classifier import ClassifierListener
+
+    return ClassifierListener(load_classifier_config("tiny"))
+
+
 def open_engine(run: RunConfig) -> Engine:
     """The engine that a config asks for; jobs that agree on model, listeners and settings share one."""
     wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
     if wanted not in _ENGINES:
-        from mech_music.listeners.classifier import ClassifierListener
+        from mech_music.listeners.registry import listener_names, open_listener
         from mech_music.models.musicgen.loading import Checkpoint
 
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
         source = Checkpoint(run.model, run.engine.device, run.engine.threads)
-        listeners = {"classifier": lambda: ClassifierListener(run.classifier, run.engine.device)}
+        listeners = {name: partial(open_listener, name, run) for name in listener_names()}
         _ENGINES[wanted] = Engine(source, store, settings, listeners, run.engine)
     return _ENGINES[wanted]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from mech_music.errors import UserError
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
 from mech_music.listeners.protocol import Listener
+from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -35,25 +36,6 @@ if TYPE_CHECKING:
 _VERSION = 4  # raise it when a change of this code changes what a row gives
 _KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
 _Kind = tuple[str, int]
-
-
-class LazyModel(Protocol):
-    """A model that is loaded when it is first needed.
-
-    ``model_id`` decides, with the settings and the row, what a clip is: weights, number format, device.
-    ``weights``: the fingerprint of the checkpoint alone. ``name`` and ``source`` are for people.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def weights(self) -> str: ...
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def model(self) -> HookedMusicGen: ...
 
 
 @dataclass(frozen=True)

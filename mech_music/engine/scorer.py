@@ -19,7 +19,7 @@ from mech_music.listeners.protocol import Clips, Listener
 from mech_music.store import Store
 
 if TYPE_CHECKING:
-    from mech_music.models.musicgen.model import HookedMusicGen
+    from mech_music.models.protocol import Generator
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class ClipScorer:
 
     def __init__(
         self,
-        generator: Callable[[], HookedMusicGen],
+        generator: Callable[[], Generator],
         store: Store,
         duration: float,
         about: Mapping[str, str],
@@ -65,24 +65,25 @@ class ClipScorer:
         if self._pending is not None:
             self._pending.result()
 
-    def _do(self, work: Callable[[], None]) -> None:
-        if self._thread is None:
+    def _do(self, work: Callable[[], None], in_background: bool = True) -> None:
+        if self._thread is not None:
+            self._wait()
+        if self._thread is None or not in_background:
             work()
         else:
-            self._wait()
             self._pending = self._thread.submit(work)
 
     def store(
         self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener]
     ) -> None:
         """Clips and their readings to the store. ``rows``: by key, as the tokens are; −1 marks a failed clip."""
-        self._do(lambda: self._store_clips(rows, tokens, listeners))
+        self._do(lambda: self._store_clips(rows, tokens, listeners), all(one.in_background for one in listeners))
 
     def listen(
         self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener]
     ) -> None:
         """Readings of clips that are stored."""
-        self._do(lambda: self._read(rows, tokens, listeners))
+        self._do(lambda: self._read(rows, tokens, listeners), all(one.in_background for one in listeners))
 
     def afterwards(self, work: Callable[[], None]) -> None:
         """Do something once everything given so far is stored."""

@@ -7,14 +7,14 @@ import hashlib
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import numpy as np
 from hydra.utils import get_class
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from mech_music.config.schema import ClassifierConfig, load_classifier_config, options
+from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifier_config, options
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
 from mech_music.listeners.protocol import Clips
@@ -115,9 +115,16 @@ class ClassifierListener:
     UserError if its files are missing; what is in them is seen when it is loaded.
     """
 
+    in_background = True
+
     def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
         self._config, self._device = config, device
         self.id = classifier_id(config)
+
+    @classmethod
+    def from_run(cls, run: RunConfig) -> Self:
+        """The run's classifier."""
+        return cls(run.classifier, run.engine.device)
 
     def load(self) -> None:
         """Load the network."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from mech_music.edits.row import Row
 
 if TYPE_CHECKING:
-    from mech_music.models.musicgen.model import HookedMusicGen
+    from mech_music.models.protocol import Generator
 
 Reading = Mapping[str, np.ndarray]
 
@@ -31,7 +31,7 @@ class Clips:
         generator: the model that made them, unedited.
     """
 
-    def __init__(self, rows: Sequence[Row], tokens: Int[Tensor, "clip codebook frame"], generator: HookedMusicGen):
+    def __init__(self, rows: Sequence[Row], tokens: Int[Tensor, "clip codebook frame"], generator: Generator):
         self.rows, self.tokens, self.generator = rows, tokens, generator
 
     @cached_property
@@ -46,7 +46,12 @@ class Clips:
 
 
 class Listener(Protocol):
-    """``id``: everything that decides its readings, known without loading it (class, code, weights by content)."""
+    """``id``: everything that decides its readings, known without loading it (class, code, weights by content).
+
+    ``in_background``: whether it may read clips while the model generates others; not if it runs that model itself.
+    """
+
+    in_background: bool
 
     @property
     def id(self) -> str: ...
