@@ -64,7 +64,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, table: pd.DataFrame, su
     wav = tmp_path / "audio" / "strongest-1_edited.wav"
     write_wav(wav, np.sin(np.arange(3200) / 5).astype(np.float32), 32000)
     with _open(tmp_path) as tracker:
-        tracker.log_voice({"source": "facebook/musicgen-small @ 4c83"})
+        tracker.log_origin({"source": "facebook/musicgen-small @ 4c83"})
         tracker.log_summary(summary)
         tracker.log_table(table)
         tracker.log_audio([Clip(wav, "edited: guitar → piano")])
@@ -73,7 +73,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, table: pd.DataFrame, su
     run = finished(folder)
 
     assert {key: run.config[key] for key in CONFIG} == CONFIG
-    assert run.config["voice"] == {"source": "facebook/musicgen-small @ 4c83"}
+    assert run.config["origin"] == {"source": "facebook/musicgen-small @ 4c83"}
     assert run.run.run_id == tracking.run_id(CONFIG)
     assert (run.run.project, run.run.run_group, run.run.display_name) == ("mech_music", "sweep-1", "mlp all")
     assert list(run.run.tags) == ["tiny", "replace"]

@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mech_music.config.schema import RunConfig
 from mech_music.dashboard.panels import Kind, Panel, Section, sections_of
 from mech_music.errors import UserError
@@ -97,9 +99,7 @@ class Views:
         """Every section, with the runs grouped by what was swept, and the best values in the runs' table."""
         named = [axis for axis in self.varying if isinstance(self.runs[0].axes[axis], str)]
         best = list(dict.fromkeys(key for run in self.runs for key in run.summary if "best/" in key))
-        configs = [
-            f"config:{axis.replace('.', '.value.')}" if "." in axis else f"config:{axis}.value" for axis in self.varying
-        ]
+        configs = ["config:" + ".value.".join(f"{axis}.".split(".", 1)).strip(".") for axis in self.varying]
         made = ws.Workspace(
             entity=self.entity,
             project=self.project,
@@ -217,9 +217,7 @@ class Views:
             return f"{name}, {words.get('controls', {}).get(control, control)}", _GREY, 1.0, dash
         if parts[-1] in {measure.level for measure in self.view.measures.values()}:
             return parts[-1].replace("_", " "), _BLACK, 1.0, "dotdotdash"
-        end = next(
-            (f", {end}" for end in ("low end", "high end", "before") if parts[-1].endswith(f"_{end.split()[0]}")), ""
-        )
+        end = next((f", {end}" for end in ("low", "high", "before") if parts[-1].endswith(f"_{end}")), "")
         own = [colours[axis][run.axes[axis]] for axis in colours if run.axes.get(axis) in colours[axis]]
         mark = "points" if dots else "dotted" if end else "solid"
         return name + end, own[0] if own else _BLACK, 0.8 if end else 2.0, mark
@@ -255,16 +253,9 @@ def _logged(job: Job) -> LoggedRun | None:
 
 def _axes(run: RunConfig) -> dict[str, Any]:
     """The config's words and numbers, groups by their names."""
-    found = {key: value.get("name") if isinstance(value, dict) else value for key, value in asdict(run).items()}
-    parts = {
-        key: f"{key}.name" if isinstance(getattr(run, key), dict) or hasattr(getattr(run, key), "name") else key
-        for key in found
-    }
-    return {
-        parts[key]: getattr(value, "value", value)
-        for key, value in found.items()
-        if isinstance(value, str | int | float)
-    }
+    flat = pd.json_normalize(asdict(run)).iloc[0].to_dict()
+    named = {str(key): value for key, value in flat.items() if "." not in str(key) or str(key).endswith(".name")}
+    return {key: value for key, value in named.items() if isinstance(value, str | int | float)}
 
 
 def _placed(panel: Panel, runs: Sequence[LoggedRun]) -> list[Placed]:
@@ -278,12 +269,10 @@ def _placed(panel: Panel, runs: Sequence[LoggedRun]) -> list[Placed]:
     for run in runs:
         own = run.history if panel.kind in (Kind.curves, Kind.points) else run.summary
         logged |= {key: max(value, logged.get(key, value)) for key, value in own.items()}
-    first, *more = panel.keys
-    before = {key: key.removesuffix(first) for key in logged if key.endswith(first)}
+    first = panel.keys[0]
+    before = {key.removesuffix(first) for key in logged if key.endswith(first)}
     # `control` and `best` are parts of keys that no pair's own keys begin with.
-    told = [
-        one for one in before.values() if (not one or one[-1] == "/") and not {"control", "best"} & {*one.split("/")}
-    ]
-    kept = sorted(sorted(set(told), key=lambda one: -logged[one + first])[:MOST])
+    told = [one for one in before if one[-1:] in ("", "/") and not {"control", "best"} & {*one.split("/")}]
+    kept = sorted(sorted(told, key=lambda one: -logged[one + first])[:MOST])
     named = [(*panel.keys, *(key for key in panel.if_logged if one + key in logged)) for one in kept]
     return [Placed(panel, one, tuple(one + key for key in keys)) for one, keys in zip(kept, named, strict=True)]

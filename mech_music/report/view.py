@@ -42,7 +42,7 @@ class Chart:
 
     kind: ``curves`` (``measures`` against the axis ``x``), ``scatter`` (the second measure against the first), or a
     function of the view's script, in its ``DRAW``.
-    panels: an axis, of which each value has a chart with the measures below each other; empty: a chart for each measure.
+    panels: an axis, of which each value has a chart with all measures; empty: each measure has a chart.
     lines: the axes of which each value has a line or a kind of point.
     keep: the cells that are drawn; None for all. optional: hidden where ``x`` takes one value only.
     """
@@ -62,7 +62,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Heat:
-    """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: symmetric in its axes."""
+    """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: it is symmetric."""
 
     across: str = "layer"
     down: str = ""

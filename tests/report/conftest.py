@@ -46,9 +46,15 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 
 @pytest.fixture(scope="session")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of two tasks."""
-    return swept(tmp_path_factory.mktemp("mixed"), MIXED).folder / "sweep"
+def mixed_command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A sweep of two tasks."""
+    return swept(tmp_path_factory.mktemp("mixed"), MIXED)
+
+
+@pytest.fixture(scope="session")
+def mixed(mixed_command: CommandLine) -> Path:
+    """Its folder."""
+    return mixed_command.folder / "sweep"
 
 
 @pytest.fixture(autouse=True)
@@ -88,9 +94,9 @@ def lens_found(mixed: Path) -> Found:
 
 
 @pytest.fixture(scope="session")
-def lens_page(lens_found: Found, command: CommandLine) -> Page:
+def lens_page(lens_found: Found, mixed_command: CommandLine) -> Page:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+        patch.setattr("mech_music.report.clips.open_engine", lambda run: mixed_command.engine)
         return build(lens_found)
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from mech_music.prompts.concepts import CONCEPTS
 from mech_music.report.__main__ import main
+from mech_music.report.default import view_of
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build
-from mech_music.report.default import view_of
 from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY
 from tests.composing import CommandLine
 from tests.report.test_page import cells, part

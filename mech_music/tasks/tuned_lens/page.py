@@ -88,7 +88,7 @@ def page() -> View:
         colours={"lens": LENS_COLOURS},
         more=("ratio",),
         heat=Heat(down="lens"),
-        glance_note="KL in nats, over held-out clips. After guidance: of the distributions that tokens are sampled from.",
+        glance_note="Over held-out clips. After guidance: of the distributions that tokens are sampled from.",
         charts=(
             Chart(
                 "curves", "Divergence from the model's end by layer", "By layer", ("kl", "kl_guided", "agreement"),
