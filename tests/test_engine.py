@@ -160,7 +160,8 @@ def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: Hoo
 
 def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: Path) -> None:
     """At the edited hook itself, forced along the same tokens: bit-equal everywhere else."""
-    from mech_music.edits.affine import compile_edits, visitor
+    from mech_music.edits.compile import compile_edits, visitor
+    from tests.edits.made import no_activations
 
     own = engine(made, tmp_path)
     rows = [Row("Compose a happy rock piece.", 0), Row("Compose a happy jazz piece.", 0)]
@@ -169,7 +170,8 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
     forced = torch.from_numpy(np.stack([own.outcomes(rows)[row].tokens for row in rows])).long()
 
     def trace(some: list[Row]) -> torch.Tensor:
-        maps = compile_edits(some, own.passes.recording.resolve, own.passes.n_steps, made.device)
+        resolve = own.passes.recording.resolve
+        maps = compile_edits(some, made, own.passes.n_steps, resolve, no_activations)
         apply, seen = visitor(maps), []
 
         def keep(hook, step, value):

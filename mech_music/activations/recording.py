@@ -22,10 +22,9 @@ from mech_music.edits.row import Fit, History, Mean, Row, Similarity, Source, Tr
 from mech_music.engine.capacity import MIN_PASS, free_memory
 from mech_music.engine.workers import Advance
 from mech_music.errors import UserError
-from mech_music.lenses.readout import Translation, Unembedding
+from mech_music.lenses.readout import Translation
 from mech_music.lenses.tuned import StreamRecorder, clips_of, measure, train
 from mech_music.models.hooks import Hook, all_hooks
-from mech_music.models.musicgen.delay import sampled_positions
 
 if TYPE_CHECKING:
     from mech_music.engine.passes import PassRunner
@@ -205,13 +204,13 @@ class Recording:
     def fit(self, source: Translator, advance: Advance) -> None:
         """Train one translator on what was watched, measure it and the plain lens on held-out clips, and store it."""
         assert self._watched is not None
-        watched, lm = self._watched, self._passes.model.musicgen.lm
+        watched, model = self._watched, self._passes.model
         hook, n, guidance = Hook.parse(source.hook), watched.n_clips, self._passes.settings.sampling.guidance
         streams, final = watched.recorder.streams(hook), watched.recorder.streams(watched.end)
-        n_frames = self._passes.model.n_frames(self._passes.settings.duration)
-        sampled: Bool[Tensor, "codebook step"] = sampled_positions(lm, n_frames, torch.device("cpu"))
+        n_frames = model.n_frames(self._passes.settings.duration)
+        sampled: Bool[Tensor, "codebook step"] = model.sampled_positions(n_frames)
         valid = sampled.T[watched.recorder.steps]
-        unembed = Unembedding(lm, torch.float32)
+        unembed = model.unembedding(torch.float32)
         here, there, mask = (x[:n].flatten(0, 1) for x in (streams, final, valid))
         total = self.work(source)
         found = train(

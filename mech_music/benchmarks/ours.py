@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
 from mech_music.config.schema import ModelConfig
-from mech_music.edits.affine import compile_edits, visitor
+from mech_music.edits.compile import compile_edits, visitor
 from mech_music.edits.row import Mean, Row
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.engine import Engine
@@ -57,7 +57,7 @@ def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
 
 def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
     """One pass of ours with its edits, ``[row, codebook, frame]``; the rows' prompts have one length."""
-    maps = compile_edits(rows, mean, model.n_steps(duration(frames)), model.device)
+    maps = compile_edits(rows, model, model.n_steps(duration(frames)), mean, lambda _rows, _hooks: {})
     return model.visit(
         [row.prompt for row in rows],
         tuple(maps),

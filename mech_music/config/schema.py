@@ -46,13 +46,17 @@ class WandbMode(StrEnum):
 
 @dataclass
 class ModelConfig:
-    """A MusicGen checkpoint. ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
+    """A model, by default a MusicGen checkpoint. ``_target_``: the class of another kind of model (a `LazyModel` of
+    `mech_music.models.handle`, made of this config, a device and a number of threads).
+
+    ``path``: a local folder; null means ``hub_id``, or the bundled model without one.
 
     ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
     lags behind the first (a clip has so many steps more than frames). ``cross_attention``: whether the text is
     attended to; in melody it stands before the music.
     """
 
+    _target_: str | None = None
     name: str = MISSING
     hub_id: str | None = None
     revision: str | None = None

@@ -37,7 +37,7 @@ from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, n_cores, spread
 from mech_music.errors import UserError
 from mech_music.listeners.protocol import Listener, Reading
-from mech_music.models.handle import LazyModel, LoadedModel
+from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from mech_music.store.shards import Arrays
@@ -384,12 +384,11 @@ def open_engine(run: RunConfig) -> Engine:
     wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
     if wanted not in _ENGINES:
         from mech_music.listeners.registry import listener_names, open_listener
-        from mech_music.models.musicgen.loading import Checkpoint
 
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
-        source = Checkpoint(run.model, run.engine.device, run.engine.threads)
+        source = open_model(run.model, run.engine.device, run.engine.threads)
         listeners = {name: partial(open_listener, name, run) for name in listener_names()}
         _ENGINES[wanted] = Engine(source, store, settings, listeners, run.engine)
     return _ENGINES[wanted]

@@ -15,8 +15,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mech_music.activations.observe import observe, padded
 from mech_music.activations.recording import Recording
-from mech_music.edits.affine import compile_edits, visitor
+from mech_music.activations.rows import RowRecorder
+from mech_music.edits.compile import compile_edits, visitor, with_sources
+from mech_music.edits.prefix import given_tokens
+from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Edit, Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.capacity import MIN_PASS
 from mech_music.engine.scorer import ClipScorer
@@ -27,6 +31,7 @@ from mech_music.lenses.readout import Reader, Translation, Visit, alongside, lea
 from mech_music.listeners.protocol import Listener
 from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
+from mech_music.models.protocol import Generation
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
@@ -120,7 +125,7 @@ class PassRunner:
 
     def _length(self, row: Row) -> int:
         if row.prompt not in self._lengths:
-            self._lengths[row.prompt] = self.model.prompt_length(row.prompt)
+            self._lengths[row.prompt] = self.model.group_of(row.prompt)
         return self._lengths[row.prompt]
 
     # -- passes --------------------------------------------------------------------------------
@@ -189,8 +194,19 @@ class PassRunner:
 
     def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
-        maps = compile_edits(padded(rows), self.recording.resolve, self.n_steps, self.model.device)
+        maps = compile_edits(padded(rows), self.model, self.n_steps, self.recording.resolve, self._activations)
         return tuple(maps), visitor(maps)
+
+    def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
+        """What rows, with their own edits, have at hooks: for patches."""
+        found: dict[tuple[Row, Hook], list[Tensor]] = {}
+        settings = self.settings
+        for pack in self.packs(rows, 32):
+            recorder = RowRecorder(pack, hooks)
+            how: Generation = {"sampling": settings.sampling, "duration": settings.duration}
+            observe(self.model, pack, hooks, recorder.see, self._edits, **how)
+            found |= recorder.values
+        return found
 
     def generate(
         self,
@@ -202,7 +218,11 @@ class PassRunner:
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
-        progress = {"on_step": lambda _: advance(len(rows) / self.n_steps)}
+        n_frames = self.model.n_frames(self.settings.duration)
+        own = {
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
+            "prefix": given_tokens(whole, self.model, n_frames),
+        }
         return self.model.visit(
             [row.prompt for row in whole],
             hooks,
@@ -210,7 +230,7 @@ class PassRunner:
             seeds=[row.seed for row in whole],
             duration=self.settings.duration,
             sampling=self.settings.sampling,
-            **(progress | more),
+            **(own | more),
         )[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
@@ -220,8 +240,7 @@ class PassRunner:
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
         whole, (edited, visit) = padded(clips), self._edits(clips)
-        lm = self.model.musicgen.lm
-        keep = len(whole) * self.n_steps * lm.n_q * lm.card * 4 <= _KEPT_NOISE
+        keep = len(whole) * self.n_steps * self.model.n_codebooks * self.model.card * 4 <= _KEPT_NOISE
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
             (hook,), some = self.model.select_hooks(place.hook), [row for row in rows if row.exit == place]
@@ -242,7 +261,7 @@ class PassRunner:
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
         wanted = [(self.model.select_hooks(place.hook)[0], self._translation(place)) for place in exits]
         n_frames = self.model.n_frames(self.settings.duration)
-        reader = Reader(self.model.musicgen.lm, wanted, noise, self.settings.sampling, n_frames)
+        reader = Reader(self.model, wanted, noise, self.settings.sampling, n_frames)
         share = len(rows) / len(clips) / self.n_steps
 
         def end_step(step: int) -> None:
@@ -277,14 +296,10 @@ class PassRunner:
         return self._files[lens]
 
 
-def padded(rows: Sequence[Row]) -> list[Row]:
-    """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
-    return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
-
-
 def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
     """What has to be recorded before rows can be made."""
-    means = [term.source for row in rows for edit in row.edits if isinstance(edit, Edit) for term in edit.shift]
+    edits = (edit for row in with_sources(rows) for edit in row.edits if isinstance(edit, Edit))
+    means = [term.source for edit in edits for term in edit.shift]
     maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
     return list(dict.fromkeys([*means, *maps]))
 

@@ -26,8 +26,8 @@ def open_listener(name: str, run: RunConfig) -> Listener:
         found: Any = get_class(str(target))
     except Exception as error:
         raise UserError(
-            f"listener '{name}': its _target_ '{target}' cannot be imported ({first_line(error)}): mend {path.name}, or "
-            "run where Python finds the module"
+            f"listener '{name}': its _target_ '{target}' cannot be imported ({first_line(error)}): mend "
+            f"{path.name}, or run where Python finds the module"
         ) from error
     if lacking := [part for part in ("from_run", "load", "read") if not hasattr(found, part)]:
         raise UserError(f"listener '{name}': {target} has no {lacking[0]}(); see mech_music/listeners/protocol.py")

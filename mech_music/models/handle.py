@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mech_music.errors import UserError
+from hydra.utils import get_class
+
+from mech_music.config.schema import ModelConfig
+from mech_music.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
@@ -28,6 +31,22 @@ class LazyModel(Protocol):
     def model_id(self) -> str: ...
     @property
     def model(self) -> Generator: ...
+
+
+def open_model(config: ModelConfig, device: str, threads: int) -> LazyModel:
+    """The model that a config asks for. UserError for a class that cannot be imported, or files that do not fit."""
+    from mech_music.models.musicgen.loading import Checkpoint
+
+    if config._target_ is None:
+        return Checkpoint(config, device, threads)
+    try:
+        kind: Any = get_class(config._target_)
+    except Exception as error:
+        raise UserError(
+            f"model '{config.name}': its _target_ '{config._target_}' cannot be imported ({first_line(error)}): mend "
+            f"conf/model/{config.name}.yaml, or run where Python finds the module"
+        ) from error
+    return kind(config, device, threads)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, Unpack
 
 import torch
@@ -11,8 +11,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mech_music.errors import UserError
+from mech_music.models.cache import ActivationCache
 from mech_music.models.hooks import Hook, Layout, all_hooks
-from mech_music.models.protocol import Generation, Generator, NamesFilter
+from mech_music.models.protocol import Generation, NamesFilter, Visit
 
 
 class HookPoint:
@@ -25,47 +26,52 @@ class HookPoint:
 HookFn = Callable[[Tensor, HookPoint], Tensor | None]
 
 
-class HookedModel(Generator, Protocol):
-    """What follows from a `Generator`'s ``points`` and ``visit``; to be inherited."""
+class _Core(Protocol):
+    """What of a `Generator` the rest follows from."""
 
     @property
-    def hook_dict(self) -> Mapping[str, Hook]:
+    def n_layers(self) -> int: ...
+    @property
+    def n_heads(self) -> int: ...
+    @property
+    def halves(self) -> int: ...
+    @property
+    def points(self) -> tuple[str, ...]: ...
+    @property
+    def frame_rate(self) -> float: ...
+    def visit(
+        self, prompts: Sequence[str] | str, hooks: Sequence[Hook], fn: Visit, **how: Unpack[Generation]
+    ) -> Int[Tensor, "row codebook frame"]: ...
+
+
+class HookedModel:
+    """The part of a `Generator` that follows from its points and its ``visit``; to be inherited."""
+
+    @property
+    def hook_dict(self: _Core) -> Mapping[str, Hook]:
         """Every hook of this model by its name, in forward order."""
         return {hook.name: hook for hook in all_hooks(self.n_layers, self.points)}
 
     @property
-    def hook_names(self) -> tuple[str, ...]:
+    def hook_names(self: _Core) -> tuple[str, ...]:
         """Every hook of this model, in forward order."""
         return tuple(hook.name for hook in all_hooks(self.n_layers, self.points))
 
-    def select_hooks(self, names: NamesFilter) -> tuple[Hook, ...]:
+    def select_hooks(self: _Core, names: NamesFilter) -> tuple[Hook, ...]:
         """The hooks that a name, a list of names or a predicate selects, in forward order."""
-        if names is None:
-            chosen: Iterable[str] = self.hook_names
-        elif callable(names):
-            chosen = [name for name in self.hook_names if names(name)]
-        else:
-            chosen = [names] if isinstance(names, str) else names
-        hooks = tuple(sorted({Hook.parse(name) for name in chosen}))
-        for hook in hooks:
-            if hook.layer >= self.n_layers:
-                raise UserError(f"hook '{hook.name}': this model has layers 0 to {self.n_layers - 1}")
-            if hook.point not in self.points:
-                lacks = "no cross-attention" if "cross" in hook.point else "no such point"
-                raise UserError(f"hook '{hook.name}': this model has {lacks}; its points are {', '.join(self.points)}")
-        return hooks
+        return _select(self, names)
 
-    def n_frames(self, duration: float) -> int:
+    def n_frames(self: _Core, duration: float) -> int:
         """Frames in ``duration`` seconds, a part of one not counted. UserError if there are none."""
         if not math.isfinite(duration) or duration * self.frame_rate < 1:
             raise UserError(f"duration={duration:g}: expected seconds, at least {1 / self.frame_rate:g} (one frame)")
         return int(duration * self.frame_rate)
 
     def run_with_cache(
-        self, prompts: Sequence[str] | str, names_filter: NamesFilter = None, **how: Unpack[Generation]
-    ) -> tuple[Int[Tensor, "row codebook frame"], dict[str, Tensor]]:
+        self: _Core, prompts: Sequence[str] | str, names_filter: NamesFilter = None, **how: Unpack[Generation]
+    ) -> tuple[Int[Tensor, "row codebook frame"], ActivationCache]:
         """Generate, and return the tokens and the values of the chosen hooks at every step."""
-        hooks = self.select_hooks(names_filter)
+        hooks = _select(self, names_filter)
         seen: dict[Hook, list[Tensor]] = {hook: [] for hook in hooks}
 
         def keep(hook: Hook, step: int, value: Tensor) -> None:
@@ -73,10 +79,11 @@ class HookedModel(Generator, Protocol):
                 seen[hook].append(by_half(self, hook, value).clone())
 
         tokens = self.visit(prompts, hooks, keep, **how)
-        return tokens, {hook.name: _all_steps(hook.layout, values) for hook, values in seen.items()}
+        values = {hook.name: _all_steps(hook.layout, parts) for hook, parts in seen.items()}
+        return tokens, ActivationCache(values, self.n_layers)
 
     def run_with_hooks(
-        self,
+        self: _Core,
         prompts: Sequence[str] | str,
         fwd_hooks: Sequence[tuple[NamesFilter, HookFn]],
         **how: Unpack[Generation],
@@ -87,7 +94,7 @@ class HookedModel(Generator, Protocol):
         """
         functions: dict[Hook, list[HookFn]] = {}
         for names, fn in fwd_hooks:
-            for hook in self.select_hooks(names):
+            for hook in _select(self, names):
                 functions.setdefault(hook, []).append(fn)
 
         def apply(hook: Hook, step: int, value: Tensor) -> Tensor | None:
@@ -102,7 +109,22 @@ class HookedModel(Generator, Protocol):
         return self.visit(prompts, tuple(sorted(functions)), apply, **how)
 
 
-def by_half(generator: Generator, hook: Hook, value: Tensor) -> Tensor:
+def _select(model: _Core, names: NamesFilter) -> tuple[Hook, ...]:
+    if names is None:
+        return all_hooks(model.n_layers, model.points)
+    if callable(names):
+        return tuple(hook for hook in all_hooks(model.n_layers, model.points) if names(hook.name))
+    hooks = tuple(sorted({Hook.parse(name) for name in ([names] if isinstance(names, str) else names)}))
+    for hook in hooks:
+        if hook.layer >= model.n_layers:
+            raise UserError(f"hook '{hook.name}': this model has layers 0 to {model.n_layers - 1}")
+        if hook.point not in model.points:
+            lacks = "no cross-attention" if "cross" in hook.point else "no such point"
+            raise UserError(f"hook '{hook.name}': this model has {lacks}; its points are {', '.join(model.points)}")
+    return hooks
+
+
+def by_half(generator: _Core, hook: Hook, value: Tensor) -> Tensor:
     """A hook's value at one step as people see it.
 
     ``[half, row, d_model]``; ``[half, row, head, d_head]`` for q, k, v and z (k and v of cross-attention

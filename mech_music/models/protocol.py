@@ -18,6 +18,9 @@ from mech_music.models.hooks import Hook
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding
 
+MIN_PASS = 8
+"""Rows of the smallest pass: smaller matrix products take another path in the BLAS, with other last bits (on some
+processors)."""
 DURATION = 4.0
 """Seconds, where a caller does not say."""
 NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
@@ -31,9 +34,10 @@ class Generation(TypedDict, total=False):
 
     ``seeds``: one for all rows or one each (0); a row's noise depends on its (prompt, seed) only. ``duration``:
     seconds (4). ``sampling``: top-k, temperature, guidance. ``forced``: tokens to read along instead of sampling.
-    ``prefix``: tokens of the first frames, which the generation continues. ``on_step``: called after each step.
-    ``exit_layer``: the last layer that is computed; its output goes through the final norm and heads (the
-    free-running DecoderLens). ``noise``: that of `Generator.noise`, where somebody else draws from it as well.
+    ``prefix``: tokens of the first frames, which the generation continues; −1 where a row's own are fewer.
+    ``on_step``: called after each step. ``exit_layer``: the last layer that is computed; its output goes through the
+    final norm and heads (the free-running DecoderLens). ``noise``: that of `Generator.noise`, where somebody else
+    draws from it as well.
     """
 
     seeds: Sequence[int] | int
@@ -185,7 +189,7 @@ def one_each(seeds: Sequence[int] | int, n_rows: int) -> list[int]:
 
 
 def check_tokens(generator: Generator, what: str, tokens: Tensor | None, n_rows: int, n_frames: int) -> None:
-    """UserError for tokens that are not this model's, or not of these rows and frames (a prefix may be shorter)."""
+    """UserError for tokens that are not this model's, or not of these rows and frames (a prefix may have fewer)."""
     if tokens is None:
         return
     fits = tokens.ndim == 3 and tokens.shape[0] in (1, n_rows) and tokens.shape[1] == generator.n_codebooks
@@ -195,7 +199,8 @@ def check_tokens(generator: Generator, what: str, tokens: Tensor | None, n_rows:
             f"{what} tokens are {list(tokens.shape)}: expected [{n_rows} rows (or 1), {generator.n_codebooks} "
             f"codebooks, {frames} frames]"
         )
-    if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < generator.card:
+    least = -1 if what == "prefix" else 0
+    if tokens.numel() and not least <= int(tokens.min()) <= int(tokens.max()) < generator.card:
         raise UserError(
             f"{what} tokens go from {int(tokens.min())} to {int(tokens.max())}: this model's go from 0 to "
             f"{generator.card - 1}"

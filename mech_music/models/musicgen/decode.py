@@ -40,7 +40,8 @@ def decode(
     """Generate ``n_frames`` frames of tokens for every row.
 
     ``conditions``: the fused text conditions of the doubled batch (conditional half first).
-    ``forced``: tokens to read along instead of sampling (teacher forcing). ``prefix``: those of the first frames.
+    ``forced``: tokens to read along instead of sampling (teacher forcing). ``prefix``: those of the first frames,
+    −1 where a row has none; each later token is drawn with the noise of its own step.
     A row with a non-finite logit at any step is returned as −1 throughout.
     """
     pattern = lm.pattern_provider.get_pattern(n_frames)

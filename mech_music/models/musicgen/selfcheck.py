@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from mech_music.errors import UserError
+from mech_music.models.cache import ActivationCache
 from mech_music.models.hooks import BRANCHES, STREAM_POINTS, Hook
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def check_pass(model: HookedMusicGen, tokens: Tensor, plain: Tensor) -> None:
         raise UserError(f"the logits step by step are not audiocraft's own (relative error {error:.2g}); {_RELEASE}")
 
 
-def _check_layer(model: HookedMusicGen, index: int, cache: dict[str, Tensor]) -> None:
+def _check_layer(model: HookedMusicGen, index: int, cache: ActivationCache) -> None:
     branches = [point for point in BRANCHES if point in model.points]
     at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *branches)}
     if any(value.shape != (2, 1, model.n_steps(_duration(model)), model.d_model) for value in at.values()):

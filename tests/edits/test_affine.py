@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from mech_music.edits.affine import compile_edits
-from mech_music.edits.row import Edit, Half, Row, Term
+from mech_music.edits.compile import compile_edits
+from mech_music.edits.row import Edit, Half, Mean, Row, Term
 from mech_music.models.hooks import Hook
+from tests.edits.made import ModelShape, no_activations
 from tests.made_engine import mean
 
 STEPS, WIDTH = 6, 8
@@ -26,7 +27,7 @@ def run(rows: list[Row], step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """A value before and after the edits of ``rows`` at ``step``: ``[half, row, d_model]``."""
     value = torch.randn(2 * len(rows), 1, WIDTH, generator=torch.Generator().manual_seed(9))
     before = value.clone()
-    for affine in compile_edits(rows, resolve, STEPS, torch.device("cpu"))[Hook.parse(HOOK)]:
+    for affine in compile_edits(rows, ModelShape(), STEPS, resolve, no_activations)[Hook.parse(HOOK)]:
         value = affine(step, value)
     return before.view(2, len(rows), WIDTH), value.view(2, len(rows), WIDTH)
 
