@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mech_music.config.paths import conf_dir
 from mech_music.dashboard.__main__ import run
-from mech_music.dashboard.panels import Kind, sections_of
+from mech_music.dashboard.panels import sections_of
 from mech_music.results.columns import INTERCHANGE
 from mech_music.run import INTERRUPTED
 from tests.dashboard.keys import logged, named
@@ -76,17 +76,10 @@ def test_the_dashboard_names_what_the_runs_logged(swept: tuple[Path, bytes]) -> 
     found, keys = logged(folder), named(folder / "dashboard")
     assert keys.missing(found) == []
     values = found.summary | {key.removeprefix("together/") for key in found.summary}
-    places = {
-        Kind.curves: found.history,
-        Kind.points: found.history,
-        Kind.bars: values,
-        Kind.scatter: values,
-        Kind.media: found.media | {"figures/"},
-        Kind.table: found.media,
-    }
+    places = {"history": found.history, "summary": values, "media": found.media | {"figures/"}}
     for section in sections_of(INTERCHANGE):
         for panel in section.panels:
-            assert {*panel.keys, *panel.if_logged} <= places[panel.kind], section.name
+            assert {*panel.keys, *panel.if_logged} <= places[panel.place], section.name
     assert len(keys.history) > 30 and len(keys.summary) > 15 and len(keys.media) >= 5
 
 

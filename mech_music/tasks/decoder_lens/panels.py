@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mech_music.dashboard.panels import Kind, Panel, Section, spread
+from mech_music.dashboard.panels import Panel, Section, spread
 from mech_music.tracking.curves import Curves, curves_by_axis
 
 
@@ -17,9 +17,9 @@ def panels() -> tuple[Section, ...]:
     """The concept's rank beside the control and the full model; what is heard; agreement."""
     other = ("control/other/ndcg", "control/other/ndcg_high")
     own = (
-        Panel("NDCG", Kind.curves, (*spread("ndcg"), "ndcg_full"), other),
-        Panel("heard above its like", Kind.curves, spread("heard"), ("control/other/heard",)),
-        Panel("agreement with the full model's tokens", Kind.curves, spread("agreement")),
+        Panel("NDCG", "curves", (*spread("ndcg"), "ndcg_full"), other),
+        Panel("heard above its like", "curves", spread("heard"), ("control/other/heard",)),
+        Panel("agreement with the full model's tokens", "curves", spread("agreement")),
     )
     meaning = "A layer carries the concept where the lower end of NDCG (of the concept's labels) is above the control."
     return (Section("What layers play", f"{meaning} The control: the same layer, prompts without the concept.", own),)

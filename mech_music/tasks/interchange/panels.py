@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from mech_music.dashboard.panels import Kind, Panel, Section, spread
+from mech_music.dashboard.panels import Panel, Section, spread
 from mech_music.results.columns import CONTROLS, METRICS
 from mech_music.tasks.interchange.controls import ABOVE, beside_controls, controls_run
 from mech_music.tracking.curves import ENDS, Curves, Line, lines_of, prefixes, spreads, word_of
@@ -51,7 +52,7 @@ def panels() -> tuple[Section, ...]:
     """Effects beside their controls, by layer and at once; their cost; dose and response; the best layer."""
     effect, precision = "effectiveness, log-odds (nats)", "precision, inverse KL (nats)"
 
-    def both(kind: Kind, title: str = "", before: str = "", spreads: bool = False, x: str = "") -> tuple[Panel, Panel]:
+    def both(kind: Any, title: str = "", before: str = "", spreads: bool = False, x: str = "") -> tuple[Panel, Panel]:
         keys = [spread(metric) if spreads else (before + metric,) for metric in ("effectiveness", "precision")]
         named = [tuple(f"control/{one.value}/{metric[0]}" for one in CONTROLS) if spreads else () for metric in keys]
         return (
@@ -60,24 +61,24 @@ def panels() -> tuple[Section, ...]:
         )
 
     upper = tuple(f"control/{control.value}/effectiveness_high" for control in CONTROLS)
-    curve = partial(Panel, kind=Kind.curves)
+    curve = partial(Panel, kind="curves")
     return (
         Section(
             "Effect by layer",
             "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
             "upper ends of all controls. Effectiveness is the log-odds, precision the inverse KL divergence.",
             (
-                *both(Kind.curves, spreads=True),
+                *both("curves", spreads=True),
                 curve("lower end, and the controls' upper ends", keys=("effectiveness_low",), if_logged=upper),
             ),
         ),
-        Section("Layer by component", "A line for each component edited.", both(Kind.curves), varying="component"),
+        Section("Layer by component", "A line for each component edited.", both("curves"), varying="component"),
         Section(
             "Precision against effectiveness",
             "Up and right is better: nearer to the desired concept, and nothing else moved.",
             (
-                Panel("every layer (nats)", Kind.points, ("precision",), x="effectiveness"),
-                Panel("each run's best layer (nats)", Kind.scatter, ("best/precision",), x="best/effectiveness"),
+                Panel("every layer (nats)", "points", ("precision",), x="effectiveness"),
+                Panel("each run's best layer (nats)", "scatter", ("best/precision",), x="best/effectiveness"),
             ),
         ),
         Section(
@@ -93,19 +94,19 @@ def panels() -> tuple[Section, ...]:
                 ),
             ),
         ),
-        Section("Layers edited at once", "Sets of layers: together is all of them.", both(Kind.bars, spreads=True)),
+        Section("Layers edited at once", "Sets of layers: together is all of them.", both("bars", spreads=True)),
         Section(
             "Dose and response",
             "Against the strength, a factor on the edit's shift.",
             (
-                *both(Kind.scatter, "best layer: ", "best/", x="config.strength"),
-                *both(Kind.scatter, x="config.strength"),
+                *both("scatter", "best layer: ", "best/", x="config.strength"),
+                *both("scatter", x="config.strength"),
             ),
             varying="strength",
         ),
         Section(
             "Best single layer",
             "The layer with the greatest effectiveness. With few prompts it is the luckiest of many: see its interval.",
-            (Panel(effect, Kind.bars, spread("best/effectiveness")), Panel("which layer", Kind.bars, ("best/layer",))),
+            (Panel(effect, "bars", spread("best/effectiveness")), Panel("which layer", "bars", ("best/layer",))),
         ),
     )

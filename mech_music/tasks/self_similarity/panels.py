@@ -6,7 +6,7 @@ from typing import cast
 
 import pandas as pd
 
-from mech_music.dashboard.panels import Kind, Panel, Section, spread
+from mech_music.dashboard.panels import Panel, Section, spread
 from mech_music.results.columns import SELF_SIMILARITY
 from mech_music.tracking.curves import Curves, curves_by_axis
 
@@ -26,7 +26,7 @@ def _to_last(key: str) -> str:
 def panels() -> tuple[Section, ...]:
     """Each measure of likeness to the last layer."""
     own = tuple(
-        Panel(name, Kind.curves, spread(f"to_last/{name}"), (f"control/moved/to_last/{name}",))
+        Panel(name, "curves", spread(f"to_last/{name}"), (f"control/moved/to_last/{name}",))
         for name in SELF_SIMILARITY.metrics
     )
     return (Section("How alike layers are", "Each layer and the last; the control is half a clip later.", own),)
