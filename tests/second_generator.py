@@ -68,6 +68,7 @@ class SecondGenerator(HookedModel):
     points = tuple(point for point in POINTS if point not in CROSS_POINTS)
 
     def __init__(self, n_layers: int = 3, seed: int = 0) -> None:
+        self.fingerprint = f"second {n_layers} {seed}"
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.tokens, self.letters = nn.Embedding(self.card + 1, self.d_model), nn.Embedding(_LETTERS, self.d_model)

@@ -17,8 +17,8 @@ from rich.console import Console
 from mech_music.config.paths import conf_dir
 from mech_music.dashboard.__main__ import run
 from mech_music.dashboard.panels import sections_of
-from mech_music.results.columns import INTERCHANGE
 from mech_music.run import INTERRUPTED
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from tests.dashboard.keys import logged, named
 
 SMALL = ("prompts=2", "duration=0.4", "layer=last,together", "statistics.resamples=20")

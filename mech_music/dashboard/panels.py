@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mech_music.results.columns import Schema
-from mech_music.tasks.declared import declared
+from mech_music.tasks.registry import declared
 from mech_music.tracking.curves import ENDS
 
 
@@ -66,7 +66,7 @@ def sections_of(schema: Schema) -> tuple[Section, ...]:
 
 def _plain(schema: Schema) -> Section:
     panels = [
-        Panel(one.name, "curves", spread(one.name), tuple(f"control/{role}/{one.name}" for role in schema.roles[1:]))
+        Panel(one.title, "curves", spread(one.name), tuple(f"control/{role}/{one.name}" for role in schema.roles[1:]))
         for one in schema.metric_columns
     ]
     return Section("Metrics", "Means over prompts with the ends of their intervals, beside controls.", tuple(panels))

@@ -191,8 +191,9 @@ class Views:
         *before, last = key.split("/")
         if "control" in before:
             control = before[before.index("control") + 1]
-            dash = _DASHES[self.found.schema.roles[1:].index(control) % len(_DASHES)]
-            return f"{name}, {words.get('controls', {}).get(control, control)}", "#777777", 1.0, dash
+            role = self.found.schema.role(control)
+            dash = _DASHES[self.found.schema.controls.index(role) % len(_DASHES)]
+            return f"{name}, {role.label}", role.colour, 1.0, dash
         if last in {measure.level for measure in self.view.measures.values()}:
             return last.replace("_", " "), "#000000", 1.0, "dotdotdash"
         end = next((f", {end}" for end in ("low", "high", "before") if last.endswith(f"_{end}")), "")

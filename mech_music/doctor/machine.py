@@ -10,8 +10,7 @@ from platform import python_version
 
 import torch
 
-from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import options
+from mech_music.config.paths import default_store_dir, options
 from mech_music.doctor.parts import caches, listener_part
 from mech_music.engine.capacity import free_memory
 from mech_music.engine.workers import n_cores

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Paragraph, View, beside_roles
 from mech_music.report.words import methods
 from mech_music.results.columns import Schema
-from mech_music.tasks.declared import declared
+from mech_music.tasks.registry import declared, find_task
 
 _SHARED = ("task", "model", "classifier", "role", "duration", "seed", "prompts")
 
 
 def view_of(schema: Schema) -> View:
-    """The page of the schema's task."""
+    """The page of the schema's task, with the metrics that a user added."""
     page = declared(schema.task, "page")
-    return page() if page else default_view(schema)
+    if page is None:
+        return default_view(schema)
+    view: View = page()
+    more = tuple(name for name in schema.metrics if name not in find_task(schema.task).schema.metrics)
+    return replace(view, shown=view.shown + more, of_controls=view.of_controls and view.of_controls + more)
 
 
 def default_view(schema: Schema) -> View:
@@ -45,5 +50,5 @@ def default_view(schema: Schema) -> View:
 
 def _methods(found: Found) -> list[Paragraph]:
     axes = [f"{column.name}: {column.meaning}." for column in found.schema.axis_columns if column.name not in _SHARED]
-    roles = [f"{', '.join(found.schema.roles[1:])}, beside {found.schema.roles[0]}."] if found.schema.roles[1:] else []
+    roles = [f"{role.name}: {role.meaning or role.label}." for role in found.schema.controls]
     return methods(found, "lines", [("Axes", axes), ("Controls", roles)])

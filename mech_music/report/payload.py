@@ -40,7 +40,8 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
     """``columns`` holds one list a column, a place in them is a cell."""
     schema = schema_of(summary)
     there = set(summary["role"])
-    controls = [role for role in schema.roles[1:] if role in there]
+    roles = [role for role in schema.controls if role.name in there]
+    controls = [role.name for role in roles]
     axes = [*view.more, *(axis for axis in schema.axes if axis != "role")]
     names = [*axes, "n", "failed", "verdict", *(metric + end for metric in schema.metrics for end in ENDS)]
     names += [f"{control}_{metric}{end}" for control in controls for metric in view.of_controls for end in ENDS]
@@ -51,8 +52,9 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
         | {"charts": [asdict(chart) | {"keep": _kept(chart.keep, effects)} for chart in view.charts]},
         "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
         "selectors": asked,
-        "orders": {axis: _ordered(effects[axis], list(view.words.get(axis, ()))) for axis in axes},
+        "orders": {axis: _ordered(cast(pd.Series, effects[axis]), list(view.words.get(axis, ()))) for axis in axes},
         "controls": controls,
+        "roles": {role.name: {"word": role.label, "dash": role.dash, "marker": role.marker} for role in roles},
         "level": float(summary["level"].iloc[0]),
         "samples": heard.samples,
         "measures": dict(_measures(view, effects, controls)),
@@ -117,13 +119,13 @@ def _measures(view: View, effects: pd.DataFrame, controls: Sequence[str]) -> Ite
     only = controls if len(controls) == 1 else []
     for column in schema_of(effects).metric_columns:
         measure = view.measures.get(column.name, Measure())
-        word = measure.word or column.name.replace("_", " ")
+        word = column.word or column.name.replace("_", " ")
         beside = [f"{control}_{column.name}" for control in only if column.name in view.of_controls]
         common = asdict(measure) | _scale(measure, shown[[column.name, *beside]].to_numpy()) | {"unit": column.unit}
-        title = measure.title or word + (f" ({column.unit})" if column.unit else "")
-        yield column.name, common | {"word": word, "title": title, "meaning": column.meaning}
+        titles = {"title": column.title, "label": column.label.replace("\n", "<br>"), "meaning": column.meaning}
+        yield column.name, common | titles | {"word": word}
         for name in beside:
-            yield name, common | {"word": f"{word}, control", "title": f"control: {title}", "meaning": ""}
+            yield name, common | {"word": f"{word}, control", "title": f"control: {column.title}", "meaning": ""}
 
 
 def _scale(measure: Measure, values: np.ndarray) -> dict[str, Any]:

@@ -9,26 +9,23 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.results.tables import schema_of
+from mech_music.results.tables import ABOVE, BELOW, schema_of
 
 if TYPE_CHECKING:
     from mech_music.report.found import Found
 
 Paragraph: TypeAlias = tuple[str, list[str]]
 ENDS = ("", "_low", "_high")
-ABOVE, BELOW = 1, -1
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How a metric is shown. ``word``, ``title``: its name, and the title of its axis in charts.
+    """How a metric is shown.
 
     share: written as per cent. signed: written with its sign, colours to both sides of 0.
     limits: ends of its scale; None: those of the values. level: a metric drawn as a dotted line behind it.
     """
 
-    word: str = ""
-    title: str = ""
     share: bool = False
     signed: bool = False
     limits: tuple[float | None, float | None] = (None, None)
@@ -99,7 +96,7 @@ class View:
     of_controls: metrics shown of controls.
     within: the axes that the heat map shows at once; lines that agree on all others are a block.
     selectable: the axes asked for, the first first; one that follows from those before it is left out.
-    words, colours: of an axis' values; ``words["controls"]``: of the controls. plain: axes whose values say all.
+    words, colours: of an axis' values. plain: axes whose values say all.
     more: columns of ``beside`` that no schema has.
     glance: the cells listed first; None: each block's best.
     beside: from a summary to a line a cell, with its controls and their ``verdict``.

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 import pandas as pd
 
-from mech_music.results.tables import schema_of
-from mech_music.tasks.declared import declared
+from mech_music.results.tables import Line, lines_of, schema_of
+from mech_music.tasks.registry import declared
 
-Line: TypeAlias = Mapping[str, Any]
 ENDS = ("", "_low", "_high")
 _SHARED = ("task", "model", "classifier", "role", "duration", "seed", "prompts")
 
@@ -56,11 +54,6 @@ def curves_by_axis(summary: pd.DataFrame, apart: Sequence[str] = ()) -> Curves:
         control = "" if line["role"] == schema.roles[0] else f"control/{line['role']}/"
         found.add(line[x], before(line) + control, spreads(line, schema.metrics))
     return found
-
-
-def lines_of(summary: pd.DataFrame) -> list[Line]:
-    """The lines of a summary."""
-    return [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
 
 
 def spreads(line: Line, metrics: Iterable[str], column: str = "") -> dict[str, float]:

@@ -60,7 +60,7 @@ class WandbTracker(Tracker):
         import wandb
 
         curves = curves_of(summary)
-        self._run.config.update({"metrics": {one.name: one.meaning for one in schema_of(summary).metric_columns}})
+        self._run.config.update({"meanings": {one.name: one.meaning for one in schema_of(summary).metric_columns}})
         self._run.define_metric(curves.x, hidden=True)
         for key in sorted({key for metrics in curves.history.values() for key in metrics}):
             self._run.define_metric(key, step_metric=curves.x)

@@ -33,7 +33,7 @@ function filled(text, line) { return text.replace(/\{(=?)(\w+)\}/g, (_, raw, axi
 function siteWords(line) { return filled(VIEW.site, line); }
 function fact(axis, line) { return VIEW.plain.includes(axis) || DATA.words[axis] ? wordOf(axis, line[axis]) : `${axis} ${line[axis]}`; }
 function capital(text) { return text[0].toUpperCase() + text.slice(1); }
-function controlWord(name) { return DATA.words.controls?.[name] ?? `control: ${name}`; }
+function controlWord(name) { return DATA.roles[name].word; }
 
 function written(name, value) {
   const { share, signed } = MEASURES[name];

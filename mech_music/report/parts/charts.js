@@ -1,6 +1,6 @@
 "use strict";
 // What Plotly draws: how charts are made and marked, their legends, and the table behind each.
-const CONTROL_DASHES = ["dash", "dot", "dashdot"], CONTROL_SYMBOLS = ["x-thin-open", "cross-thin-open", "asterisk-open"];
+const MARKERS = { x: "x-thin-open", "+": "cross-thin-open", "*": "asterisk-open", 1: "y-up-open" }; // Matplotlib's, as Plotly calls them
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
 const CONFIG = { responsive: true, displayModeBar: false };
 
@@ -10,7 +10,10 @@ function theme() {
   return { ink: read("--ink"), faint: read("--faint"), rule: read("--rule"), paper: read("--paper"), control: read("--control") };
 }
 
-function controlStyle(name) { const at = DATA.controls.indexOf(name) % 3; return { dash: CONTROL_DASHES[at], symbol: CONTROL_SYMBOLS[at] }; }
+function controlStyle(name) {
+  const { dash, marker } = DATA.roles[name];
+  return { dash: dash.map((length) => `${1.5 * length}px`).join(","), symbol: MARKERS[marker] ?? "x-thin-open" };
+}
 
 // Of an axis' value, the i-th of n: its own colour, or a shade.
 function colourOf(axis, value, i = 0, n = 1) {
@@ -155,8 +158,8 @@ function ticksOf(places, most = 12) {
 // -- legends and tables ---------------------------------------------------------------------
 
 function swatch(mark) {
-  const dash = { dash: "6 3", dot: "2 2", dashdot: "7 2 2 2", level: "1.5 2.5" }[mark.dash] ?? "";
-  const shapes = { "x-thin-open": "✕", "cross-thin-open": "+", "asterisk-open": "✳", circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", "triangle-down": "▼", cross: "✚", x: "✖", star: "★" };
+  const dash = (mark.dash ?? "").replaceAll("px", "").replaceAll(",", " ");
+  const shapes = { "x-thin-open": "✕", "cross-thin-open": "+", "asterisk-open": "✳", "y-up-open": "Y", circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", "triangle-down": "▼", cross: "✚", x: "✖", star: "★" };
   const node = el("span", { "aria-hidden": "true" });
   const line = mark.line === false ? "" : `<line x1="0" x2="30" y1="8" y2="8" stroke="${mark.colour}" stroke-width="2" stroke-dasharray="${dash}"/>`;
   const sign = mark.symbol ? `<text x="15" y="13" text-anchor="middle" font-size="13" fill="${mark.colour}">${shapes[mark.symbol]}</text>` : "";
@@ -173,7 +176,7 @@ function controlMarks(line = true) {
 }
 
 function levelMarks(names) {
-  return names.map((name) => MEASURES[name].level).filter(Boolean).map((level) => ({ word: MEASURES[level].word, colour: "var(--ink)", dash: "level" }));
+  return names.map((name) => MEASURES[name].level).filter(Boolean).map((level) => ({ word: MEASURES[level].word, colour: "var(--ink)", dash: "1.5px,2.5px" }));
 }
 
 function numbersTable(lines, leading) {

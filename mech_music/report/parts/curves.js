@@ -16,7 +16,7 @@ function drawCurves(spec, lines, place, section, choose) {
     const said = `${title}: ${names.map((name) => MEASURES[name].word).join(" and ")} by ${spec.x} with intervals${DATA.controls.length ? " and controls" : ""}. ` +
       (top ? `Greatest ${MEASURES[RANK].word} ${written(RANK, top[RANK])} at ${siteWords(top)}${level ? `; ${MEASURES[level].word} ${written(level, top[level])}` : ""}. ${verdict(top)}` : `First ${first}, last ${last}.`);
     const rows = names.length, height = (1 - 0.06 * (rows - 1)) / rows;
-    const yaxes = names.map((name, i) => [`yaxis${i ? i + 1 : ""}`, axis(t, spec.panels ? MEASURES[name].title.replaceAll("\n", "<br>") : MEASURES[name].unit, { range: rangeOf(lines, name), domain: [1 - (i + 1) * height - 0.06 * i, 1 - i * (height + 0.06)].map((end) => Math.max(0, end)) })]);
+    const yaxes = names.map((name, i) => [`yaxis${i ? i + 1 : ""}`, axis(t, spec.panels ? MEASURES[name].label : MEASURES[name].unit, { range: rangeOf(lines, name), domain: [1 - (i + 1) * height - 0.06 * i, 1 - i * (height + 0.06)].map((end) => Math.max(0, end)) })]);
     chart(place, said, () => [names.flatMap((name, i) => tracesOf(spec, groups, name, places, { axes: { yaxis: `y${i ? i + 1 : ""}` } }, t)), layoutOf(t, {
       title: panelTitle(t, title), margin: { l: 56, r: 12, t: 34, b: 44 }, ...Object.fromEntries(yaxes),
       xaxis: axis(t, spec.x, { ...ticksOf(places, rows > 1 ? 16 : 8), anchor: rows > 1 ? `y${rows}` : "y", range: endsOf(places), ticklabeloverflow: "allow", zeroline: false, showgrid: false }),
@@ -90,7 +90,7 @@ function drawScatter(spec, lines, place, section, choose) {
   const shapes = level ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: height, y1: height, line: { color: t.ink, width: 1.3, dash: "1.5px,2.5px" } }] : [];
   const top = best(lines, across), words = spec.measures.map((name) => MEASURES[name].word);
   chart(place, `${words[1]} against ${words[0]}, one point for each cell, with intervals; controls in grey. Furthest right: ${siteWords(top)}, ${spec.measures.map((name, i) => `${words[i]} ${written(name, top[name])}`).join(", ")}.`, () => [traces,
-    layoutOf(t, { shapes, margin: { l: 56, r: 12, t: 12, b: 60 }, xaxis: axis(t, MEASURES[across].title.replaceAll("\n", "<br>")), yaxis: axis(t, MEASURES[up].title.replaceAll("\n", "<br>")) })], choose);
+    layoutOf(t, { shapes, margin: { l: 56, r: 12, t: 12, b: 60 }, xaxis: axis(t, MEASURES[across].title), yaxis: axis(t, MEASURES[up].label) })], choose);
   drawLegend(section, [...marks, ...controlMarks(false), ...levelMarks([up])]);
 }
 

@@ -98,7 +98,7 @@ function drawCell(line) {
   if (level) bars.push({ word: MEASURES[level].word, line, name: level, control: "", ink: "var(--ink)" });
   byId("cell-numbers").replaceChildren(
     el("p", {}, el("b", {}, verdict(line))),
-    VIEW.rank ? el("p", { class: "note" }, `${MEASURES[RANK].title.split("\n")[0]}:`) : "",
+    VIEW.rank ? el("p", { class: "note" }, `${MEASURES[RANK].title}:`) : "",
     VIEW.rank ? forest(bars, RANK, `${MEASURES[RANK].word} with intervals`) : "",
     el("div", { class: "scroll" }, table(["", ...compared.map((name) => MEASURES[name].word)], rows, 1, `Means over n = ${line.n} prompts${line.failed ? `, ${line.failed} clips failed and are left out` : ""}, with ${PERCENT} intervals`)),
     line.n < 20 ? el("p", { class: "note" }, `Only ${line.n} prompts: such intervals are rough, and rather too narrow.`) : "",
@@ -122,7 +122,7 @@ function aboveWords(line) {
 
 function drawGlance() {
   const most = 200, axes = DATA.selectors, ranked = VIEW.rank && DATA.controls.length, { level } = MEASURES[RANK];
-  const heads = (name) => [MEASURES[name].title.split("\n")[0], ...(ofControls(name).length && (!VIEW.rank || name === RANK) ? [DATA.controls.length > 1 ? "highest control" : "control"] : []), ...(name === RANK && level ? [MEASURES[level].word] : [])];
+  const heads = (name) => [MEASURES[name].title, ...(ofControls(name).length && (!VIEW.rank || name === RANK) ? [DATA.controls.length > 1 ? "highest control" : "control"] : []), ...(name === RANK && level ? [MEASURES[level].word] : [])];
   const cells = (line, name) => [spread(line, name), ...(heads(name).length > 1 && ofControls(name).length && (!VIEW.rank || name === RANK) ? [highestControl(line, name)] : []), ...(name === RANK && level ? [spread(line, level)] : [])];
   const rows = DATA.glance.slice(0, most).map((cell) => LINES[cell]).map((line) => ({
     above: line.verdict === ABOVE,

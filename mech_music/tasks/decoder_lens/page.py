@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import LensConfig
 from mech_music.edits.row import Reading
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Measure, Paragraph, View, beside_roles
 from mech_music.report.words import each, prompts, sampled, shortened
 from mech_music.report.words import methods as shared_methods
-from mech_music.results.canvas import CONTROL_WORDS, LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
+from mech_music.results.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
+from mech_music.tasks.decoder_lens.settings import DecoderLensSettings as Settings
 
 _READINGS = {
     Reading.free: "free: the lens is fed the tokens that were sampled from it, as in Vélez Vásquez et al. (2024).",
@@ -47,7 +48,7 @@ def methods(found: Found) -> list[Paragraph]:
     return shared_methods(found, "clips read from a layer", [*_from_configs(found.runs), *own])
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     return [
         ("Lens", each(_lens(run) for run in runs)),
         ("Reading", each(f"{POINT_WORDS[run.component.value]}; {_READINGS[run.reading]}" for run in runs)),
@@ -55,15 +56,14 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
     ]
 
 
-def _lens(run: RunConfig) -> str:
+def _lens(run: Settings) -> str:
     if run.lens.name == "decoder":
         return "DecoderLens: the residual stream goes through the final norm and the heads as it is."
-    return trained_lens(run)
+    return trained_lens(run.lens)
 
 
-def trained_lens(run: RunConfig) -> str:
+def trained_lens(lens: LensConfig) -> str:
     """What a tuned lens is, and how it was trained."""
-    lens = run.lens
     trained = (
         f"read from {lens.path}"
         if lens.path
@@ -93,14 +93,13 @@ def page() -> View:
         rank="ndcg",
         shown=("ndcg", "p", "heard", "agreement"),
         measures={
-            "ndcg": Measure("NDCG", limits=whole, level="ndcg_full"),
-            "ndcg_full": Measure("full model", limits=whole),
-            "p": Measure("probability", limits=whole),
+            "ndcg": Measure(limits=whole, level="ndcg_full"),
+            **{name: Measure(limits=whole) for name in ("ndcg_full", "p")},
             **{name: Measure(share=True, limits=whole) for name in ("heard", "agreement")},
         },
         of_controls=("ndcg", "p", "heard", "agreement"),
         selectable=("model", "lens", "reading", "component"),
-        words={"lens": LENS_WORDS, "reading": READING_WORDS, "component": POINT_WORDS, "controls": CONTROL_WORDS},
+        words={"lens": LENS_WORDS, "reading": READING_WORDS, "component": POINT_WORDS},
         colours={"lens": LENS_COLOURS},
         plain=("concept",),
         heat=Heat(down="concept"),

@@ -6,15 +6,18 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from mech_music.config.schema import Direction, RunConfig, TechniqueConfig, load_technique, options
+from mech_music.config.paths import options
+from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Measure, Paragraph, View
 from mech_music.report.words import each, listed, prompts, sampled, shortened
 from mech_music.report.words import methods as shared_methods
-from mech_music.results.canvas import COLOURS, COMPONENT_WORDS, CONTROL_WORDS
-from mech_music.results.columns import CONTROLS, Role
+from mech_music.results.canvas import COLOURS, COMPONENT_WORDS
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls
+from mech_music.tasks.interchange.declared import load_control
+from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 _HALVES = {
     Half.both: "Both halves of classifier-free guidance are edited.",
@@ -24,11 +27,6 @@ _HALVES = {
 _HISTORIES = {
     History.own: "recorded while the model generates each of the concept's prompts (history=own)",
     History.shared: "recorded along the tokens of the concept's first prompt (history=shared)",
-}
-_CONTROL_WORDS = {
-    Role.self: "It does the damage of replacing, and brings no new concept.",
-    Role.random: "Does any push of that size do it?",
-    Role.noise: "noise: no edit, but another seed. What chance alone does between two clips of one prompt.",
 }
 
 
@@ -66,7 +64,7 @@ def methods(found: Found) -> list[Paragraph]:
     return shared_methods(found, "edited clips", [*_from_configs(found.runs), *own])
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     components = sorted({run.component for run in runs}, key=list(COMPONENT_WORDS).index)
@@ -84,7 +82,7 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
     ]
 
 
-def _edit(run: RunConfig) -> str:
+def _edit(run: Settings) -> str:
     name = run.technique.name
     doses = [formula(load_technique(name, strength)) for strength in (1.0, 2.0)] if name in options("technique") else []
     dose = f" at strength {run.strength:g}" if len(set(doses)) > 1 else ""
@@ -111,19 +109,21 @@ def _sum(terms: Iterable[tuple[float, str]]) -> str:
     return text.strip() or "0"
 
 
-def _frames(run: RunConfig) -> str:
+def _frames(run: Settings) -> str:
     return "Every autoregressive step is edited." if run.frames == "all" else f"Edited steps: {run.frames}."
 
 
-def _controls(runs: Sequence[RunConfig]) -> list[str]:
-    wanted = {name for run in runs for name in run.controls}
-    known = [_control(role) for role in CONTROLS if role.value in wanted]
-    return known or ["No controls were run: an effect cannot be told from damage or from chance."]
+def _controls(runs: Sequence[Settings]) -> list[str]:
+    wanted = dict.fromkeys(name for run in runs for name in run.controls)
+    order = [*INTERCHANGE.roles, *wanted]
+    told = [_control(name) for name in sorted(wanted, key=order.index)]
+    return told or ["No controls were run: an effect cannot be told from damage or from chance."]
 
 
-def _control(role: Role) -> str:
-    edit = "" if role is Role.noise else f"{role.value}: {formula(load_technique(role.value))}. "
-    return edit + _CONTROL_WORDS[role]
+def _control(name: str) -> str:
+    control = load_control(name)
+    edit = "" if control.technique is None else f"{formula(load_technique(control.technique))}. "
+    return f"{name}: {edit}{control.role.meaning}"
 
 
 def _beside(summary: pd.DataFrame) -> pd.DataFrame:
@@ -132,6 +132,7 @@ def _beside(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 _BOTH = ("effectiveness", "precision")
+_PARTS = ("effectiveness_original", "effectiveness_desired")
 
 
 def page() -> View:
@@ -150,23 +151,14 @@ def page() -> View:
         rank="effectiveness",
         shown=("effectiveness", "precision", "kept", "flipped"),
         measures={
-            "effectiveness": Measure(
-                "effectiveness", "effectiveness (nats, log-odds)\nup: nearer to desired", signed=True, palette="RdBu_r"
-            ),
-            "precision": Measure(
-                "precision",
-                "precision (nats, inverse KL)\n0: no other label moved",
-                signed=True,
-                limits=(None, 0.0),
-                level="ideal_precision",
-            ),
-            "ideal_precision": Measure("ideal precision (pure swap)", signed=True),
-            **{name: Measure(signed=True) for name in ("effectiveness_original", "effectiveness_desired")},
+            "effectiveness": Measure(signed=True, palette="RdBu_r"),
+            "precision": Measure(signed=True, limits=(None, 0.0), level="ideal_precision"),
+            **{name: Measure(signed=True) for name in ("ideal_precision", *_PARTS)},
             **{name: Measure(share=True, limits=(0.0, 1.0)) for name in ("kept", "kept_before", "flipped")},
         },
         of_controls=("effectiveness", "precision", "kept"),
         selectable=("model", "pair", "technique", "strength"),
-        words={"component": COMPONENT_WORDS, "controls": CONTROL_WORDS},
+        words={"component": COMPONENT_WORDS},
         colours={"component": COLOURS},
         plain=("pair",),
         more=("pair",),

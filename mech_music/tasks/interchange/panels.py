@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from mech_music.dashboard.panels import Panel, Section, spread
-from mech_music.results.columns import CONTROLS, METRICS
-from mech_music.tasks.interchange.controls import ABOVE, beside_controls, controls_run
-from mech_music.tracking.curves import ENDS, Curves, Line, lines_of, prefixes, spreads, word_of
+from mech_music.results.tables import ABOVE, Line, lines_of, schema_of
+from mech_music.tasks.interchange.columns import INTERCHANGE
+from mech_music.tasks.interchange.controls import beside_controls, controls_run
+from mech_music.tracking.curves import ENDS, Curves, prefixes, spreads, word_of
 
 _CONTROL_METRICS = ("effectiveness", "precision", "kept")
 _BEST = (*spread("effectiveness"), "precision", "kept", "flipped")
@@ -29,11 +30,11 @@ def curves(summary: pd.DataFrame) -> Curves:
 
     Sets of layers are summary values, ``together/effectiveness``; so is the best single layer, ``best/effectiveness``.
     """
-    controls, lines = controls_run(summary), lines_of(beside_controls(summary))
+    controls, lines = [control.name for control in controls_run(summary)], lines_of(beside_controls(summary))
     before, found = prefixes(lines, _PARTS), Curves()
     best: dict[str, Line] = {}
     for line in lines:
-        metrics = spreads(line, METRICS) | {"n": float(line["n"])}
+        metrics = spreads(line, schema_of(summary).metrics) | {"n": float(line["n"])}
         metrics |= {alias + end: line[name + end] for alias, name in _ALIASES.items() for end in ENDS}
         for control in controls:
             own = spreads(line, _CONTROL_METRICS, f"{control}_")
@@ -50,17 +51,17 @@ def curves(summary: pd.DataFrame) -> Curves:
 
 def panels() -> tuple[Section, ...]:
     """Effects beside their controls, by layer and at once; their cost; dose and response; the best layer."""
-    effect, precision = "effectiveness, log-odds (nats)", "precision, inverse KL (nats)"
+    effect = INTERCHANGE.metric("effectiveness").title
 
-    def both(kind: Any, title: str = "", before: str = "", spreads: bool = False, x: str = "") -> tuple[Panel, Panel]:
-        keys = [spread(metric) if spreads else (before + metric,) for metric in ("effectiveness", "precision")]
-        named = [tuple(f"control/{one.value}/{metric[0]}" for one in CONTROLS) if spreads else () for metric in keys]
-        return (
-            Panel(title + effect, kind, keys[0], named[0], x),
-            Panel(title + precision, kind, keys[1] + (("ideal_precision",) if spreads else ()), named[1], x),
-        )
+    def both(kind: Any, title: str = "", before: str = "", ends: bool = False, x: str = "") -> list[Panel]:
+        made = []
+        for name, level in (("effectiveness", ()), ("precision", ("ideal_precision",))):
+            keys = (*spread(name), *level) if ends else (before + name,)
+            beside = tuple(f"control/{one.name}/{name}" for one in INTERCHANGE.controls if ends)
+            made.append(Panel(title + INTERCHANGE.metric(name).title, kind, keys, beside, x))
+        return made
 
-    upper = tuple(f"control/{control.value}/effectiveness_high" for control in CONTROLS)
+    upper = tuple(f"control/{control.name}/effectiveness_high" for control in INTERCHANGE.controls)
     curve = partial(Panel, kind="curves")
     return (
         Section(
@@ -68,11 +69,11 @@ def panels() -> tuple[Section, ...]:
             "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
             "upper ends of all controls. Effectiveness is the log-odds, precision the inverse KL divergence.",
             (
-                *both("curves", spreads=True),
+                *both("curves", ends=True),
                 curve("lower end, and the controls' upper ends", keys=("effectiveness_low",), if_logged=upper),
             ),
         ),
-        Section("Layer by component", "A line for each component edited.", both("curves"), varying="component"),
+        Section("Layer by component", "A line for each component edited.", tuple(both("curves")), varying="component"),
         Section(
             "Precision against effectiveness",
             "Up and right is better: nearer to the desired concept, and nothing else moved.",
@@ -94,7 +95,7 @@ def panels() -> tuple[Section, ...]:
                 ),
             ),
         ),
-        Section("Layers edited at once", "Sets of layers: together is all of them.", both("bars", spreads=True)),
+        Section("Layers edited at once", "Sets of layers: together is all of them.", tuple(both("bars", ends=True))),
         Section(
             "Dose and response",
             "Against the strength, a factor on the edit's shift.",

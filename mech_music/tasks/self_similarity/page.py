@@ -11,8 +11,8 @@ from mech_music.report.found import Found
 from mech_music.report.view import Chart, Heat, Measure, Paragraph, View, beside_roles
 from mech_music.report.words import each, prompts, sampled, shortened
 from mech_music.report.words import methods as shared_methods
-from mech_music.results.canvas import CONTROL_WORDS, POINT_WORDS
-from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.results.canvas import POINT_WORDS
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 
 _ALL = "all concepts"
 _CONTROL = "moved: the second layer half a clip later. What two layers share whatever is played at the moment."
@@ -98,13 +98,12 @@ def page() -> View:
         things="comparisons of two layers",
         shown=names,
         measures={
-            "distance": Measure("Euclidean distance", "Euclidean distance", palette="viridis_r", limits=(0.0, None)),
-            "cosine": Measure("cosine", palette="viridis", limits=(None, 1.0)),
-            "cka": Measure("CKA (unbiased)", palette="viridis", limits=(None, 1.0)),
+            "distance": Measure(palette="viridis_r", limits=(0.0, None)),
+            **{name: Measure(palette="viridis", limits=(None, 1.0)) for name in ("cosine", "cka")},
         },
         of_controls=names,
         selectable=("model", "concept", "component", "half"),
-        words={"component": POINT_WORDS, "controls": CONTROL_WORDS},
+        words={"component": POINT_WORDS},
         plain=("concept",),
         heat=Heat(across="other", down="layer", mirrored=True),
         heat_note="The control moves the later of the two layers, so it has one half only.",
@@ -118,5 +117,5 @@ def page() -> View:
             ),
             Chart("curves", "Likeness to the last layer", "To the last layer", names, keep=_last),
         ),
-        script=files(__package__).joinpath("page.js").read_text(encoding="utf-8"),
+        script=files("mech_music.tasks.self_similarity").joinpath("page.js").read_text(encoding="utf-8"),
     )  # fmt: skip

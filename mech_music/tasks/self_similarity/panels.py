@@ -7,7 +7,7 @@ from typing import cast
 import pandas as pd
 
 from mech_music.dashboard.panels import Panel, Section, spread
-from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tracking.curves import Curves, curves_by_axis
 
 

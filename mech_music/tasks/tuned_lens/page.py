@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import pandas as pd
 
-from mech_music.config.schema import RunConfig
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Heat, Measure, Paragraph, View, beside_roles
 from mech_music.report.words import each, sampling
 from mech_music.report.words import methods as shared_methods
 from mech_music.results.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.tasks.decoder_lens.page import trained_lens
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
+from mech_music.tasks.tuned_lens.settings import TunedLensSettings as Settings
 
 
 def title(found: Found) -> str:
@@ -33,19 +35,19 @@ def methods(found: Found) -> list[Paragraph]:
     return shared_methods(found, "readings of a held-out clip", _from_configs(found.runs))
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     plain = "DecoderLens: the stream goes through the final norm and the heads as it is; nothing is trained."
     return [
-        ("Lenses", [plain, *each(trained_lens(run) for run in runs)]),
+        ("Lenses", [plain, *each(trained_lens(run.lens) for run in runs)]),
         ("Reading", each(f"{POINT_WORDS[run.component.value]}." for run in runs)),
         ("Training", each(_training(run) for run in runs)),
         ("Clips", each(f"{run.duration:g} s each, {sampling(run)}." for run in runs)),
     ]
 
 
-def _training(run: RunConfig) -> str:
+def _training(run: Settings) -> str:
     lens = run.lens
     steps = "every autoregressive step" if lens.steps == 0 else f"{lens.steps} autoregressive steps of each clip"
     return (
@@ -57,10 +59,10 @@ def _training(run: RunConfig) -> str:
 def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     """With the quotient of each lens' divergence and the untrained one's."""
     effects = beside_roles(summary)
-    same = [axis for axis in effects.columns[: effects.columns.get_loc("n")] if axis not in ("lens", "role")]
-    plain = effects[effects["lens"] == "decoder"].set_index(same)["kl"]
-    ratio = effects["kl"] / effects.set_index(same).index.map(plain)
-    return effects.assign(ratio=[f"{value:.2f}" for value in ratio])
+    same = [axis for axis in TUNED_LENS.axes if axis not in ("lens", "role")]
+    plain = cast(pd.DataFrame, effects[effects["lens"] == "decoder"])
+    beside = effects.merge(plain[[*same, "kl"]].rename(columns={"kl": "plain"}), how="left", on=same)
+    return effects.assign(ratio=[f"{value:.2f}" for value in beside["kl"] / beside["plain"]])
 
 
 def page() -> View:
@@ -77,11 +79,8 @@ def page() -> View:
         things="readings (a layer through a lens)",
         shown=("kl", "kl_guided", "agreement"),
         measures={
-            "kl": Measure("KL", "KL(final ‖ lens), each guidance half", palette="viridis_r", limits=(0.0, None)),
-            "kl_guided": Measure(
-                "KL after guidance", "KL(final ‖ lens), after guidance", palette="viridis_r", limits=(0.0, None)
-            ),
-            "agreement": Measure("agreement", "same most probable token", share=True, limits=(0.0, 1.0)),
+            **{name: Measure(palette="viridis_r", limits=(0.0, None)) for name in ("kl", "kl_guided")},
+            "agreement": Measure(share=True, limits=(0.0, 1.0)),
         },
         selectable=("model", "component"),
         words={"lens": LENS_WORDS, "component": POINT_WORDS},
