@@ -53,7 +53,9 @@ def rows() -> list[Row]:
     ]
     found = [Row(prompt, seed, edit) for prompt in PROMPTS for seed in (0, 1) for edit in edits]
     exits = [Exit("blocks.0.hook_resid_post"), Exit("blocks.1.hook_resid_post", Reading.forced, FIT)]
-    return found + [Row(PROMPTS[0], 0, exit=leave) for leave in exits] + [Row(PROMPTS[1], 0, prefix=Prefix.of([[3, 4]]))]
+    return (
+        found + [Row(PROMPTS[0], 0, exit=leave) for leave in exits] + [Row(PROMPTS[1], 0, prefix=Prefix.of([[3, 4]]))]
+    )
 
 
 def test_rows_edits_packing_and_store(tmp_path: Path) -> None:

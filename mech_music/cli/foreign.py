@@ -14,14 +14,15 @@ from hydra.errors import ConfigCompositionException
 
 from mech_music.cli.explain import NO_KEY
 from mech_music.config.paths import conf_dir
+from mech_music.config.schema import RunConfig, keys
 from mech_music.errors import UserError
-from mech_music.tasks.registry import all_axes, axes_of, unknown_key
+from mech_music.tasks.registry import axes_of, unknown_key
 
 
 def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException:
-    """``error``; or what says more, if it comes of an axis among the command line's ``words`` that is another task's.
+    """``error``; or what says more, if it comes of a key among the command line's ``words`` that their task has not.
 
-    Hydra only says that there is no such key. May be called while Hydra composes, and after it has failed.
+    Hydra only says that there is no such key: it may be an axis of another task. May be called while Hydra composes, and after it has failed.
     """
     found = NO_KEY.search(str(error)) if isinstance(error, ConfigCompositionException) else None
     if found is None:
@@ -29,7 +30,7 @@ def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException
     key = re.split(r"[.@]", found[1])[0]
     with _composing(words) as overrides:
         for task in _tasks(overrides):
-            if key in all_axes() and key not in axes_of(task):
+            if key not in [*keys(RunConfig), *axes_of(task), "hydra", "experiment"]:
                 return UserError(unknown_key(key, task))
     return error
 

@@ -134,11 +134,12 @@ def read_run(path: Path, task: str) -> RunConfig:
     if not isinstance(loaded, dict):
         raise UserError(f"'{path}' is no config of a run")
     kept = {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
-    for group in ("classifier", "model"):
+    own = f"{known.__module__}.{known.__qualname__}"
+    for group, allowed in (("task", {own}), ("classifier", _classes("classifier")), ("model", _classes("model"))):
         target = (kept.get(group) or {}).get("_target_")
-        if target is not None and target not in _classes(group):
+        if target is not None and target not in allowed:
             raise ForeignClass(f"A config here names {group}._target_={target}, which is no class of conf/{group}.")
-    return _typed(known.settings, kept | {"task": {"_target_": f"{known.__module__}.{known.__qualname__}"}})
+    return _typed(known.settings, kept | {"task": {"_target_": own}})
 
 
 def _typed(settings: type[RunConfig], written: dict[str, Any]) -> RunConfig:

@@ -1,14 +1,14 @@
 """Interchange interventions: put one concept's mean activations in the place of another's.
 
 Vélez Vásquez, Pouw, Burgoyne, Zuidema, "Exploring the inner mechanisms of large generative music
-models" (ISMIR 2024), section 4: generate from prompts of the *original* concept while a hook's output
+models" (ISMIR 2024), section 3: generate from prompts of the *original* concept while a hook's output
 is replaced by, or adjusted towards, its mean over prompts of the *desired* concept; ask the classifier
 what became of either. Each table carries its controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.listeners.protocol import Reading
     from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
@@ -72,8 +73,9 @@ class Interchange:
     schema: ClassVar = INTERCHANGE
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """Every clip is classified."""
-        return ("classifier",)
+        """The classifier, and whoever an extra metric needs."""
+        asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
+        return tuple(dict.fromkeys(["classifier", *asked]))
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
@@ -235,10 +237,22 @@ def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMe
     if good:
         pair, prompts = trials[0], [trials[i].prompt for i in good]
         measured = _metrics(pair, prompts, before[good], after[good])
-        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts)
+        others = dict.fromkeys(name for one in extra for name in one.listeners)
+        readings = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
+        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, readings)
         for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
             columns[name][good] = values
     return pd.DataFrame({**columns, "failed": failed})
+
+
+def _readings(listener: str, trials: Sequence[Trial], answers: Answers) -> tuple[Reading, Reading]:
+    """What a listener reads of the clips without and with the edit."""
+
+    def stacked(rows: Iterable[Row]) -> Reading:
+        found = [answers.reading(row, listener) for row in rows]
+        return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
+
+    return stacked(trial.baseline for trial in trials), stacked(trial.row for trial in trials)
 
 
 def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
