@@ -3,8 +3,11 @@
 A classifier is a class and a file in ``conf/classifier/`` whose ``_target_`` names it.
 """
 
-import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -15,8 +18,17 @@ from torch import Tensor
 from mech_music.config.schema import ClassifierConfig, load_classifier_config, options
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
+from mech_music.models.content import Content
 
-__all__ = ["N_CLASSES", "Classifier", "ClassifierClass", "classifier_id", "label_names", "load_classifier"]
+__all__ = [
+    "N_CLASSES",
+    "Classifier",
+    "ClassifierClass",
+    "FoundClassifier",
+    "classifier_id",
+    "label_names",
+    "load_classifier",
+]
 
 
 class Classifier(Protocol):
@@ -67,19 +79,56 @@ def _class(config: ClassifierConfig) -> ClassifierClass:
     return cast(ClassifierClass, found)
 
 
-def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
-    """What identifies a classifier in the store, known without loading it: its name and its files' SHA-256."""
-    config = _config(wanted, path)
-    digests = []
-    for file in _class(config).files(config):
+@cache
+def _code(found: type) -> str:
+    """A class by its name and, outside this package (whose version the engine knows), by what it was made from.
+
+    That is the source of its module and of those of its bases. Cached: a file may change after it was imported.
+    """
+    outside = {base.__module__ for base in found.__mro__ if not base.__module__.startswith("mech_music.")}
+    files = [Path(file) for name in sorted(outside) if (file := getattr(sys.modules.get(name), "__file__", None))]
+    own = found.__module__ in outside
+    return " ".join([f"{found.__module__}.{found.__qualname__}", *([Content(lambda: files).digest] if own else [])])
+
+
+class FoundClassifier:
+    """The classifier of a config, its files found. UserError for an unknown name and for what is missing."""
+
+    def __init__(self, wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> None:
+        self._config = _config(wanted, path)
+        self._class = _class(self._config)
+        with self._readable():
+            self._files = Content(lambda: self._class.files(self._config))
+
+    @property
+    def id(self) -> str:
+        """What identifies it in the store, known without loading it: name, class, code, and its files' SHA-256."""
+        with self._readable():
+            return " ".join([self._config.name, _code(cast(type, self._class)), *self._files.digests])
+
+    def load(self, device: str) -> Classifier:
+        """UserError for files that do not fit or change meanwhile, and for classes that are not AudioSet's."""
+        model = self._class.load(self._config, device)
+        self._files.must_be_unchanged(f"classifier {self._config.name!r}")
+        if model.n_classes != N_CLASSES:
+            raise UserError(
+                f"classifier {self._config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}"
+            )
+        return model
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
         try:
-            with file.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            yield
         except OSError as error:
             raise UserError(
-                f"classifier file '{file}' cannot be read ({error.strerror}): set classifier.path"
+                f"classifier file '{error.filename}' cannot be read ({error.strerror}): set classifier.path"
             ) from None
-    return " ".join([config.name, *digests])
+
+
+def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
+    """What identifies a classifier in the store, known without loading it."""
+    return FoundClassifier(wanted, path).id
 
 
 def load_classifier(
@@ -90,8 +139,4 @@ def load_classifier(
     Raises UserError for an unknown name, for files that are missing, unreadable or do not fit, and for a classifier
     whose classes are not AudioSet's.
     """
-    config = _config(wanted, path)
-    model = _class(config).load(config, device)
-    if model.n_classes != N_CLASSES:
-        raise UserError(f"classifier {config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
-    return model
+    return FoundClassifier(wanted, path).load(device)

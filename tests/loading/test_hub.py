@@ -188,3 +188,19 @@ def test_fingerprint_knows_every_part(
     if part == FILES[1]:
         file.write_bytes((published / part).read_bytes() + os.urandom(8))
     assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model", "config.json", "tokenizer_config.json"])
+def test_fingerprint_knows_every_file_of_a_text_encoder(
+    offline: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whichever form of the tokenizer transformers takes; also one that was not there before."""
+    hub = shutil.copytree(offline, tmp_path / "hub", symlinks=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    before = fingerprint(published)
+    (snapshot,) = hub.glob("models--*t5*/snapshots/*")
+    file = snapshot / name
+    content = file.read_bytes() if file.is_file() else b"{}"
+    file.unlink(missing_ok=True)
+    file.write_bytes(content + b"\n")
+    assert fingerprint(published) != before
