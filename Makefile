@@ -1,6 +1,8 @@
 # `make` alone explains every target.
 UV_VERSION := 0.13.8
-PYTHON ?= python3.11
+# The Pythons that requirements.lock serves; another than the first: PYTHON=python3.12 make env
+PYTHONS := python3.11 python3.12 python3.13
+PYTHON ?= $(firstword $(PYTHONS))
 DEPS := .deps
 UV := $(DEPS)/bin/uv
 PY := .venv/bin/python
@@ -22,7 +24,8 @@ help: ## explain every target
 	@echo
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Needs Python 3.11, make and (once) a package index. Everything stays in .venv/ and .deps/."
+	@echo "Needs Python 3.11 (or 3.12, 3.13: PYTHON=python3.12 make env), make and (once) a package index."
+	@echo "Everything stays in .venv/ and .deps/."
 
 env: $(INSTALLED) ## make the environment in .venv from requirements.lock (once; needs a package index)
 
@@ -63,8 +66,8 @@ format: $(INSTALLED) ## format the code and sort the imports
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-lock: $(UV) ## remake requirements.lock (hashes, no hosts) from pyproject.toml; needs a package index
-	$(UV) pip compile --quiet pyproject.toml --extra dev --generate-hashes --python-version 3.11 \
+lock: $(UV) ## remake requirements.lock (hashes, no hosts, all platforms) from pyproject.toml; needs a package index
+	$(UV) pip compile --quiet pyproject.toml --universal --extra dev --generate-hashes --python-version 3.11 \
 		--upgrade --custom-compile-command "make lock" --output-file requirements.lock
 
 tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
@@ -76,13 +79,26 @@ wheel: $(INSTALLED) ## build the wheel into dist/
 clean: ## remove the environment, caches and built files (results and stored outcomes stay)
 	rm -rf .venv $(DEPS) build dist .pytest_cache .ruff_cache
 
+# One line that says what to do, where requirements.lock does not hold: another Python, an Intel Mac, Windows.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+define CHECK_MACHINE
+@case "$$(uname -sm)" in Linux*|"Darwin arm64") ;; \
+	*) echo "requirements.lock is for Linux and for macOS on ARM, not for $$(uname -sm)" >&2; exit 1;; esac
+@$(PYTHON) -c "$(FITS)" 2> /dev/null || { \
+	for found in $(PYTHONS) none; do $$found -c "$(FITS)" 2> /dev/null && break; done; \
+	case $$found in none) fix="install Python 3.11, 3.12 or 3.13";; *) fix="type: PYTHON=$$found make env";; esac; \
+	echo "$(PYTHON) is no Python 3.11, 3.12 or 3.13 that runs here: $$fix" >&2; exit 1; }
+endef
+
 $(UV):
+	$(CHECK_MACHINE)
 	$(PYTHON) -m venv $(DEPS)
 	$(DEPS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 # The stamp makes a second run instant, and possible without a network. The import at the end compiles what every
 # command imports, so that the first one does not wait for it (nor all of them, where Python may not write bytecode).
 $(INSTALLED): pyproject.toml requirements.lock | $(UV)
+	$(CHECK_MACHINE)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(PY) requirements.lock
 	$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable .

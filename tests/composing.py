@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ from hydra import compose, initialize_config_dir
 
 from mech_music.cli import launcher
 from mech_music.config.paths import conf_dir
-from mech_music.config.schema import RunConfig, as_run, register
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Answers
 from mech_music.run import main
-from mech_music.store import Outcome
+from mech_music.tasks.registry import as_run, register
+from tests.answers import Outcome, answered
 
 register()
 launcher.install()
 
 
-def compose_run(*overrides: str) -> RunConfig:
-    """The config of one job, as the command line would compose it."""
+def compose_run(*overrides: str) -> Any:
+    """The settings of one job of any task, as the command line would compose them."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return as_run(compose("config", list(overrides)))
 
@@ -37,15 +37,16 @@ class MadeUpEngine:
     def __init__(self) -> None:
         self.asked: list[list[Row]] = []
 
-    def ensure(self, rows: Iterable[Row]) -> None:
-        self.answers(rows)
+    def ensure(self, rows: Iterable[Row], listeners: Sequence[str] = ()) -> None:
+        self.answers(rows, listeners)
 
-    def answers(self, rows: Iterable[Row]) -> Answers:
-        return Answers(self.outcomes(rows))
-
-    def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
+    def answers(self, rows: Iterable[Row], listeners: Sequence[str] = ()) -> Answers:
         self.asked.append(list(rows))
-        return {row: _outcome(row) for row in self.asked[-1]}
+        return answered({row: _outcome(row) for row in self.asked[-1]})
+
+    def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
+        known = {row.key("made up"): row for asked in self.asked for row in asked}
+        return {key: known[key] for key in keys if key in known}
 
     def audio(self, rows: list[Row]) -> tuple[np.ndarray, int]:
         clips = [np.random.default_rng(_seed(row)).normal(0, 0.1, 1600).astype(np.float32) for row in rows]

@@ -83,7 +83,7 @@ def test_one_job(command: CommandLine, capsys: pytest.CaptureFixture[str]) -> No
 def test_a_fault_keeps_its_traceback_in_the_log(
     command: CommandLine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command.engine, "outcomes", lambda rows: 1 / 0)
+    monkeypatch.setattr(command.engine, "answers", lambda rows, listeners: 1 / 0)
     assert command(*SMALL) == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1
@@ -94,10 +94,10 @@ def test_a_fault_keeps_its_traceback_in_the_log(
 
 
 def test_interrupted(command: CommandLine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(rows: object) -> None:
+    def interrupt(rows: object, listeners: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.engine, "outcomes", interrupt)
+    monkeypatch.setattr(command.engine, "answers", interrupt)
     for words in (SMALL, ("-m", "component=mlp,sa", *SMALL)):
         assert command(*words) == 130
         assert capsys.readouterr().err == f"mech_music: {INTERRUPTED}\n"

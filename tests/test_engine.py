@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from mech_music.edits.row import Edit, Exit, Half, History, Mean, Reading, Row, Term
+from mech_music.edits.row import Edit, Exit, Half, History, Reading, Row, Term
 from mech_music.engine.capacity import is_out_of_memory
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import sources_of
 from mech_music.errors import UserError
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.store import Outcome, Store
-from tests.made_engine import FIT, SHORT, engine
+from mech_music.store import Store
+from tests.made_engine import FIT, SHORT, Outcome, engine, mean
 
-GUITAR, PIANO = Mean("guitar", 3), Mean("piano", 3)
+GUITAR, PIANO = mean("guitar", 3), mean("piano", 3)
 
 
 def mixed_rows() -> list[Row]:
@@ -110,17 +110,17 @@ def test_interrupted_run_continues(
 ) -> None:
     """Stop in the third pass; what was finished is kept, and the rest gives the same outcomes."""
     own, calls = engine(made, tmp_path, pack=5), iter(range(100))
-    run = own.performer.perform
+    run = own.passes.perform
 
-    def stop(*args: object) -> None:
+    def stop(*args: object) -> int:
         if next(calls) == 2:
             raise KeyboardInterrupt
-        run(*args)  # type: ignore[arg-type]
+        return run(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(own.performer, "perform", stop)
+    monkeypatch.setattr(own.passes, "perform", stop)
     with pytest.raises(KeyboardInterrupt):
         own.outcomes(mixed_rows())
-    kept = sum(own.key(row) in Store(tmp_path) for row in mixed_rows())
+    kept = sum(own.key(row) in Store(tmp_path).clips for row in mixed_rows())
     assert 0 < kept < len(mixed_rows())
     assert same(reference, engine(made, tmp_path, pack=5).outcomes(mixed_rows()))
 
@@ -128,7 +128,7 @@ def test_interrupted_run_continues(
 def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
     from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 
-    mean = engine(made, tmp_path).performer.recording.get(GUITAR)["blocks.1.hook_mlp_out"]
+    mean = engine(made, tmp_path).passes.recording.get(GUITAR)["blocks.1.hook_mlp_out"]
     values = [
         made.run_with_cache(
             [prompt.text] * 2, "blocks.1.hook_mlp_out", duration=SHORT.duration, sampling=SHORT.sampling
@@ -140,14 +140,14 @@ def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path
 
 
 def test_mean_does_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
-    a, b = (engine(made, tmp_path / str(pack), pack).performer.recording.get(Mean("guitar", 7)) for pack in (1, 128))
+    a, b = (engine(made, tmp_path / str(pack), pack).passes.recording.get(mean("guitar", 7)) for pack in (1, 128))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: HookedMusicGen, tmp_path: Path) -> None:
     own = engine(made, tmp_path)
-    shared = own.performer.recording.get(Mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
-    assert not torch.equal(shared, own.performer.recording.get(GUITAR)["blocks.0.hook_resid_post"])
+    shared = own.passes.recording.get(mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
+    assert not torch.equal(shared, own.passes.recording.get(GUITAR)["blocks.0.hook_resid_post"])
     # Without text, all prompts with one history are one and the same run: the unconditional half is the first prompt's.
     from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 
@@ -160,7 +160,8 @@ def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: Hoo
 
 def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: Path) -> None:
     """At the edited hook itself, forced along the same tokens: bit-equal everywhere else."""
-    from mech_music.edits.affine import compile_edits, visitor
+    from mech_music.edits.compile import compile_edits, visitor
+    from tests.edits.made import no_activations
 
     own = engine(made, tmp_path)
     rows = [Row("Compose a happy rock piece.", 0), Row("Compose a happy jazz piece.", 0)]
@@ -169,7 +170,8 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
     forced = torch.from_numpy(np.stack([own.outcomes(rows)[row].tokens for row in rows])).long()
 
     def trace(some: list[Row]) -> torch.Tensor:
-        maps = compile_edits(some, own.performer.recording.resolve, own.performer.n_steps, made.device)
+        resolve = own.passes.recording.resolve
+        maps = compile_edits(some, made, own.passes.n_steps, resolve, no_activations)
         apply, seen = visitor(maps), []
 
         def keep(hook, step, value):
@@ -187,7 +189,7 @@ def test_edit_stays_in_its_rows_frames_and_half(made: HookedMusicGen, tmp_path: 
     # Later steps of the edited row see the edit through attention; the other row and the frames before never do.
     assert not where[:4].any()
     assert not where[:, [0, 2, 3]].any()
-    torch.testing.assert_close(after[4:7, 1], own.performer.recording.get(PIANO)[name][4:7, 0])
+    torch.testing.assert_close(after[4:7, 1], own.passes.recording.get(PIANO)[name][4:7, 0])
 
 
 def test_failed_row_is_reported_and_the_others_finish(made: HookedMusicGen, tmp_path: Path) -> None:
@@ -218,13 +220,13 @@ def test_worker_processes_change_nothing(
     rows = mixed_rows()
     own = engine(made, tmp_path, pack=9, workers=2)
     own.ensure(sources_of(rows))  # the clips that a lens is trained on are watched in this process
-    monkeypatch.setattr(own.performer, "generate", _elsewhere(own, os.getpid()))
+    monkeypatch.setattr(own.passes, "generate", _elsewhere(own, os.getpid()))
     assert same(reference, own.outcomes(rows))
 
 
 def _elsewhere(own: Engine, parent: int) -> Callable[..., torch.Tensor]:
     """Generation that refuses to run in this process: so it must be a worker's."""
-    generate = own.performer.generate
+    generate = own.passes.generate
 
     def checked(*args: Any, **kwargs: Any) -> torch.Tensor:
         assert os.getpid() != parent
@@ -237,15 +239,15 @@ def test_a_pass_that_does_not_fit_is_halved(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own, sizes = engine(made, tmp_path, pack=32), []
-    perform = own.performer.perform
+    perform = own.passes.perform
 
-    def scarce(rows: Sequence[Row], advance: Any) -> None:
+    def scarce(rows: Sequence[Row], listeners: Any, advance: Any) -> int:
         sizes.append(len({replace(row, exit=None) for row in rows}))
         if sizes[-1] > 10:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        perform(rows, advance)
+        return perform(rows, listeners, advance)
 
-    monkeypatch.setattr(own.performer, "perform", scarce)
+    monkeypatch.setattr(own.passes, "perform", scarce)
     assert same(reference, own.outcomes(mixed_rows()))
     too_large = [size for size in sizes if size > 10]
     assert len(too_large) <= 4, "every size is tried once only"
@@ -270,7 +272,7 @@ def test_when_the_smallest_pass_does_not_fit_it_says_so(
     def never(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(own.performer, "perform", never)
+    monkeypatch.setattr(own.passes, "perform", never)
     with pytest.raises(UserError, match="the smallest"):
         own.outcomes(mixed_rows()[:20])
 
@@ -288,7 +290,7 @@ def test_audio_is_kept_of_every_clip_if_wanted(made: HookedMusicGen, tmp_path: P
     rows = mixed_rows()[:6]
     own = engine(made, tmp_path, keep_audio=True)
     keys = [outcome.key for outcome in own.outcomes(rows).values()]
-    clips = [own.store.clip(key) for key in keys]
+    clips = [own.store.audio(key) for key in keys]
     assert all(clip is not None for clip in clips)
     again, _ = engine(made, tmp_path / "other").audio(rows)
     heard = np.stack([clip[0] for clip in clips if clip is not None])
@@ -300,7 +302,7 @@ def test_a_row_of_another_engine_is_not_made_twice(
 ) -> None:
     """The other engine finishes its rows while this one is at its first pass."""
     rows, own, other = mixed_rows(), engine(made, tmp_path, pack=8), engine(made, tmp_path)
-    generate, made_here = own.performer.generate, []
+    generate, made_here = own.passes.generate, []
 
     def meanwhile(some: Sequence[Row], *args: Any, **kwargs: Any) -> torch.Tensor:
         other.outcomes(rows)
@@ -308,7 +310,7 @@ def test_a_row_of_another_engine_is_not_made_twice(
         return generate(some, *args, **kwargs)
 
     for source in (PIANO, GUITAR):
-        other.performer.recording.get(source)
-    monkeypatch.setattr(own.performer, "generate", meanwhile)
+        other.passes.recording.get(source)
+    monkeypatch.setattr(own.passes, "generate", meanwhile)
     assert same(reference, own.outcomes(rows))
     assert len(made_here) <= 8

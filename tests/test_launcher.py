@@ -71,14 +71,14 @@ def test_a_failed_job_does_not_stop_the_others(command: CommandLine, capsys: pyt
 
 def test_a_job_that_fails_while_it_runs(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The common passes fail as well; every other job then makes its own clips."""
-    outcomes = command.engine.outcomes
+    answers = command.engine.answers
 
-    def failing(rows: list[Row]) -> object:
+    def failing(rows: list[Row], listeners: tuple[str, ...] = ()) -> object:
         if any("attn" in edit.hook for row in rows for edit in row.edits):
             raise UserError("no attention today")
-        return outcomes(rows)
+        return answers(rows, listeners)
 
-    monkeypatch.setattr(command.engine, "outcomes", failing)
+    monkeypatch.setattr(command.engine, "answers", failing)
     assert command(*SMALL, "component=mlp,sa,resid") == 1
     assert failures(command) == {"1": "no attention today\n"}
     assert set(pd.read_parquet(command.folder / "sweep" / "table.parquet")["component"]) == {"", "mlp", "resid"}

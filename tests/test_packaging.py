@@ -1,18 +1,22 @@
-"""What is installed: the wheel carries all that a checkout has, and the lock names no host."""
+"""What is installed: the wheel carries all that a checkout has, one version everywhere, and no file names a host."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
-from mech_music.config.paths import conf_dir
-from mech_music.config.schema import experiments
+import mech_music
+from mech_music.config.paths import conf_dir, experiments
+from mech_music.versions import installed_versions
 
 ROOT = conf_dir().parent
 
@@ -35,6 +39,9 @@ def test_the_wheel_runs_from_anywhere(tmp_path: Path) -> None:
     words = ("-m", "mech_music.run", f"experiment={experiments()[0]}", "--info", "searchpath")
     assert str(package / "conf") in run(elsewhere, sys.executable, *words, PYTHONPATH=str(installed))
     carried = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    assert "py.typed" in carried
+    (metadata,) = installed.glob("*.dist-info/METADATA")
+    assert f"\nVersion: {mech_music.__version__}\n" in metadata.read_text()
     for part, folder in (("conf", ROOT), ("experiments", ROOT), ("tiny/bundle", ROOT / "mech_music")):
         files = [path for path in (folder / part).rglob("*") if path.is_file()]
         assert [path for path in files if str(path.relative_to(folder)) not in carried] == []
@@ -47,6 +54,51 @@ def test_the_lock_has_hashes_and_no_hosts() -> None:
     blocks = re.split(r"^(?=\S+==)", lock, flags=re.MULTILINE)[1:]
     assert len(pinned) > 100
     assert [block.split("=")[0] for block in blocks if "--hash=sha256:" not in block] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text(), "hatchling reads mech_music/__init__.py"
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == mech_music.__version__
+    released = re.findall(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert released[0] == mech_music.__version__
+    assert dict(installed_versions(["torch", "no-such-package"])) == {
+        "mech_music": mech_music.__version__,
+        "torch": version("torch"),
+        "no-such-package": "not installed",
+    }
+
+
+def test_neither_hooks_nor_workflow_name_a_host() -> None:
+    files = [ROOT / ".pre-commit-config.yaml", *(ROOT / ".github").rglob("*.yml")]
+    assert len(files) == 4
+    assert [str(file) for file in files if "://" in file.read_text()] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "system", "fix"),
+    [
+        ("python3.12", "Linux x86_64", "type: PYTHON=python3.12 make env"),
+        ("python3.9", "Linux x86_64", "install Python 3.11, 3.12 or 3.13"),
+        ("python3.11", "Darwin x86_64", "not for Darwin x86_64"),
+    ],
+)
+def test_make_env_says_in_one_line_what_to_do_with_another_python(
+    tmp_path: Path, found: str, system: str, fix: str
+) -> None:
+    for name, does in ((found, "exit 0"), ("uname", f"echo {system}")):
+        command = tmp_path / "bin" / name
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{does}\n")
+        command.chmod(0o755)
+    make = shutil.which("make")
+    assert make
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    words, bare = [make, "env", "PYTHON=python3.10"], {"PATH": str(tmp_path / "bin")}
+    done = subprocess.run(words, cwd=tmp_path, env=bare, capture_output=True, text=True, timeout=60)
+    said, by_make = done.stderr.splitlines()
+    assert done.returncode == 2 and said.endswith(fix) and "***" in by_make
+    assert not (tmp_path / ".deps").exists() and not (tmp_path / ".venv").exists()
 
 
 def test_make_help_explains_every_target() -> None:

@@ -75,6 +75,33 @@ def test_edit_equals_raw_hook(
     assert not torch.equal(ours, made.generate(list(PROMPTS), **settings))
 
 
+@pytest.mark.parametrize("attention", ["attn", "cross_attn"])
+@pytest.mark.parametrize("name", ["q", "k", "v", "z"])
+def test_a_scaled_head_equals_scaled_weights(
+    made: HookedMusicGen, plain: MusicGen, monkeypatch: pytest.MonkeyPatch, attention: str, name: str
+) -> None:
+    """audiocraft alone, one head's rows of its projection doubled (for z, columns of the one that follows)."""
+    settings = {"duration": DURATION, "sampling": Sampling(top_k=TOP_K)}
+    factor = torch.tensor([1.0, 2.0])[:, None]
+    hooks = [(f"blocks.1.{attention}.hook_{name}", lambda value, hook: value * factor)]
+    ours = made.run_with_hooks(list(PROMPTS), hooks, **settings)
+    layer: Any = plain.lm.transformer.layers[1]
+    module = {"attn": layer.self_attn, "cross_attn": layer.cross_attention}[attention]
+    half = made.d_model // 2
+    with torch.no_grad():
+        if name == "z":
+            weight = module.out_proj.weight[:, half:]
+        else:
+            weight = module.in_proj_weight.unflatten(0, (3, -1))["qkv".index(name), half:]
+        weight *= 2
+        try:
+            scaled = plain_generate(plain, list(PROMPTS), monkeypatch)
+        finally:
+            weight /= 2
+    assert torch.equal(ours, scaled)
+    assert not torch.equal(ours, made.generate(list(PROMPTS), **settings))
+
+
 def test_looking_changes_nothing(made: HookedMusicGen) -> None:
     """Reading every hook, writing every value back and scaling by one leave the tokens as they are."""
     plain = made.generate(list(PROMPTS), duration=DURATION)

@@ -12,7 +12,7 @@ import torch
 from mech_music.activations.similarity import MEASURES, compare, unbiased_cka
 from mech_music.edits.row import Half, Similarity
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
 from tests.made_engine import SHORT, engine
 
 N, POINT = 5, "resid_mid_cross"
@@ -40,7 +40,7 @@ def alignment(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def recorded(made: HookedMusicGen, tmp_path_factory: pytest.TempPathFactory) -> Records:
     own = engine(made, tmp_path_factory.mktemp("store"))
-    sources = {half: Similarity(POINT, "jazz", N, 0, half) for half in Half}
+    sources = {half: Similarity(POINT, prompts_of(CONCEPTS["jazz"], N), 0, half) for half in Half}
     records = own.answers(sources.values()).records
     return {half: dict(records[source]) for half, source in sources.items()}
 
@@ -90,7 +90,7 @@ def test_a_layer_is_like_itself_but_not_like_itself_later(recorded: Records) -> 
 
 
 def test_recordings_do_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
-    source = Similarity(POINT, "jazz", N)
+    source = Similarity(POINT, prompts_of(CONCEPTS["jazz"], N))
     found = [engine(made, tmp_path / str(n), n).answers([source]).records[source] for n in (1, 4, 128)]
     assert set(found[0]) == {f"{role}_{name}" for role in ("layers", "moved") for name in MEASURES}
     assert all(np.array_equal(values, record[name]) for record in found[1:] for name, values in found[0].items())

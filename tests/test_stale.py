@@ -16,15 +16,15 @@ from mech_music.config.schema import ClassifierConfig, EngineConfig, ModelConfig
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Engine
 from mech_music.errors import UserError
-from mech_music.listeners.classifier import classifier_id
+from mech_music.listeners.classifier import ClassifierListener, classifier_id
 from mech_music.models.musicgen import build as building
 from mech_music.models.musicgen.loading import FILES, Checkpoint, fingerprint
-from mech_music.store import Store
+from mech_music.store import Store, upkeep
 from mech_music.tiny import bundle_dir
 from tests.made import make_checkpoint
 from tests.made_engine import SHORT
 
-ROWS = [Row("Compose a happy rock piece.", 0)]
+ROW = Row("Compose a happy rock piece, with a guitar melody.", 0)
 T5_FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 BASE = """
 import torch
@@ -79,13 +79,18 @@ def config(tmp_path: Path, name: str = "Mine") -> ClassifierConfig:
 
 def engine(folder: Path, store: Path, classifier: ClassifierConfig | None = None, layers: int = 3) -> Engine:
     """As the command line makes it; on a made checkpoint, if nothing else is said."""
-    model = ModelConfig("made", path=str(folder), layers=layers, frame_rate=25)
-    voice = Checkpoint(model, classifier or ClassifierConfig(name="tiny"), "cpu", threads=1)
-    return Engine(voice, Store(store), SHORT, EngineConfig(workers=1), quiet=True)
+    source = Checkpoint(ModelConfig("made", path=str(folder), layers=layers, frame_rate=25), "cpu", threads=1)
+    listeners = {"classifier": lambda: ClassifierListener(classifier or "tiny", "cpu")}
+    return Engine(source, Store(store), SHORT, listeners, EngineConfig(workers=1), quiet=True)
 
 
 def heard(engine: Engine) -> np.ndarray:
-    return engine.outcomes(ROWS)[ROWS[0]].logits
+    return engine.answers([ROW], ("classifier",)).reading(ROW, "classifier")["logits"]
+
+
+def holdings(store: Path) -> int:
+    """Clips and readings."""
+    return sum(holding.items for holding in upkeep.survey(store))
 
 
 # -- the classifier ------------------------------------------------------------------------------------------
@@ -96,7 +101,6 @@ def test_another_class_of_the_same_name_and_files_hears_for_itself(
 ) -> None:
     for name, value in (("Mine", 1), ("Other", 2), ("Mine", 1)):
         assert set(heard(engine(checkpoint, tmp_path / "store", config(tmp_path, name)))) == {value}
-    assert len(Store(tmp_path / "store")) == 2
 
 
 @pytest.mark.parametrize("changed", ["a_module", "a_base"])
@@ -139,7 +143,7 @@ def test_a_classifier_that_changes_while_it_is_loaded_stores_nothing(
     with pytest.raises(UserError, match=r"classifier 'mine': its files changed while it was being loaded") as caught:
         heard(engine(checkpoint, tmp_path / "store", config(tmp_path)))
     assert "\n" not in str(caught.value)
-    assert len(Store(tmp_path / "store")) == 0
+    assert holdings(tmp_path / "store") == 0
 
 
 # -- the model -----------------------------------------------------------------------------------------------
@@ -171,10 +175,9 @@ def test_a_file_that_appears_beside_a_tokenizer_decides(checkpoint: Path, tmp_pa
 def test_words_that_changed_places_are_not_served(tmp_path: Path) -> None:
     """Guitar and piano swapped in the bundled model's tokenizer: on a warm store as on an empty one, and back again."""
     folder = shutil.copytree(bundle_dir(), tmp_path / "bundle")
-    row = Row("Compose a happy rock piece, with a guitar melody.", 0)
 
     def logits(model: Path, store: str) -> np.ndarray:
-        return engine(model, tmp_path / store, layers=8).outcomes([row])[row].logits
+        return heard(engine(model, tmp_path / store, layers=8))
 
     before = logits(bundle_dir(), "warm")
     path = folder / "t5" / "tokenizer.json"
@@ -236,4 +239,4 @@ def test_weights_that_change_while_they_are_loaded_store_nothing(
     with pytest.raises(UserError, match=r"the model in '.*': its files changed while it was being loaded") as caught:
         heard(made)
     assert "\n" not in str(caught.value)
-    assert len(Store(tmp_path / "store")) == 0
+    assert holdings(tmp_path / "store") == 0

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,18 +17,17 @@ from torch import Tensor
 
 from mech_music.activations.means import POINTS, MeanRecorder
 from mech_music.activations.similarity import SimilarityRecorder
+from mech_music.edits.content import canonical
 from mech_music.edits.row import Fit, History, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.capacity import MIN_PASS, free_memory
 from mech_music.engine.workers import Advance
 from mech_music.errors import UserError
-from mech_music.lenses.readout import Translation, Unembedding
+from mech_music.lenses.readout import Translation
 from mech_music.lenses.tuned import StreamRecorder, clips_of, measure, train
 from mech_music.models.hooks import Hook, all_hooks
-from mech_music.models.musicgen.delay import sampled_positions
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts, every_prompt
 
 if TYPE_CHECKING:
-    from mech_music.engine.passes import Performer
+    from mech_music.engine.passes import PassRunner
 
 log = logging.getLogger(__name__)
 Record = Mapping[str, np.ndarray]
@@ -52,10 +51,10 @@ class Recorder(Protocol):
 
 
 class Recording:
-    """The recordings of one performer: made once, and found in its store."""
+    """The recordings of one pass runner: made once, and found in its store."""
 
-    def __init__(self, performer: Performer) -> None:
-        self._performer, self._store = performer, performer.store
+    def __init__(self, passes: PassRunner) -> None:
+        self._passes, self._store = passes, passes.store
         self._read: dict[Source, dict[str, Tensor]] = {}
         self._watched: _Watched | None = None
 
@@ -63,9 +62,8 @@ class Recording:
 
     def key(self, source: Source) -> str:
         """The content address of a recording in the store."""
-        deciding = [self._performer.generation, type(source).__name__, asdict(source)]
-        prompts = every_prompt() if isinstance(source, Translator) else [row.prompt for row in self.rows_of(source)]
-        return hashlib.sha256(json.dumps([*deciding, prompts, POINTS], sort_keys=True).encode()).hexdigest()
+        deciding = [self._passes.generation, canonical(source), POINTS]
+        return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
     def __contains__(self, source: Source) -> bool:
         return self._store.has_record(self.key(source))
@@ -101,26 +99,39 @@ class Recording:
 
     def rows_of(self, source: Mean | Similarity) -> list[Row]:
         """The unedited rows that are looked at."""
-        prompts = concept_prompts(CONCEPTS[source.concept], source.n_prompts)
-        return [Row(prompt.text, source.seed) for prompt in prompts]
+        return [Row(prompt, source.seed) for prompt in source.prompts.texts]
 
-    def record(self, source: Mean | Similarity, advance: Advance, most: int = MIN_PASS) -> None:
-        """Generate the concept's prompts once, watching on the way; their outcomes are kept too."""
+    def record(self, source: Mean | Similarity, advance: Advance, most: int = MIN_PASS) -> int:
+        """Generate the prompts once, watching on the way; their clips are kept too.
+
+        Returns how many recordings were made: none where another process has made it, or is making it.
+        """
+        lease = self._store.leases.claim([self.key(source)])
+        try:
+            if not lease.keys or source in self:
+                advance(self.work(source))
+                return 0
+            self._record(source, advance, most)
+        finally:
+            lease.release()
+        return 1
+
+    def _record(self, source: Mean | Similarity, advance: Advance, most: int) -> None:
         rows, recorder = self.rows_of(source), self._recorder(source)
         shared = isinstance(source, Mean) and source.history is History.shared
         forced = self._first_tokens(rows[0]) if shared else None
-        for batch in self._performer.packs(rows, min(most, recorder.most)):
+        for batch in self._passes.packs(rows, min(most, recorder.most)):
             see = partial(recorder.see, len(batch))
-            tokens = self._performer.generate(batch, recorder.hooks, see, advance, forced=forced)
+            tokens = self._passes.generate(batch, recorder.hooks, see, advance, forced=forced)
             self._must_be_finite(tokens)
             recorder.end_pass([rows.index(row) for row in batch])
-            new = [] if shared else [i for i, row in enumerate(batch) if self._performer.key(row) not in self._store]
+            new = [] if shared else [i for i, row in enumerate(batch) if self._passes.key(row) not in self._store.clips]
             if new:
-                self._performer.keep([batch[i] for i in new], tokens[new])
+                self._passes.keep([batch[i] for i in new], tokens[new])
         self._store.put_record(self.key(source), recorder.tensors())
 
     def _recorder(self, source: Mean | Similarity) -> Recorder:
-        model, n_steps = self._performer.model, self._performer.n_steps
+        model, n_steps = self._passes.model, self._passes.n_steps
         if isinstance(source, Mean):
             points = set(POINTS) & set(model.points)
             return MeanRecorder(all_hooks(model.n_layers, points), n_steps, model.d_model, model.device)
@@ -129,22 +140,22 @@ class Recording:
 
     def _must_be_finite(self, tokens: Tensor) -> None:
         if (tokens < 0).any():
-            name = self._performer.voice.name
+            name = self._passes.source.name
             raise UserError(f"model '{name}' gives non-finite activations without any edit: check its weights")
 
     def _first_tokens(self, row: Row) -> Int[Tensor, "1 codebook frame"]:
-        key = self._performer.key(row)
-        stored = self._store.get([key]).get(key)
-        if stored is None or not stored.tokens.size:
-            return self._performer.tokens([row])
-        return torch.from_numpy(stored.tokens[None]).long().to(self._performer.model.device)
+        key = self._passes.key(row)
+        stored = self._store.clips.get([key]).get(key)
+        if stored is None or not stored["tokens"].size:
+            return self._passes.tokens([row])
+        return torch.from_numpy(stored["tokens"][None]).long().to(self._passes.model.device)
 
     # -- tuned lenses --------------------------------------------------------------------------
 
     def work(self, source: Source) -> float:
         """What a recording takes, in clips."""
         if not isinstance(source, Translator):
-            return source.n_prompts
+            return len(source.prompts)
         return _TRAINING * source.fit.n_clips
 
     def portions(self, sources: Sequence[Translator]) -> list[list[Translator]]:
@@ -160,8 +171,8 @@ class Recording:
         ]
 
     def _streams_that_fit(self, fit: Fit) -> int:
-        n_steps = min(fit.steps or self._performer.n_steps, self._performer.n_steps)
-        one = (fit.n_clips + fit.n_held_out) * n_steps * 2 * self._performer.model.d_model * 4
+        n_steps = min(fit.steps or self._passes.n_steps, self._passes.n_steps)
+        one = (fit.n_clips + fit.n_held_out) * n_steps * 2 * self._passes.model.d_model * 4
         free = free_memory()
         return 1_000 if free is None else max(1, int(_SHARE * free / one) - 1)
 
@@ -170,32 +181,36 @@ class Recording:
         """Whether there are streams to train on."""
         return self._watched is not None
 
-    def watch(self, sources: Sequence[Translator], advance: Advance, most: int = MIN_PASS) -> None:
-        """Generate the clips of a fit, keeping the streams that these translators are trained on in memory."""
+    def watch(self, sources: Sequence[Translator], advance: Advance, most: int = MIN_PASS) -> int:
+        """Generate the clips of a fit, keeping the streams that these translators are trained on in memory.
+
+        Returns how many clips there were.
+        """
         self._watched = None
-        fit, model = sources[0].fit, self._performer.model
+        fit, model = sources[0].fit, self._passes.model
         end = Hook(model.n_layers - 1, "resid_post")
         hooks = sorted({end, *model.select_hooks([source.hook for source in sources])})
-        train_on, held_out = clips_of(fit, every_prompt())
-        packs = [pack for rows in (train_on, held_out) for pack in self._performer.packs(rows, most)]
-        recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._performer.n_steps, fit.steps, fit.seed)
+        train_on, held_out = clips_of(fit)
+        packs = [pack for rows in (train_on, held_out) for pack in self._passes.packs(rows, most)]
+        recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._passes.n_steps, fit.steps, fit.seed)
         for pack in packs:
             recorder.begin_pass(len(pack))
-            self._must_be_finite(self._performer.generate(pack, hooks, recorder.see, advance))
+            self._must_be_finite(self._passes.generate(pack, hooks, recorder.see, advance))
         # Passes go by the length of prompts; those held out are measured in their own order.
         seen = [row for pack in packs for row in pack][fit.n_clips :]
         self._watched = _Watched(recorder, end, fit.n_clips, torch.tensor([seen.index(row) for row in held_out]))
+        return len(train_on) + len(held_out)
 
     def fit(self, source: Translator, advance: Advance) -> None:
         """Train one translator on what was watched, measure it and the plain lens on held-out clips, and store it."""
         assert self._watched is not None
-        watched, lm = self._watched, self._performer.model.musicgen.lm
-        hook, n, guidance = Hook.parse(source.hook), watched.n_clips, self._performer.settings.sampling.guidance
+        watched, model = self._watched, self._passes.model
+        hook, n, guidance = Hook.parse(source.hook), watched.n_clips, self._passes.settings.sampling.guidance
         streams, final = watched.recorder.streams(hook), watched.recorder.streams(watched.end)
-        n_frames = self._performer.model.n_frames(self._performer.settings.duration)
-        sampled: Bool[Tensor, "codebook step"] = sampled_positions(lm, n_frames, torch.device("cpu"))
+        n_frames = model.n_frames(self._passes.settings.duration)
+        sampled: Bool[Tensor, "codebook step"] = model.sampled_positions(n_frames)
         valid = sampled.T[watched.recorder.steps]
-        unembed = Unembedding(lm, torch.float32)
+        unembed = model.unembedding(torch.float32)
         here, there, mask = (x[:n].flatten(0, 1) for x in (streams, final, valid))
         total = self.work(source)
         found = train(

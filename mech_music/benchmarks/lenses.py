@@ -12,7 +12,7 @@ from mech_music.benchmarks.models import duration
 from mech_music.benchmarks.ours import load_ours
 from mech_music.benchmarks.table import Line, compare
 from mech_music.edits.row import Exit, Reading, Row
-from mech_music.engine.passes import Performer, Settings
+from mech_music.engine.passes import PassRunner, Settings
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -23,11 +23,11 @@ def run(bench: Bench) -> Iterator[Line]:
     sizes = bench.config.lenses
     ours = load_ours(bench.tiny, bench.device)
     settings = Settings(Sampling(), duration(sizes.tiny_frames))
-    performer = Performer(ours.voice, Store(bench.scratch / "lenses"), settings)
+    passes = PassRunner(ours.source, Store(bench.scratch / "lenses"), settings)
     clips, n_layers = [Row(made.prompts(1)[0], seed) for seed in range(sizes.tiny_rows)], ours.model.n_layers
 
     def side(name: str, rows: Sequence[Row], n_clips: int) -> Side:
-        return Side(f"{name}, {ours.name}", lambda _: performer.tokens(rows), n_clips, ours.threads)
+        return Side(f"{name}, {ours.name}", lambda _: passes.tokens(rows), n_clips, ours.threads)
 
     n = len(clips)
     forced = side(f"all {n_layers} layers read along it", [*clips, *read(clips, Reading.forced, n_layers)], n)
@@ -39,6 +39,6 @@ def run(bench: Bench) -> Iterator[Line]:
 
 
 def read(clips: Sequence[Row], reading: Reading, n_layers: int) -> list[Row]:
-    """Every clip, let out after every layer but the last: there it is the clip itself."""
+    """Every clip, read after every layer but the last: there it is the clip itself."""
     exits = [Exit(Hook(layer, "resid_post").name, reading) for layer in range(n_layers - 1)]
     return [replace(clip, exit=leave) for leave in exits for clip in clips]

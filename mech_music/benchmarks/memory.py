@@ -49,18 +49,21 @@ def main(n: int, frames: int, store: Path, device: str) -> dict[str, float]:
     from mech_music.benchmarks import rows as made
     from mech_music.benchmarks.models import bundled, duration
     from mech_music.benchmarks.ours import load_ours
+    from mech_music.config.schema import ClassifierConfig
     from mech_music.engine.engine import Engine
     from mech_music.engine.passes import Settings
+    from mech_music.listeners.classifier import ClassifierListener
     from mech_music.models.sampling import Sampling
     from mech_music.store import Store
 
     with _watching() as workers:
         ours = load_ours(bundled(), torch.device(device))
         torch.set_num_threads(ours.threads)
-        engine = Engine(ours.voice, Store(store), Settings(Sampling(), duration(frames)), quiet=True)
+        listeners = {"classifier": lambda: ClassifierListener(ClassifierConfig(name="tiny"), device)}
+        engine = Engine(ours.source, Store(store), Settings(Sampling(), duration(frames)), listeners, quiet=True)
         passes = (made.versions(prompt, 1, ours.model.n_layers) for prompt in made.prompts(n))
         rows = [row for version in passes for row in version][:n]
-        if len(engine.outcomes(rows)) != len(set(rows)):
+        if len(engine.answers(rows, ("classifier",)).keys) != len(set(rows)):
             raise RuntimeError("the engine did not answer every row")
     peaks = {"peak resident memory": (_own_peak() + sum(workers.values())) / 1024}
     if device.startswith("cuda"):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
-from mech_music.config.schema import ClassifierConfig, ModelConfig
-from mech_music.edits.affine import compile_edits, visitor
+from mech_music.config.schema import ModelConfig
+from mech_music.edits.compile import compile_edits, visitor
 from mech_music.edits.row import Mean, Row
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.engine import Engine
@@ -27,9 +27,9 @@ Resolve = Callable[[Mean, str], Tensor]
 
 @dataclass(frozen=True)
 class Ours:
-    """A voice as users get it, its model loaded. ``threads``: what the loader picks for it."""
+    """A model as users get it, loaded. ``threads``: what the loader picks for it."""
 
-    voice: Checkpoint
+    source: Checkpoint
     model: HookedMusicGen
     threads: int
 
@@ -39,15 +39,15 @@ class Ours:
 
 
 def load_ours(subject: Subject, device: torch.device) -> Ours:
-    """Our model through our loader, in float32, heard by tiny's classifier."""
+    """Our model through our loader, in float32."""
     config = ModelConfig(
         name=subject.name, path=str(subject.folder), layers=subject.layers, frame_rate=float(FRAME_RATE)
     )
     before = torch.get_num_threads()
-    voice = Checkpoint(config, ClassifierConfig(name="tiny"), str(device))
-    model, picked = voice.model, torch.get_num_threads()
+    source = Checkpoint(config, str(device))
+    model, picked = source.model, torch.get_num_threads()
     torch.set_num_threads(before)
-    return Ours(voice, model, picked)
+    return Ours(source, model, picked)
 
 
 def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
@@ -57,7 +57,7 @@ def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
 
 def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
     """One pass of ours with its edits, ``[row, codebook, frame]``; the rows' prompts have one length."""
-    maps = compile_edits(rows, mean, model.n_steps(duration(frames)), model.device)
+    maps = compile_edits(rows, model, model.n_steps(duration(frames)), mean, lambda _rows, _hooks: {})
     return model.visit(
         [row.prompt for row in rows],
         tuple(maps),
@@ -77,7 +77,7 @@ def generation(engine: Engine, ours: Ours, mean: Resolve, frames: int) -> Callab
         edited_tokens(ours.model, pack, mean, frames)
 
     def generate(rows: Sequence[Row]) -> None:
-        for _ in spread(one, engine.performer.packs(rows, most, n_workers), n_workers, lambda _: None):
+        for _ in spread(one, engine.passes.packs(rows, most, n_workers), n_workers, lambda _: None):
             pass
 
     return generate

@@ -20,10 +20,11 @@ from mech_music.benchmarks.models import Subject, duration
 from mech_music.benchmarks.others import load_plain, plain_name, plain_tokens
 from mech_music.benchmarks.ours import Ours, Resolve, generation, load_ours
 from mech_music.benchmarks.table import Line, compare
+from mech_music.config.schema import ClassifierConfig
 from mech_music.edits.row import Edit, Mean, Row
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import Settings
-from mech_music.listeners.classifier import Classifier, load_classifier
+from mech_music.listeners.classifier import Classifier, ClassifierListener, load_classifier
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -83,8 +84,9 @@ def run(bench: Bench) -> Iterator[Line]:
 def _lines(bench: Bench, subject: Subject, n_prompts: int, frames: int) -> Iterator[Line]:
     ours = load_ours(subject, bench.device)
     store = Store(bench.scratch / f"reference-{subject.layers}")
-    engine = Engine(ours.voice, store, Settings(Sampling(), duration(frames)), quiet=True)
-    means = {source: engine.performer.recording.get(source) for source in (made.ORIGINAL, made.DESIRED)}
+    listeners = {"classifier": lambda: ClassifierListener(ClassifierConfig(name="tiny"), str(bench.device))}
+    engine = Engine(ours.source, store, Settings(Sampling(), duration(frames)), listeners, quiet=True)
+    means = {source: engine.passes.recording.get(source) for source in (made.ORIGINAL, made.DESIRED)}
 
     def mean(source: Mean, hook: str) -> Tensor:
         return means[source][hook]
@@ -111,8 +113,8 @@ def _sides(bench: Bench, script: Script, ours: Ours, engine: Engine, mean: Resol
     def generate(_round: int) -> None:
         generated([row for version in passes() for row in version])
 
-    def outcomes(_round: int) -> None:
-        engine.outcomes([row for version in passes() for row in version])
+    def heard(_round: int) -> None:
+        engine.answers([row for version in passes() for row in version], ("classifier",))
 
     plain, clips = plain_name(bench.plain_threads), n_prompts * made.VERSIONS
     return [
@@ -122,5 +124,5 @@ def _sides(bench: Bench, script: Script, ours: Ours, engine: Engine, mean: Resol
             f"{plain}, raw hooks", lambda _: [script.probabilities(rows) for rows in passes()], clips,
             bench.plain_threads,
         ),
-        Side(f"{ours.name}, engine", outcomes, clips, ours.threads),
+        Side(f"{ours.name}, engine", heard, clips, ours.threads),
     ]  # fmt: skip

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mech_music.edits.row import Edit, Mean, Row, Term
 from mech_music.models.hooks import Component, Hook
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
 
-ORIGINAL, DESIRED = Mean("guitar", 4), Mean("piano", 4)
+ORIGINAL, DESIRED = (Mean(prompts_of(CONCEPTS[name], 4)) for name in ("guitar", "piano"))
 VERSIONS = 48
 _COMPONENTS = (Component.mlp, Component.ca, Component.sa)
 _TECHNIQUES = {"replace": (0.0, (Term(1.0, DESIRED),)), "adjust": (1.0, (Term(1.0, DESIRED), Term(-1.0, ORIGINAL)))}

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.utils import instantiate
-
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, task_name
-from mech_music.config.validation import validate
+from mech_music.cli.validation import validate
+from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Row, Source
-from mech_music.engine.engine import Engine, open_engine
+from mech_music.engine.engine import Answers, Engine, open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
 from mech_music.results.results import draw, save, show
 from mech_music.results.sweep import Done
-from mech_music.store import Outcome
-from mech_music.tasks.protocol import Exporting, Task
+from mech_music.tasks.protocol import Exporting
+from mech_music.tasks.registry import task_of
 from mech_music.tracking.wandb import Tracker, open_tracker, run_id
 
 log = logging.getLogger(__name__)
@@ -33,17 +31,18 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
     """
     with tracked(run, folder, sweep) as tracker:
         validate(run)
-        task: Task = instantiate(run.task)
+        task = task_of(run)
         engine = open_engine(run)
-        tracker.log_voice(engine.about)
-        answers = engine.answers(task.plan(run))
+        answers = engine.answers(task.plan(run), task.listeners(run))
+        tracker.log_origin(engine.about)
         table = task.score(run, answers)
+        table = table if "schema" in table.attrs else task.schema.attach(table)
         summary = save(table, run.statistics, folder)
         if isinstance(task, Exporting):
-            task.export(run, answers, engine.performer.voice.weights, folder)
+            task.export(run, answers, engine.passes.source.weights, folder)
         tracker.log_summary(summary)
         tracker.log_table(table)
-        tracker.log_audio(write_audio(engine, answers.outcomes, task.choose_clips(run, table), folder))
+        tracker.log_audio(write_audio(engine, answers, task.choose_clips(run, table), folder))
         # A sweep draws all its jobs together; one job of it only where somebody looks at it alone.
         if sweep is None or run.logger.name != "none":
             tracker.log_figures(draw(summary, folder))
@@ -56,7 +55,7 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
     """The tracker that ``logger`` asks for; its run is named by what decides the job's results."""
     config = json.loads(json.dumps(asdict(run)))
     decisive = {key: value for key, value in config.items() if key not in ("engine", "logger")}
-    axes = _axes(run)
+    axes = [run.model.name, *(run.told_apart() or [task_of(run).name])]
     return open_tracker(
         mode="none" if run.logger.name == "none" else run.logger.mode.value,
         project=run.logger.project,
@@ -70,23 +69,14 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
     )
 
 
-def _axes(run: RunConfig) -> list[str]:
-    """What names a run for people: the model first, and what tells runs of its task apart."""
-    task = task_name(run)
-    if task == "interchange":
-        return [run.model.name, run.component.value, run.technique.name, run.pair]
-    told = {"decoder_lens": [run.lens.name, run.reading.value, run.concept], "self_similarity": [run.concept]}
-    return [run.model.name, run.component.value, task, *told.get(task, [])]
-
-
-def write_audio(engine: Engine, outcomes: Mapping[Row, Outcome], choices: Sequence[Choice], folder: Path) -> list[Clip]:
+def write_audio(engine: Engine, answers: Answers, choices: Sequence[Choice], folder: Path) -> list[Clip]:
     """The chosen clips, in ``audio/``."""
     if not choices:
         return []
     keys = {key for choice in choices for key in choice.versions.values()}
-    rows = [row for row, outcome in outcomes.items() if outcome.key in keys]
+    rows = [row for row, key in answers.keys.items() if key in keys]
     clips, sample_rate = engine.audio(rows)
-    waveforms = {outcomes[row].key: clip for row, clip in zip(rows, clips, strict=True)}
+    waveforms = {answers.key(row): clip for row, clip in zip(rows, clips, strict=True)}
     return write_clips(choices, waveforms, sample_rate, folder / "audio")
 
 
@@ -95,11 +85,13 @@ def prefetch(runs: Sequence[RunConfig]) -> bool:
 
     A job that cannot be planned, and an engine that fails, are left for the job's own turn, which says why.
     """
-    requests: dict[Row | Source, None] = {}
+    wanted: dict[tuple[str, ...], dict[Row | Source, None]] = {}
     try:
         for run in runs:
-            requests |= dict.fromkeys(instantiate(run.task).plan(run))
-        open_engine(runs[0]).ensure(requests)
+            task = task_of(run)
+            wanted.setdefault(task.listeners(run), {}).update(dict.fromkeys(task.plan(run)))
+        for listeners, requests in wanted.items():
+            open_engine(runs[0]).ensure(requests, listeners)
     except Exception as error:
         log.info("not prefetched: %s", explain(error), exc_info=error)
         return False

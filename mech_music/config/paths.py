@@ -1,10 +1,17 @@
-"""Where the project's own files lie, in a checkout and in an installed wheel, and where those of a run go."""
+"""Where configs lie (the project's own in a checkout and in a wheel, and the user's), and where a run's files go."""
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from mech_music.errors import UserError, unknown
+
 _PACKAGE = Path(__file__).parents[1]
+_GIVEN: list[Path] = []
 
 
 def _carried(name: str) -> Path:
@@ -14,13 +21,58 @@ def _carried(name: str) -> Path:
 
 
 def conf_dir() -> Path:
-    """The Hydra config folder (``conf/``)."""
+    """The project's own Hydra config folder (``conf/``)."""
     return _carried("conf")
 
 
 def experiments_dir() -> Path:
     """The folder of composed studies (``experiments/``)."""
     return _carried("experiments")
+
+
+def give_config_folder(folder: Path) -> None:
+    """Look for configs in ``folder`` as well: for commands that do not compose a run. UserError if it is none."""
+    if not folder.is_dir():
+        raise UserError(f"no folder '{folder}': --config-dir is a folder with task/, technique/, metric/ … in it")
+    if folder.resolve() not in _GIVEN:
+        _GIVEN.append(folder.resolve())
+
+
+def config_folders() -> list[Path]:
+    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``, ``hydra.searchpath``).
+
+    Known while Hydra composes, and inside a job under every launcher; `give_config_folder` serves the other commands.
+    """
+    return list(dict.fromkeys([conf_dir(), *_GIVEN, *_searched()]))
+
+
+def _searched() -> Iterator[Path]:
+    if HydraConfig.initialized():
+        sources = [(source.schema, source.path) for source in HydraConfig.get().runtime.config_sources]
+    elif (hydra := GlobalHydra.instance().hydra) is not None:
+        sources = [(source.scheme(), source.path) for source in hydra.config_loader.get_sources()]
+    else:
+        return
+    yield from (Path(path) for scheme, path in sources if scheme == "file" and Path(path).is_dir())
+
+
+def options(group: str) -> list[str]:
+    """The names that can be chosen for a config group, for instance ``technique``."""
+    return sorted({file.stem for folder in config_folders() for file in (folder / group).glob("*.yaml")})
+
+
+def find_config(group: str, name: str) -> Path:
+    """The YAML of one option of a group, the project's own first, as Hydra finds it. UserError if there is none."""
+    for folder in config_folders():
+        if (path := folder / group / f"{name}.yaml").is_file():
+            return path
+    raise UserError(unknown(group, name, options(group)))
+
+
+def experiments() -> list[str]:
+    """The composed studies, for instance ``velez2024/fig4``."""
+    folders = [experiments_dir(), *(folder / "experiment" for folder in config_folders()[1:])]
+    return sorted(str(file.relative_to(f).with_suffix("")) for f in folders for file in f.rglob("*.yaml"))
 
 
 def default_store_dir() -> Path:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from mech_music.config.schema import RunConfig
+from omegaconf import DictConfig, OmegaConf
+
 from mech_music.errors import UserError
 from mech_music.report.found import Found, Job
+from mech_music.results.columns import Schema
 from mech_music.results.curves import layer_metrics
 from mech_music.results.results import SUMMARY
-from mech_music.results.tables import read_summary
+from mech_music.results.tables import read_summary, schema_of
 
 # The axes by which runs are grouped and filtered, and where their configs hold them.
 AXES: Mapping[str, str] = {
@@ -31,19 +35,23 @@ class LoggedRun:
     """One W&B run. ``curves``, ``values``: keys logged at every layer and as summary, each with its greatest value."""
 
     run_id: str
-    config: RunConfig
+    config: Any
+    schema: Schema
     curves: Mapping[str, float]
     values: Mapping[str, float]
     media: tuple[str, ...]
 
     def axis(self, name: str) -> str:
         """The run's value on an axis of `AXES`, as W&B filters for it."""
-        return f"{self.config.strength:g}" if name == "strength" else self._words()[name]
+        return f"{self.config.strength:g}" if name == "strength" and hasattr(self.config, name) else self._words()[name]
 
     def _words(self) -> Mapping[str, str]:
-        config = self.config
-        words = {"component": config.component.value, "technique": config.technique.name, "pair": config.pair}
-        return words | {"lens": config.lens.name, "reading": config.reading.value}
+        found = {axis: OmegaConf.select(self._written, place) for axis, place in AXES.items()}
+        return {axis: "" if value is None else str(value) for axis, value in found.items()}
+
+    @cached_property
+    def _written(self) -> DictConfig:
+        return OmegaConf.structured(self.config)
 
 
 def logged_runs(found: Found) -> list[LoggedRun]:
@@ -81,7 +89,7 @@ def _logged(job: Job) -> LoggedRun | None:
     greatest: dict[str, float] = {}
     for metrics in curves.values():
         greatest |= {key: max(value, greatest.get(key, -math.inf)) for key, value in metrics.items()}
-    return LoggedRun(run_id, job.run, greatest, values, _media(job.folder))
+    return LoggedRun(run_id, job.run, schema_of(summary), greatest, values, _media(job.folder))
 
 
 def _run_id(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 from mech_music.dashboard.logged import LoggedRun, beginnings, varying
 from mech_music.dashboard.sections import SECTIONS, Kind, Panel, Section
 from mech_music.models.quiet import quiet_imports
-from mech_music.results.canvas import COMPONENT_WORDS, CONTROL_WORDS, colour
+from mech_music.results.canvas import COMPONENT_WORDS, colour
 
 with quiet_imports():
     import wandb_workspaces.reports.v2.interface as wr
@@ -138,7 +138,7 @@ def _style(run: LoggedRun, key: str, apart: Sequence[str], dots: bool) -> tuple[
     parts = key.split("/")
     if "control" in parts:
         control = parts[parts.index("control") + 1]
-        return f"{name}, {CONTROL_WORDS[control]}", _GREY, 1.0, _DASHES[control]
+        return f"{name}, {run.schema.role(control).label}", _GREY, 1.0, _DASHES[control]
     if parts[-1].startswith("ndcg_full"):
         return "full model", _BLACK, 1.0, "dotted"
     if parts[-1].startswith("ideal_"):

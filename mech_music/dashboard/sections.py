@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mech_music.results.columns import CONTROLS
+from mech_music.tasks.interchange import columns as interchange
 
 
 class Kind(StrEnum):
@@ -56,7 +56,7 @@ def spread(metric: str) -> tuple[str, str, str]:
 
 def controls(metric: str) -> tuple[str, ...]:
     """The metric in each control."""
-    return tuple(f"control/{control.value}/{metric}" for control in CONTROLS)
+    return tuple(f"control/{control.name}/{metric}" for control in interchange.INTERCHANGE.controls)
 
 
 _EFFECT, _PRECISION = spread("effectiveness"), spread("precision")

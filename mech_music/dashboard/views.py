@@ -14,7 +14,6 @@ from mech_music.models.quiet import quiet_imports
 from mech_music.report.found import Found
 from mech_music.report.views import view_of
 from mech_music.results.canvas import COLOURS
-from mech_music.results.columns import INTERCHANGE
 from mech_music.results.tables import schema_of
 
 with quiet_imports():
@@ -80,7 +79,7 @@ class Views:
 
     @property
     def _is_interchange(self) -> bool:
-        return schema_of(self.found.table) is INTERCHANGE
+        return schema_of(self.found.table).task == "interchange"
 
     def _pairs(self) -> str:
         pairs = self.found.pairs

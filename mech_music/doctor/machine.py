@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
 import torch
 
-import mech_music
-from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import options
+from mech_music.config.paths import default_store_dir, options
 from mech_music.doctor.parts import caches, listener_part
 from mech_music.engine.capacity import free_memory
 from mech_music.engine.workers import n_cores
 from mech_music.models.musicgen.footprint import gigabytes
 from mech_music.store import upkeep
+from mech_music.versions import installed_versions
 
-_PACKAGES = ("mech_music", "torch", "audiocraft", "nnsight", "transformers", "hear21passt", "wandb")
+_PACKAGES = ("torch", "audiocraft", "nnsight", "transformers", "hear21passt", "wandb")
 Line = tuple[str, str]
 
 
@@ -33,11 +31,7 @@ def short(path: Path) -> str:
 def versions() -> Iterator[Line]:
     """Python and the packages that a result depends on."""
     yield "python", python_version()
-    for name in _PACKAGES:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            yield name, mech_music.__version__ if name == "mech_music" else "not installed"
+    yield from installed_versions(_PACKAGES)
 
 
 def hardware() -> Iterator[Line]:

@@ -1,25 +1,30 @@
 """An edit is data, so is where a lens reads; a row is one clip.
 
-Every edit is affine in the output of its hook::
+An affine edit of the output of its hook is::
 
     out'[step, half] = scale · out[step, half] + shift[step, half]
 
 and ``shift`` is written as a weighted sum of *sources*: names of tensors, never tensors,
 so that rows stay small, hashable and readable. Replace is ``scale 0, shift = mean(desired)``;
-adjust is ``scale 1, shift = mean(desired) − mean(original)`` (Vélez Vásquez et al., ISMIR 2024, section 4).
+adjust is ``scale 1, shift = mean(desired) − mean(original)`` (Vélez Vásquez et al., ISMIR 2024, section 3).
+
+A name holds everything that decides its tensor (`mech_music.edits.content`): a mean, the prompts themselves.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any, Protocol
+
+from mech_music.edits.content import Payloads, canonical, content_digest, from_json, stored, to_json
 
 
 class Half(StrEnum):
-    """The halves of a classifier-free-guidance batch."""
+    """The halves of a classifier-free-guidance batch; a model without guidance has one, and ``both`` means it."""
 
     cond = "cond"
     uncond = "uncond"
@@ -33,31 +38,59 @@ class History(StrEnum):
     shared = "shared"
 
 
+@stored
+@dataclass(frozen=True)
+class Prompts:
+    """Texts in their order: equal where the texts are. ``name`` is what people call them."""
+
+    digest: str
+    texts: tuple[str, ...] = field(compare=False, repr=False)
+    name: str = field(compare=False, default="")
+
+    @classmethod
+    def of(cls, texts: tuple[str, ...] | list[str], name: str = "") -> Prompts:
+        """Prompts with the digest of their texts."""
+        return cls(content_digest(list(texts)), tuple(texts), name)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def payload(self) -> dict[str, Any]:
+        """What a file keeps of them, once for all rows that name them."""
+        return {"texts": list(self.texts), "name": self.name}
+
+    @classmethod
+    def from_payload(cls, digest: str, payload: Mapping[str, Any]) -> Prompts:
+        """From what `payload` gave."""
+        return cls(digest, tuple(payload["texts"]), payload["name"])
+
+
+@stored
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a hook's output over a concept's prompts, per step and guidance half.
+    """The mean of a hook's output over prompts, per step and guidance half.
 
-    ``history``: ``own`` (each prompt's own generated tokens) or ``shared`` (the tokens of the
-    concept's first prompt, as in the code published with the paper).
+    ``history``: ``own`` (each prompt's own generated tokens) or ``shared`` (the tokens of the first prompt, as in the
+    code published with the paper).
     """
 
-    concept: str
-    n_prompts: int
+    prompts: Prompts
     seed: int = 0
     history: History = History.own
 
 
+@stored
 @dataclass(frozen=True)
 class Similarity:
-    """How alike all layers' residual streams are at one point, over a concept's prompts."""
+    """How alike all layers' residual streams are at one point, over prompts."""
 
     point: str
-    concept: str
-    n_prompts: int
+    prompts: Prompts
     seed: int = 0
     half: Half = Half.both
 
 
+@stored
 @dataclass(frozen=True)
 class Term:
     """``weight`` times the tensor that ``source`` names."""
@@ -66,13 +99,21 @@ class Term:
     source: Mean
 
 
+class AnyEdit(Protocol):
+    """What every kind of edit is: a frozen dataclass (marked `stored`) that names its hook."""
+
+    @property
+    def hook(self) -> str: ...
+
+
+@stored
 @dataclass(frozen=True)
 class Edit:
     """``out' = scale · out + Σ weight · source`` at one hook.
 
-    ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half.
-    ``random``: if not None, the shift is turned into a random direction of the same norm
-    (drawn once from this seed for each hook, step and half): the control for "any push does it".
+    ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half. ``heads``: of a hook
+    within attention, None for all. ``random``: if not None, the shift is turned into a random direction of the same
+    norm (drawn once from this seed for each hook, step and half): the control for "any push does it".
     """
 
     hook: str
@@ -81,16 +122,19 @@ class Edit:
     frames: tuple[int, int] | None = None
     half: Half = Half.both
     random: int | None = None
+    heads: tuple[int, ...] | None = None
 
 
+@stored
 @dataclass(frozen=True)
 class Fit:
     """A tuned lens, named by how it is trained (`mech_music.lenses.tuned`): on so many of the model's own clips.
 
-    ``n_held_out`` further clips, of other prompts, measure it. ``steps``: autoregressive steps kept of each clip,
-    drawn at random, 0 for all of them.
+    ``prompts``: those that clips are drawn from. ``n_held_out`` further clips, of other prompts, measure it.
+    ``steps``: autoregressive steps kept of each clip, drawn at random, 0 for all of them.
     """
 
+    prompts: Prompts
     n_clips: int
     n_held_out: int
     steps: int
@@ -98,6 +142,7 @@ class Fit:
     seed: int
 
 
+@stored
 @dataclass(frozen=True)
 class Translator:
     """One hook's affine map to the final residual stream, and how near it comes there on held-out clips."""
@@ -110,12 +155,22 @@ Source = Mean | Similarity | Translator
 """What is recorded from a model's own generations, once, and stored."""
 
 
+@stored
 @dataclass(frozen=True)
 class LensFile:
     """A tuned lens that was trained elsewhere, named by its content; where it lies decides nothing."""
 
-    sha256: str
+    digest: str
     path: str = field(compare=False)
+
+    def payload(self) -> dict[str, Any]:
+        """Where it was found."""
+        return {"path": self.path}
+
+    @classmethod
+    def from_payload(cls, digest: str, payload: Mapping[str, Any]) -> LensFile:
+        """From what `payload` gave."""
+        return cls(digest, payload["path"])
 
 
 class Reading(StrEnum):
@@ -125,6 +180,7 @@ class Reading(StrEnum):
     forced = "forced"
 
 
+@stored
 @dataclass(frozen=True)
 class Exit:
     """Tokens are read off the residual stream at ``hook``, through the final norm and heads (DecoderLens).
@@ -137,16 +193,37 @@ class Exit:
     lens: Fit | LensFile | None = None
 
 
-@lru_cache(maxsize=2**16)
-def _canonical(edits: tuple[Edit, ...], leave: Exit | None) -> str:
-    """Edits and exit as text; many prompts share the same ones."""
-    text = json.dumps([asdict(edit) for edit in edits], sort_keys=True, separators=(",", ":"))
-    if leave is None:
-        return text
-    lens = leave.lens.sha256 if isinstance(leave.lens, LensFile) else leave.lens and asdict(leave.lens)
-    return text + json.dumps([leave.hook, leave.reading, lens], sort_keys=True, separators=(",", ":"))
+@stored
+@dataclass(frozen=True)
+class Prefix:
+    """Tokens of the first frames, which a generation continues; named by their content."""
+
+    digest: str
+    tokens: tuple[tuple[int, ...], ...] = field(compare=False, repr=False)  # [codebook][frame]
+
+    @classmethod
+    def of(cls, tokens: tuple[tuple[int, ...], ...] | list[list[int]]) -> Prefix:
+        """From ``[codebook][frame]`` numbers. ValueError if codebooks differ in length or there is no frame."""
+        frozen = tuple(tuple(int(token) for token in codebook) for codebook in tokens)
+        if not frozen or not frozen[0] or len({len(codebook) for codebook in frozen}) != 1:
+            raise ValueError("a prefix is [codebook][frame], at least one frame, the same number in each codebook")
+        return cls(content_digest([list(codebook) for codebook in frozen]), frozen)
+
+    @property
+    def n_frames(self) -> int:
+        return len(self.tokens[0])
+
+    def payload(self) -> dict[str, Any]:
+        """The tokens."""
+        return {"tokens": [list(codebook) for codebook in self.tokens]}
+
+    @classmethod
+    def from_payload(cls, digest: str, payload: Mapping[str, Any]) -> Prefix:
+        """From what `payload` gave."""
+        return cls(digest, tuple(tuple(codebook) for codebook in payload["tokens"]))
 
 
+@stored
 @dataclass(frozen=True, slots=True)
 class Row:
     """One clip: nothing else decides it, given the model and the generation settings.
@@ -157,10 +234,28 @@ class Row:
 
     prompt: str
     seed: int
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[AnyEdit, ...] = ()
     exit: Exit | None = None
+    prefix: Prefix | None = None
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
-        canonical = f"{context}\n{self.seed}\n{_canonical(self.edits, self.exit)}\n{self.prompt}"
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        deciding = _deciding(self.edits, self.exit, self.prefix)
+        return hashlib.sha256(f"{context}\n{self.seed}\n{deciding}\n{self.prompt}".encode()).hexdigest()
+
+    def to_json(self, payloads: Payloads) -> Any:
+        """What a file keeps of a row; the contents that it names go to ``payloads``, by digest."""
+        return to_json(self, payloads)
+
+    @classmethod
+    def from_json(cls, written: Any, payloads: Payloads) -> Row:
+        """The row that `to_json` wrote. ValueError for a kind of edit that is not known here."""
+        row = from_json(written, payloads)
+        assert isinstance(row, cls)
+        return row
+
+
+@lru_cache(maxsize=2**16)
+def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | None) -> str:
+    """Everything but prompt and seed as text; many rows share the same."""
+    return canonical([list(edits), leave, prefix])

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from mech_music.errors import UserError
-from mech_music.models.musicgen.footprint import SHARE, Footprint, gigabytes
-from mech_music.models.musicgen.linear import still_to_arrange
+from mech_music.models.musicgen.footprint import SHARE, gigabytes
+from mech_music.models.protocol import MIN_PASS
 
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
 log = logging.getLogger(__name__)
-MIN_PASS = 8  # smaller matrix products take another path in the BLAS, with other last bits (on some processors)
 _CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
 _PROBES = (8, 24)
 # Samples decoded at once: on a CPU four of tiny's clips, the fastest there; a GPU's number is a guess.
@@ -52,7 +51,7 @@ def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
     on_cpu, free = model.device.type != "cuda", free_on(model.device)
     if free is None:
         return _CPU_PASS
-    free -= still_to_arrange(model.musicgen.lm)
+    free -= model.pending_bytes()
     if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
         raise UserError(
             f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "
@@ -66,8 +65,7 @@ def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
 
 def row_bytes(model: HookedMusicGen, duration: float) -> int:
     """What one row of a pass holds at least: keys and values, in both guidance halves."""
-    shape = Footprint(model.n_layers, model.d_model, melody=model.n_melody)
-    return shape.row_bytes(model.n_steps(duration), str(model.dtype).removeprefix("torch."))
+    return model.row_bytes(duration)
 
 
 def _probed_row_bytes(model: HookedMusicGen, duration: float) -> float:
@@ -85,7 +83,7 @@ def _peak(model: HookedMusicGen, duration: float, rows: int) -> int:
             raise _Enough
 
     with suppress(_Enough):
-        model.generate(["music"] * rows, list(range(rows)), duration, on_step=stop)
+        model.generate([model.probe_prompt] * rows, list(range(rows)), duration, on_step=stop)
     return torch.cuda.max_memory_allocated(model.device)
 
 

@@ -1,209 +1,332 @@
-"""The engine is the only code that runs the model: rows in, outcomes out.
+"""The engine is the only code that runs the model: rows in, clips and readings of them out.
 
 1. Drop duplicates; ask the store.
 2. Record what is asked for, and what the missing rows name: concept means, tuned lenses.
 3. Pack the missing rows, of any job and with any edits, into passes; for a narrow model on a CPU, one process a core.
-4. Each pass is traced once, heard, and written to the store in one piece (`mech_music.engine.passes`).
+4. Each pass is traced once, read by the listeners that are asked for, and stored (`mech_music.engine.passes`).
+5. Clips that were stored before are read by the listeners that have not heard them yet.
 
 Killed at any moment, only passes in flight are lost; run again, it goes on from the store. Several engines, on one
-machine or many, can share a store: they take passes in different orders and leave out what another has finished.
+machine or many, can share a store: each claims the passes that it makes, and waits for those that others make.
 """
 
 from __future__ import annotations
 
 import gc
-import os
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, astuple, dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int16
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from mech_music.activations.recording import Record
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import EngineConfig, RunConfig
+from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
 from mech_music.edits.row import History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.capacity import Capacity, is_out_of_memory
-from mech_music.engine.passes import Performer, Settings, sources_of
-from mech_music.engine.scorer import Voice
+from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, n_cores, spread
 from mech_music.errors import UserError
+from mech_music.listeners.protocol import Listener, Reading
+from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
-from mech_music.store import Outcome, Store
+from mech_music.store import Store
+from mech_music.store.shards import Arrays
+
+if TYPE_CHECKING:
+    from mech_music.models.protocol import Generator
 
 _AUDIO_BATCH = 32
+_HEARD_AT_ONCE = 64  # stored clips that one process reads for a listener before it asks for more
+_POLL = 0.5  # seconds between looks at what other processes are making
 Request = Row | Source
+Listeners = Mapping[str, Callable[[], Listener]]
 Unit = TypeVar("Unit")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What an engine says to requests: clips by row, recordings by source."""
+    """What an engine says to requests: clips by row, what listeners read of them, recordings by source."""
 
-    outcomes: Mapping[Row, Outcome]
+    keys: Mapping[Row, str]
+    readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
     records: Mapping[Source, Record] = field(default_factory=dict)
+    clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
+
+    def key(self, row: Row) -> str:
+        """The clip's key in the store."""
+        return self.keys[row]
+
+    def reading(self, row: Row, listener: str) -> Reading:
+        """The listener's arrays of one clip; NaN throughout if the clip failed."""
+        return self.readings[listener][self.keys[row]]
+
+    def tokens(self, row: Row) -> Int16[np.ndarray, "codebook frame"]:
+        """``[codebook, 0]`` where tokens are not kept."""
+        return self._clips[self.keys[row]]["tokens"]
+
+    def failed(self, row: Row) -> bool:
+        """Whether an activation on the way to the clip was not finite."""
+        return bool(self._clips[self.keys[row]]["failed"])
+
+    @cached_property
+    def _clips(self) -> Mapping[str, Arrays]:
+        return self.clips(self.keys.values())
 
 
 class Engine:
-    """Runs rows on one voice with one store. What is stored is answered without loading a model.
+    """Runs rows on one model with one store. What is stored is answered without loading a model.
 
     Args:
-        how: pass size, worker processes, and what is kept of a clip; none of it changes an outcome.
+        listeners: by the names that tasks ask for them; each is made when it is first asked for.
+        how: pass size, worker processes, and what is kept of a clip; none of it changes a clip.
         quiet: show no progress bar.
     """
 
     def __init__(
-        self, voice: Voice, store: Store, settings: Settings, how: EngineConfig | None = None, quiet: bool = False
+        self,
+        source: LazyModel,
+        store: Store,
+        settings: Settings,
+        listeners: Listeners | None = None,
+        how: EngineConfig | None = None,
+        quiet: bool = False,
     ) -> None:
         self.how = how or EngineConfig()
         self.store, self.settings = store, settings
-        self.performer = Performer(voice, store, settings, self.how.keep_tokens, self.how.keep_audio)
-        self.key = self.performer.key
-        self.about = self.performer.about
+        self.passes = PassRunner(source, store, settings, self.how.keep_tokens, self.how.keep_audio)
+        self.key = self.passes.key
+        self._listeners, self._made_listeners = listeners or {}, dict[str, Listener]()
         self._quiet = quiet
         self._capacity: Capacity | None = None
 
+    @classmethod
+    def of(
+        cls,
+        model: Generator,
+        store: str | Path | None = None,
+        duration: float = 4.0,
+        sampling: Sampling | None = None,
+        listeners: Listeners | None = None,
+        name: str = "model",
+        quiet: bool = False,
+    ) -> Engine:
+        """An engine for programs: a loaded model, clips of ``duration`` seconds.
+
+        ``store``: a folder; None for the user's cache folder. ``listeners``: by default ``classifier`` (the bundled
+        one). UserError for a folder that cannot be written.
+        """
+        settings = Settings(sampling or Sampling(), duration)
+        place = default_store_dir() if store is None else Path(store).expanduser()
+        heard = {"classifier": _bundled_classifier} if listeners is None else listeners
+        return cls(LoadedModel(model, name), Store(place), settings, heard, quiet=quiet)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Which model and which listeners were found, for people."""
+        heard = {f"{name}_id": listener.id for name, listener in self._made_listeners.items()}
+        return {**self.passes.about, **heard}
+
+    def listener(self, name: str) -> Listener:
+        """A listener by its name. UserError if there is none of that name."""
+        if name not in self._listeners:
+            raise UserError(f"unknown listener '{name}'; allowed: {', '.join(self._listeners)}")
+        if name not in self._made_listeners:
+            self._made_listeners[name] = self._listeners[name]()
+        return self._made_listeners[name]
+
     # -- what the tasks ask --------------------------------------------------------------------
 
-    def ensure(self, requests: Iterable[Request]) -> None:
-        """Every distinct row and recording is in the store afterwards; only what it lacks is computed."""
+    def ensure(self, requests: Iterable[Request], listeners: Sequence[str] = ()) -> None:
+        """Every distinct clip and recording is in the store afterwards, with what each listener reads of the clips."""
+        heard = [self.listener(name) for name in listeners]
         self.store.refresh()
         wanted = list(dict.fromkeys(requests))
-        rows = self._missing(request for request in wanted if isinstance(request, Row))
-        sources = [request for request in wanted if not isinstance(request, Row)]
-        sources = [source for source in sources if source not in self.performer.recording]
-        if rows or sources:
-            self._run(rows, sources)
-
-    def answers(self, requests: Iterable[Request]) -> Answers:
-        """The outcome of every distinct row, and every distinct recording."""
-        wanted = list(dict.fromkeys(requests))
-        self.ensure(wanted)
         rows = [request for request in wanted if isinstance(request, Row)]
         sources = [request for request in wanted if not isinstance(request, Row)]
-        records = {source: self.performer.recording.get(source) for source in sources}
+        missing = self._missing(rows)
+        sources = [source for source in sources if source not in self.passes.recording]
+        if missing or sources:
+            self._run(missing, sources, heard)
+        for listener in heard:
+            self._listen(rows, listener)
+
+    def answers(self, requests: Iterable[Request], listeners: Sequence[str] = ()) -> Answers:
+        """The clip and the readings of every distinct row, and every distinct recording."""
+        wanted = list(dict.fromkeys(requests))
+        self.ensure(wanted, listeners)
+        rows = [request for request in wanted if isinstance(request, Row)]
+        sources = [request for request in wanted if not isinstance(request, Row)]
+        records = {source: self.passes.recording.get(source) for source in sources}
         named = {
             source: {name: tensor.numpy() for name, tensor in record.items()} for source, record in records.items()
         }
-        return Answers(self.outcomes(rows), named)
-
-    def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
-        """The outcome of every distinct row."""
         keys = {row: self.key(row) for row in rows}
-        self.ensure(keys)
-        found = self.store.get(keys.values())
+        readings = {name: self._readings(keys, self.listener(name)) for name in listeners}
+        return Answers(keys, readings, named, lambda _: self._clips(keys))
+
+    def _readings(self, keys: Mapping[Row, str], listener: Listener) -> dict[str, Arrays]:
+        stored = self.store.readings(listener.id)
+        found = stored.get(keys.values())
         while lost := [row for row, key in keys.items() if key not in found]:  # damaged on the disk, seen when read
-            self._run(lost, [])
-            found |= self.store.get(keys[row] for row in lost)
-        return {row: found[key] for row, key in keys.items()}
+            self._listen(lost, listener)
+            found |= stored.get(keys[row] for row in lost)
+        return found
+
+    def _clips(self, keys: Mapping[Row, str]) -> dict[str, Arrays]:
+        found = self.store.clips.get(keys.values())
+        while lost := [row for row, key in keys.items() if key not in found]:
+            self._run(lost, [], [])
+            found |= self.store.clips.get(keys[row] for row in lost)
+        return found
 
     def audio(self, rows: Sequence[Row]) -> tuple[Float32[np.ndarray, "row sample"], int]:
         """The rows' clips and their sample rate; remade from the tokens, and then kept in the store."""
-        outcomes = self.outcomes(rows)
-        keys = {row: outcomes[row].key for row in rows}
-        missing = [row for row in keys if self.store.clip(keys[row]) is None]
-        for start in range(0, len(missing), _AUDIO_BATCH):
-            batch = missing[start : start + _AUDIO_BATCH]
-            tokens = self._tokens(batch, outcomes)
-            for row, clip in zip(batch, tokens.split(1), strict=True):
-                waveform = self.performer.model.to_audio(clip.clamp(min=0))[0].cpu().numpy()
-                self.store.put_clip(keys[row], waveform, self.performer.model.sample_rate)
-        stored = [clip for row in rows if (clip := self.store.clip(keys[row])) is not None]
+        keys = {row: self.key(row) for row in rows}
+        silent = [row for row in keys if self.store.audio(keys[row]) is None]
+        if silent:
+            self.ensure(silent)
+        for start in range(0, len(silent), _AUDIO_BATCH):
+            batch = silent[start : start + _AUDIO_BATCH]
+            for row, clip in zip(batch, self.passes.stored_tokens(batch).split(1), strict=True):
+                waveform = self.passes.model.to_audio(clip.clamp(min=0))[0].cpu().numpy()
+                self.store.put_audio(keys[row], waveform, self.passes.model.sample_rate)
+        stored = [clip for row in rows if (clip := self.store.audio(keys[row])) is not None]
         return np.stack([waveform for waveform, _ in stored]), stored[0][1]
 
-    def _tokens(self, rows: Sequence[Row], outcomes: Mapping[Row, Outcome]) -> Tensor:
-        if all(outcomes[row].tokens.size for row in rows):
-            return torch.from_numpy(np.stack([outcomes[row].tokens for row in rows])).long()
-        return self.performer.tokens(rows)
+    def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
+        """What the stored clips under ``keys`` are, as they were asked for; those of another model have other keys.
+
+        A key that the store does not hold is left out.
+        """
+        return {key: row for key, row in self.store.rows(keys).items() if self.key(row) == key}
 
     def _missing(self, rows: Iterable[Row]) -> list[Row]:
-        return [row for row in dict.fromkeys(rows) if self.key(row) not in self.store]
+        return [row for row in dict.fromkeys(rows) if self.key(row) not in self.store.clips]
 
     # -- work ----------------------------------------------------------------------------------
 
-    def _run(self, rows: Sequence[Row], sources: Sequence[Source]) -> None:
+    def _run(self, rows: Sequence[Row], sources: Sequence[Source], listeners: Sequence[Listener]) -> None:
         for lens in {row.exit.lens for row in rows if row.exit and isinstance(row.exit.lens, LensFile)}:
-            self.performer.lens_file(lens)  # a lens of another model is found before that is loaded
-        recording = self.performer.recording
+            self.passes.lens_file(lens)  # a lens of another model is found before that is loaded
+        recording = self.passes.recording
         unrecorded = [s for s in dict.fromkeys([*sources, *sources_of(rows)]) if s not in recording]
         plain = [source for source in unrecorded if not isinstance(source, Translator)]
         # The history that a concept's prompts share is the first one's own clip.
         shared = [source for source in plain if isinstance(source, Mean) and source.history is History.shared]
         first = self._missing(recording.rows_of(source)[0] for source in shared)
-        self.performer.load()  # before the bar and the worker processes
+        self._load(listeners)
         portions = recording.portions([source for source in unrecorded if isinstance(source, Translator)])
         watched = sum(portion[0].fit.n_clips + portion[0].fit.n_held_out for portion in portions)
         with self._progress(len(rows) + len(first) + sum(map(recording.work, unrecorded)) + watched) as advance:
-            self._make(first, advance)
+            self._make(first, listeners, advance)
             self._record(plain, advance)
             for portion in portions:
                 self._fit(portion, advance)
             rest = self._missing(rows)
             advance(len(rows) - len(rest))
-            self._make(rest, advance)
+            self._make(rest, listeners, advance)
 
-    def _make(self, rows: Sequence[Row], advance: Advance) -> None:
+    def _load(self, listeners: Sequence[Listener]) -> None:
+        """Before the progress bar, and before worker processes copy this one."""
+        _ = self.passes.model
+        for listener in listeners:
+            listener.load()
+
+    def _make(self, rows: Sequence[Row], listeners: Sequence[Listener], advance: Advance) -> None:
         """Passes over rows until every one is in the store; a round that does not fit is followed by smaller passes."""
         while rows := self._missing(rows):
-            packs = self.performer.packs(rows, self._fitting().rows, self._n_workers())
-            random.Random(os.getpid()).shuffle(packs)  # engines that share a store take different passes
-            self._round(self.performer.perform, packs, [_clips(pack) for pack in packs], advance)
-            self.store.refresh()
+            packs = self.passes.packs(rows, self._fitting().rows, self._n_workers())
+            random.Random(time.time_ns()).shuffle(packs)  # engines that share a store claim different passes
+            work = partial(_perform, self.passes, listeners)
+            self._round(work, packs, [_clips(pack) for pack in packs], advance)
 
     def _record(self, sources: Sequence[Mean | Similarity], advance: Advance) -> None:
-        while sources := [source for source in sources if source not in self.performer.recording]:
+        while sources := [source for source in sources if source not in self.passes.recording]:
             most = self._fitting().rows
-            sizes = [min(most, source.n_prompts) for source in sources]
-            self._round(partial(self.performer.recording.record, most=most), sources, sizes, advance)
-            self.store.refresh()
+            sizes = [min(most, len(source.prompts)) for source in sources]
+            self._round(partial(self.passes.recording.record, most=most), sources, sizes, advance)
 
     def _fit(self, portion: Sequence[Translator], advance: Advance) -> None:
-        """Watch the clips once, then train the translators side by side; each is stored when it is done."""
-        recording = self.performer.recording
-        while not recording.watching:
-            most = self._fitting().rows
-            self._round(partial(recording.watch, most=most), [portion], [most], advance)
-        for _ in spread(recording.fit, portion, self._n_workers(), advance):
-            pass
-        recording.forget()
+        """Generate the clips that the translators of a portion are trained on, and train them, one a process."""
+        recording = self.passes.recording
+        lease = self.store.leases.claim(map(recording.key, portion))
+        try:
+            mine = [source for source in portion if recording.key(source) in lease.keys and source not in recording]
+            while mine and not recording.watching:
+                most = self._fitting().rows
+                watch = partial(recording.watch, most=most)
+                self._round(watch, [mine], [most], advance, n_workers=1)  # streams stay in this process
+            for _ in spread(recording.fit, mine, self._n_workers(), advance):
+                pass
+        finally:
+            recording.forget()
+            lease.release()
+        while any(source not in recording for source in portion):
+            self._wait_for_others()
+            if not self.store.leases.held() & set(map(recording.key, portion)):
+                self._fit([source for source in portion if source not in recording], advance)
+
+    def _listen(self, rows: Sequence[Row], listener: Listener) -> None:
+        """What a listener reads of stored clips that it has not read yet."""
+        heard = self.store.readings(listener.id)
+        while unread := [row for row in dict.fromkeys(rows) if self.key(row) not in heard]:
+            if missing := self._missing(unread):
+                self._run(missing, [], [listener])
+                continue
+            self._load([listener])
+            units = [unread[start : start + _HEARD_AT_ONCE] for start in range(0, len(unread), _HEARD_AT_ONCE)]
+            with self._progress(len(unread)) as advance:
+                work = partial(_listen, self.passes, listener)
+                self._round(work, units, [len(unit) for unit in units], advance)
 
     def _round(
         self,
-        work: Callable[[Unit, Advance], None],
+        work: Callable[[Unit, Advance], int],
         units: Sequence[Unit],
         sizes: Sequence[int],
         advance: Advance,
+        n_workers: int | None = None,
     ) -> None:
         """Work on units until all are done or one, of a pass of so many rows, does not fit: the next are smaller.
 
-        UserError if they cannot be any smaller.
+        ``work`` returns how much it made: where others make everything, they are waited for. UserError if passes
+        cannot be any smaller.
         """
 
-        def fits(unit: Unit, advance: Advance) -> bool:
+        def fits(unit: Unit, advance: Advance) -> int | None:
             try:
-                work(unit, advance)
+                return work(unit, advance)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                return False
-            return True
+                return None
 
-        n = self._n_workers()
+        n, made = n_workers or self._n_workers(), 0
         alone = n == 1 or len(units) == 1
-        with self.performer.ear.beside() if alone else nullcontext():
-            for place, fitted in spread(fits, units, n, advance):
-                if not fitted:
+        with self.passes.scorer.in_background() if alone else nullcontext():
+            for place, found in spread(fits, units, n, advance):
+                if found is None:
                     self._shrink(sizes[place])
                     return
+                made += found
+        if made:
+            self.store.refresh()
+        else:
+            self._wait_for_others()
+
+    def _wait_for_others(self) -> None:
+        time.sleep(_POLL)
+        self.store.refresh()
 
     def _shrink(self, rows: int) -> None:
         if not self._fitting().halve(rows):
@@ -217,13 +340,13 @@ class Engine:
 
     def _fitting(self) -> Capacity:
         if self._capacity is None:
-            model = self.performer.model
+            model = self.passes.model
             self._capacity = Capacity(model, self.settings.duration, self.how.pack, self._n_workers())
         return self._capacity
 
     def _n_workers(self) -> int:
         """A process for each core where one thread is what the model uses, else this one alone."""
-        if self.performer.model.device.type != "cpu":
+        if self.passes.model.device.type != "cpu":
             return 1
         return self.how.workers or (n_cores() if torch.get_num_threads() == 1 else 1)
 
@@ -237,22 +360,37 @@ class Engine:
             progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
 
 
+def _perform(passes: PassRunner, listeners: Sequence[Listener], rows: Sequence[Row], advance: Advance) -> int:
+    return passes.perform(rows, listeners, advance)
+
+
+def _listen(passes: PassRunner, listener: Listener, rows: Sequence[Row], advance: Advance) -> int:
+    return passes.listen(rows, listener, advance)
+
+
 def _clips(pack: Sequence[Row]) -> int:
     """The rows of a pass's batch: several exits of one clip take one."""
     return len({replace(row, exit=None) for row in pack})
 
 
+def _bundled_classifier() -> Listener:
+    from mech_music.listeners.classifier import ClassifierListener
+
+    return ClassifierListener(load_classifier_config("tiny"))
+
+
 def open_engine(run: RunConfig) -> Engine:
-    """The engine that a config asks for; jobs that agree on model, classifier and settings share one."""
+    """The engine that a config asks for; jobs that agree on model, listeners and settings share one."""
     wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
     if wanted not in _ENGINES:
-        from mech_music.models.musicgen.loading import Checkpoint
+        from mech_music.listeners.registry import listener_names, open_listener
 
         store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
-        voice = Checkpoint(run.model, run.classifier, run.engine.device, run.engine.threads)
-        _ENGINES[wanted] = Engine(voice, store, settings, run.engine)
+        source = open_model(run.model, run.engine.device, run.engine.threads)
+        listeners = {name: partial(open_listener, name, run) for name in listener_names()}
+        _ENGINES[wanted] = Engine(source, store, settings, listeners, run.engine)
     return _ENGINES[wanted]
 
 

@@ -1,4 +1,4 @@
-"""What a pass does with a model: generate rows, with their edits and exits, and hand them to the ear."""
+"""What a pass does with a model: generate rows, with their edits and exits, and hand them to the scorer."""
 
 from __future__ import annotations
 
@@ -10,27 +10,35 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mech_music.activations.observe import observe, padded
 from mech_music.activations.recording import Recording
-from mech_music.edits.affine import compile_edits, visitor
-from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
+from mech_music.activations.rows import RowRecorder
+from mech_music.edits.compile import compile_edits, visitor, with_sources
+from mech_music.edits.prefix import given_tokens
+from mech_music.edits.protocol import Recorded
+from mech_music.edits.row import Edit, Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.capacity import MIN_PASS
-from mech_music.engine.scorer import Ear, Voice
+from mech_music.engine.scorer import ClipScorer
 from mech_music.engine.workers import Advance
 from mech_music.errors import UserError
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
+from mech_music.listeners.protocol import Listener
+from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
+from mech_music.models.protocol import Generation
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
-_VERSION = 3  # raise it when a change of this code changes what a row gives
+_VERSION = 4  # raise it when a change of this code changes what a row gives
 _KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
 _Kind = tuple[str, int]
 
@@ -43,51 +51,48 @@ class Settings:
     duration: float = 4.0
 
 
-class Performer:
-    """One voice at work for one store. Everything it does is written to the store; nothing is asked of it twice.
+class PassRunner:
+    """One model at work for one store. Everything it does is written to the store; nothing is asked of it twice.
 
     Args:
-        keep_tokens, keep_audio: what is stored of each clip beside the classifier's logits.
+        keep_tokens, keep_audio: what is stored of each clip beside its readings.
     """
 
     def __init__(
-        self, voice: Voice, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
+        self, source: LazyModel, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
     ) -> None:
-        self.voice, self.store, self.settings = voice, store, settings
-        deciding = [_VERSION, voice.model_id, asdict(settings.sampling), settings.duration]
+        self.source, self.store, self.settings = source, store, settings
+        deciding = [_VERSION, source.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)
-        self._context = hashlib.sha256((self.generation + voice.classifier_id).encode()).hexdigest()
+        self._context = hashlib.sha256(self.generation.encode()).hexdigest()
         self.about = {
-            "model": voice.name,
-            "source": voice.source,
-            "model_id": voice.model_id,
-            "classifier_id": voice.classifier_id,
+            "model": source.name,
+            "source": source.source,
+            "model_id": source.model_id,
             "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
         }
-        self.ear = Ear(voice, store, settings.duration, self.about, keep_tokens, keep_audio)
+        self.scorer = ClipScorer(lambda: source.model, store, settings.duration, self.about, keep_tokens, keep_audio)
         self.recording = Recording(self)
         self._lengths: dict[str, int] = {}
         self._files: dict[LensFile, Mapping[str, Translation]] = {}
 
     @property
     def model(self) -> HookedMusicGen:
-        return self.voice.model
-
-    def load(self) -> None:
-        """Load what the voice has not loaded yet (before worker processes copy it)."""
-        _ = self.voice.model, self.voice.classifier
+        return self.source.model
 
     @cached_property
     def n_steps(self) -> int:
         return self.model.n_steps(self.settings.duration)
 
     def key(self, row: Row) -> str:
-        """The row's content address in the store."""
+        """The clip's content address in the store."""
         return row.key(self._context)
 
-    def keep(self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
-        """Give clips to the ear."""
-        self.ear.hear({self.key(row): row for row in rows}, tokens)
+    def keep(
+        self, rows: Sequence[Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener] = ()
+    ) -> None:
+        """Store clips, and what listeners read of them."""
+        self.scorer.store({self.key(row): row for row in rows}, tokens, listeners)
 
     # -- packs ---------------------------------------------------------------------------------
 
@@ -120,21 +125,52 @@ class Performer:
 
     def _length(self, row: Row) -> int:
         if row.prompt not in self._lengths:
-            self._lengths[row.prompt] = self.model.prompt_length(row.prompt)
+            self._lengths[row.prompt] = self.model.group_of(row.prompt)
         return self._lengths[row.prompt]
 
     # -- passes --------------------------------------------------------------------------------
 
-    def perform(self, rows: Sequence[Row], advance: Advance) -> None:
-        """One pass: rows of one kind, each with its own edits, to outcomes in the store.
+    def perform(self, rows: Sequence[Row], listeners: Sequence[Listener], advance: Advance) -> int:
+        """One pass: rows of one kind, each with its own edits, to clips and readings in the store.
 
-        Rows that another process has stored meanwhile are left out.
+        Rows that another process has stored meanwhile, or is making, are left out. Returns how many were made.
         """
-        self.store.refresh()
-        missing = [row for row in rows if self.key(row) not in self.store]
-        advance(len(rows) - len(missing))
-        for some, tokens in self._made(missing, advance):
-            self.keep(some, tokens)
+        lease = self.store.leases.claim(self.key(row) for row in rows)
+        try:
+            self.store.refresh()
+            missing = [row for row in rows if self.key(row) in lease.keys and self.key(row) not in self.store.clips]
+            advance(len(rows) - len(missing))
+            for some, tokens in self._made(missing, advance):
+                self.keep(some, tokens, listeners)
+        except BaseException:
+            lease.release()
+            raise
+        self.scorer.afterwards(lease.release)
+        return len(missing)
+
+    def listen(self, rows: Sequence[Row], listener: Listener, advance: Advance) -> int:
+        """What a listener reads of stored clips; how many it was. No pass is made where their tokens were kept."""
+        heard, names = self.store.readings(listener.id), {f"{self.key(row)} {listener.id}": row for row in rows}
+        lease = self.store.leases.claim(names)
+        try:
+            heard.refresh()
+            mine = [row for name, row in names.items() if name in lease.keys and self.key(row) not in heard]
+            if mine:
+                self.scorer.listen({self.key(row): row for row in mine}, self.stored_tokens(mine), [listener])
+        except BaseException:
+            lease.release()
+            raise
+        self.scorer.afterwards(lease.release)
+        advance(len(rows))
+        return len(mine)
+
+    def stored_tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
+        """The tokens of stored clips; those that were not kept are generated again."""
+        clips = self.store.clips.get(self.key(row) for row in rows)
+        stored = [clips[key]["tokens"] if (key := self.key(row)) in clips else np.empty(0) for row in rows]
+        if all(tokens.size for tokens in stored):
+            return torch.from_numpy(np.stack(stored)).long().to(self.model.device)
+        return self.tokens(rows)
 
     def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:
         """The rows' tokens, made again (for those whose tokens were not kept)."""
@@ -154,12 +190,23 @@ class Performer:
         elif any(row.exit and row.exit.reading is Reading.forced for row in leaving):
             yield from self._read_along(rows, advance)
         else:
-            yield from self._let_out(leaving, advance)
+            yield from self._generate_exits(leaving, advance)
 
     def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
-        maps = compile_edits(padded(rows), self.recording.resolve, self.n_steps, self.model.device)
+        maps = compile_edits(padded(rows), self.model, self.n_steps, self.recording.resolve, self._activations)
         return tuple(maps), visitor(maps)
+
+    def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
+        """What rows, with their own edits, have at hooks: for patches."""
+        found: dict[tuple[Row, Hook], list[Tensor]] = {}
+        settings = self.settings
+        for pack in self.packs(rows, 32):
+            recorder = RowRecorder(pack, hooks)
+            how: Generation = {"sampling": settings.sampling, "duration": settings.duration}
+            observe(self.model, pack, hooks, recorder.see, self._edits, **how)
+            found |= recorder.values
+        return found
 
     def generate(
         self,
@@ -171,7 +218,11 @@ class Performer:
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
-        progress = {"on_step": lambda _: advance(len(rows) / self.n_steps)}
+        n_frames = self.model.n_frames(self.settings.duration)
+        own = {
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
+            "prefix": given_tokens(whole, self.model, n_frames),
+        }
         return self.model.visit(
             [row.prompt for row in whole],
             hooks,
@@ -179,18 +230,17 @@ class Performer:
             seeds=[row.seed for row in whole],
             duration=self.settings.duration,
             sampling=self.settings.sampling,
-            **(progress | more),
+            **(own | more),
         )[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
 
-    def _let_out(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
+    def _generate_exits(self, rows: Sequence[Row], advance: Advance) -> Iterator[tuple[Sequence[Row], Tensor]]:
         """Free-running: for each exit a shorter generation, all with the same noise."""
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
         whole, (edited, visit) = padded(clips), self._edits(clips)
-        lm = self.model.musicgen.lm
-        keep = len(whole) * self.n_steps * lm.n_q * lm.card * 4 <= _KEPT_NOISE
+        keep = len(whole) * self.n_steps * self.model.n_codebooks * self.model.card * 4 <= _KEPT_NOISE
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
             (hook,), some = self.model.select_hooks(place.hook), [row for row in rows if row.exit == place]
@@ -211,7 +261,7 @@ class Performer:
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
         wanted = [(self.model.select_hooks(place.hook)[0], self._translation(place)) for place in exits]
         n_frames = self.model.n_frames(self.settings.duration)
-        reader = Reader(self.model.musicgen.lm, wanted, noise, self.settings.sampling, n_frames)
+        reader = Reader(self.model, wanted, noise, self.settings.sampling, n_frames)
         share = len(rows) / len(clips) / self.n_steps
 
         def end_step(step: int) -> None:
@@ -242,18 +292,14 @@ class Performer:
     def lens_file(self, lens: LensFile) -> Mapping[str, Translation]:
         """The lens in a file. UserError if it was trained on another model."""
         if lens not in self._files:
-            self._files[lens] = read_lens(lens, self.voice.weights)
+            self._files[lens] = read_lens(lens, self.source.weights)
         return self._files[lens]
-
-
-def padded(rows: Sequence[Row]) -> list[Row]:
-    """A pass of at least `MIN_PASS` rows; what is added is thrown away afterwards."""
-    return [*rows, *[Row(rows[-1].prompt, rows[-1].seed)] * (MIN_PASS - len(rows))]
 
 
 def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
     """What has to be recorded before rows can be made."""
-    means = [term.source for row in rows for edit in row.edits for term in edit.shift]
+    edits = (edit for row in with_sources(rows) for edit in row.edits if isinstance(edit, Edit))
+    means = [term.source for edit in edits for term in edit.shift]
     maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
     return list(dict.fromkeys([*means, *maps]))
 

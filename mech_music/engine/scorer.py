@@ -1,119 +1,138 @@
-"""Hearing: tokens to sound to the classifier's logits to the store, beside the generation of the next clips."""
+"""Clips to the store, and what listeners read of them, beside the generation of the next clips."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from mech_music.edits.row import Row
 from mech_music.engine.capacity import clips_at_once
-from mech_music.store import Outcome, Store
+from mech_music.listeners.protocol import Clips, Listener
+from mech_music.store import Store
 
 if TYPE_CHECKING:
-    from mech_music.listeners.classifier import Classifier
-    from mech_music.models.musicgen.model import HookedMusicGen
+    from mech_music.models.protocol import Generator
 
 log = logging.getLogger(__name__)
 
 
-class Voice(Protocol):
-    """A model and the classifier that listens to it; loaded when they are first needed.
-
-    The two ids decide, with the settings and the row, what an outcome is: weights, number format and
-    device of the model, weights of the classifier. ``weights``: the fingerprint of the model's checkpoint alone.
-    ``name`` and ``source`` are for people.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def weights(self) -> str: ...
-    @property
-    def model_id(self) -> str: ...
-    @property
-    def classifier_id(self) -> str: ...
-    @property
-    def model(self) -> HookedMusicGen: ...
-    @property
-    def classifier(self) -> Classifier: ...
-
-
-class Ear:
-    """Decodes and classifies clips, and stores what is kept of each.
+class ClipScorer:
+    """Stores clips and the readings of listeners.
 
     Args:
+        generator: gives the model, once it is needed.
         duration: of the clips, seconds.
         about: who made them, for people.
-        keep_tokens, keep_audio: what is stored beside the classifier's logits.
+        keep_tokens, keep_audio: what is stored of a clip beside its readings.
     """
 
     def __init__(
-        self, voice: Voice, store: Store, duration: float, about: Mapping[str, str], keep_tokens: bool, keep_audio: bool
+        self,
+        generator: Callable[[], Generator],
+        store: Store,
+        duration: float,
+        about: Mapping[str, str],
+        keep_tokens: bool,
+        keep_audio: bool,
     ) -> None:
-        self._voice, self._store, self._duration, self._about = voice, store, duration, about
+        self._generator, self._store, self._duration, self._about = generator, store, duration, about
         self._keep_tokens, self._keep_audio = keep_tokens, keep_audio
         self._thread: ThreadPoolExecutor | None = None
-        self._heard: Future[None] | None = None
+        self._pending: Future[None] | None = None
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
-        """Within, clips are decoded and classified in a second thread while the next pass is generated.
+    def in_background(self) -> Iterator[None]:
+        """Within, clips are scored in a second thread while the next pass is generated.
 
-        At most one pass waits to be heard; an error there is raised at the next pass, or at the end.
+        At most one part of a pass waits to be scored; an error there is raised at the next one, or at the end.
         """
         with ThreadPoolExecutor(1) as self._thread:
             try:
                 yield
-                self.wait()
+                self._wait()
             finally:
-                self._thread = self._heard = None
+                self._thread = self._pending = None
 
-    def wait(self) -> None:
-        """Until what was given to the second thread is in the store."""
-        if self._heard is not None:
-            self._heard.result()
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
 
-    def hear(self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
-        """Outcomes to the store. ``rows``: by key, in the order of the tokens; tokens of −1 mark a failed clip."""
-        if self._thread is None:
-            self._hear(rows, tokens)
+    def _do(self, work: Callable[[], None], in_background: bool = True) -> None:
+        if self._thread is not None:
+            self._wait()
+        if self._thread is None or not in_background:
+            work()
         else:
-            self.wait()
-            self._heard = self._thread.submit(self._hear, rows, tokens)
+            self._pending = self._thread.submit(work)
 
-    def _hear(self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"]) -> None:
+    def store(
+        self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener]
+    ) -> None:
+        """Clips and their readings to the store. ``rows``: by key, as the tokens are; −1 marks a failed clip."""
+        self._do(lambda: self._store_clips(rows, tokens, listeners), all(one.in_background for one in listeners))
+
+    def listen(
+        self, rows: Mapping[str, Row], tokens: Int[Tensor, "row codebook frame"], listeners: Sequence[Listener]
+    ) -> None:
+        """Readings of clips that are stored."""
+        self._do(lambda: self._read(rows, tokens, listeners), all(one.in_background for one in listeners))
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do something once everything given so far is stored."""
+        self._do(work)
+
+    def _store_clips(self, rows: Mapping[str, Row], tokens: Tensor, listeners: Sequence[Listener]) -> None:
         failed = (tokens < 0).flatten(1).any(1).cpu().numpy()
-        logits = np.concatenate(list(self._logits(list(rows), tokens.clamp(min=0), failed)))
-        logits[failed] = np.nan
         small = tokens.cpu().numpy().astype(np.int16)[..., : None if self._keep_tokens else 0]
-        self._store.put({key: Outcome(logits[i], small[i]) for i, key in enumerate(rows)}, self._about)
+        # Readings first: a clip that is there without them would be rendered again.
+        self._read(rows, tokens, listeners)
+        self._store.put_clips(rows, small, failed, self._about)
         for row in (row for row, bad in zip(rows.values(), failed, strict=True) if bad):
             log.warning("failed: a non-finite value while generating %s", row)
 
-    def _logits(
-        self, keys: Sequence[str], tokens: Int[Tensor, "row codebook frame"], failed: np.ndarray
-    ) -> Iterator[Float32[np.ndarray, "some label"]]:
-        """The classifier's logits of all rows, a few at a time."""
-        model = self._voice.model
-        few = clips_at_once(int(self._duration * model.sample_rate), model.device)
-        for start in range(0, len(keys), few):
-            batch = tokens[start : start + few]
-            # Padded, so that a clip never sees another number of neighbours: that would change its last bits.
-            audio = model.to_audio(torch.cat([batch, batch[-1:].expand(few - len(batch), -1, -1)]))
-            logits = self._voice.classifier.logits(audio, model.sample_rate)
+    def _read(self, rows: Mapping[str, Row], tokens: Tensor, listeners: Sequence[Listener]) -> None:
+        if not listeners and not self._keep_audio:
+            return
+        failed = (tokens < 0).flatten(1).any(1).cpu().numpy()
+        found: dict[str, dict[str, list[np.ndarray]]] = {listener.id: {} for listener in listeners}
+        for start, clips in self._batches(rows, tokens.clamp(min=0)):
+            n = min(len(clips.rows), len(rows) - start)
+            for listener in listeners:
+                for name, values in listener.read(clips).items():
+                    found[listener.id].setdefault(name, []).append(values[:n].copy())
             if self._keep_audio:
-                clips = audio[: len(batch)].cpu().numpy()
-                for key, bad, clip in zip(keys[start:], failed[start:], clips, strict=False):
-                    if not bad:
-                        self._store.put_clip(key, clip, model.sample_rate)
-            yield logits[: len(batch)].float().cpu().numpy()
+                self._keep(list(rows)[start : start + n], clips, failed[start:])
+        for listener in listeners:
+            arrays = {name: np.concatenate(parts) for name, parts in found[listener.id].items()}
+            for values in arrays.values():
+                values[failed] = np.nan
+            about = {**self._about, "listener": listener.id}
+            self._store.readings(listener.id).put(list(rows), arrays, about)
+
+    def _batches(self, rows: Mapping[str, Row], tokens: Tensor) -> Iterator[tuple[int, Clips]]:
+        """A few clips at a time, always as many: another number of neighbours would change a clip's last bits."""
+        generator, named = self._generator(), list(rows.values())
+        few = clips_at_once(int(self._duration * generator.sample_rate), generator.device)
+        for start in range(0, len(named), few):
+            some, batch = named[start : start + few], tokens[start : start + few]
+            lacking = few - len(some)
+            yield (
+                start,
+                Clips(
+                    [*some, *[some[-1]] * lacking], torch.cat([batch, batch[-1:].expand(lacking, -1, -1)]), generator
+                ),
+            )
+
+    def _keep(self, keys: Sequence[str], clips: Clips, failed: np.ndarray) -> None:
+        audio = clips.audio.cpu().numpy()
+        for key, bad, clip in zip(keys, failed, audio, strict=False):
+            if not bad:
+                self._store.put_audio(key, clip, clips.sample_rate)

@@ -108,7 +108,7 @@ class _Pool:
 
 
 def _serve(work: Callable[[Any, Advance], Any], units: Sequence[Any], pipe: Connection, parent: int) -> None:
-    """A worker's life: units by number until there is none."""
+    """Units by number, as the parent asks for them, until there is none."""
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent decides
     if "torch" in sys.modules:

@@ -33,7 +33,12 @@ def write_lens(
         for hook, both in maps.items()
         for part, tensor in zip(("weight", "bias"), both, strict=True)
     }
-    about = {"model": model, "weights": weights, "hooks": list(maps), "fit": asdict(fit)}
+    about = {
+        "model": model,
+        "weights": weights,
+        "hooks": list(maps),
+        "fit": {**asdict(fit), "prompts": fit.prompts.digest},
+    }
     with replacing(folder / WEIGHTS) as partial:
         partial.write_bytes(save(tensors))
     with replacing(folder / CONFIG) as partial:

@@ -7,25 +7,19 @@ one's, is decoded to audio.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mech_music.models.hooks import Hook
-from mech_music.models.musicgen.delay import sampled_positions, to_frames
+from mech_music.models.protocol import Generator, Visit
 from mech_music.models.sampling import NOISE_STEPS, RowNoise, Sampling, race_top_k
 
-if TYPE_CHECKING:
-    from audiocraft.models.lm import LMModel
-
-_STEPS = (
-    4  # read at once, a divisor of NOISE_STEPS: enough for good matrix products, few enough for the processor's cache
-)
-Visit = Callable[[Hook, int, Tensor], Tensor | None]
+# Read at once, a divisor of NOISE_STEPS: enough for good matrix products, few enough for the processor's cache.
+_STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -44,42 +38,6 @@ class Translation:
         return Translation(self.weight.to(device), self.bias.to(device))
 
 
-class Unembedding:
-    """The final norm and all heads of a model: from residual streams to logits."""
-
-    def __init__(self, lm: LMModel, dtype: torch.dtype | None = None) -> None:
-        """``dtype``: that of the heads' products, by default the weights' own; the norm is taken in float32."""
-        heads: list[nn.Linear] = list(lm.linears)  # type: ignore[arg-type]
-        self._weight = torch.cat([head.weight.detach() for head in heads]).to(dtype)
-        self._bias = None if heads[0].bias is None else torch.cat([head.bias.detach() for head in heads]).to(dtype)
-        assert isinstance(lm.out_norm, nn.LayerNorm)
-        self._norm = nn.LayerNorm(lm.dim, lm.out_norm.eps, device=self._weight.device).requires_grad_(False)
-        self._norm.load_state_dict(lm.out_norm.state_dict())
-        self._n_q = lm.n_q
-
-    @property
-    def device(self) -> torch.device:
-        return self._weight.device
-
-    def __call__(self, stream: Float[Tensor, "*position d_model"]) -> Float[Tensor, "*position codebook card"]:
-        """The logits that the model would give, were this its last residual stream."""
-        return self._heads(self._norm(stream.float()))
-
-    def guided(
-        self, stream: Float[Tensor, "half *position d_model"], guidance: float
-    ) -> Float[Tensor, "*position codebook card"]:
-        """``uncond + guidance · (cond − uncond)``: what tokens are sampled from.
-
-        A sum of logits, and the heads are affine, so it is taken before them: half the work.
-        """
-        cond, uncond = self._norm(stream.float())
-        return self._heads(uncond + (cond - uncond) * guidance)
-
-    def _heads(self, normed: Tensor) -> Tensor:
-        logits = nn.functional.linear(normed.to(self._weight.dtype), self._weight, self._bias)
-        return logits.float().unflatten(-1, (self._n_q, -1))
-
-
 class Reader:
     """Reads the tokens of several exits along one generation of the full model, with that generation's own noise.
 
@@ -88,19 +46,19 @@ class Reader:
 
     def __init__(
         self,
-        lm: LMModel,
+        generator: Generator,
         exits: Sequence[tuple[Hook, Translation | None]],
         noise: RowNoise,
         sampling: Sampling,
         n_frames: int,
     ) -> None:
-        self._lm, self._exits, self._noise, self._sampling, self._n_frames = lm, exits, noise, sampling, n_frames
-        self._unembed = Unembedding(lm)
-        rows = noise.block.shape[0]
-        self._mask = sampled_positions(lm, n_frames, noise.block.device)
-        shape = (len(exits), rows, lm.n_q, self._mask.shape[1] + 1)
-        self._sequences = torch.full(shape, lm.special_token_id, device=noise.block.device)
-        self._finite = torch.ones(len(exits), rows, dtype=torch.bool, device=noise.block.device)
+        self._generator, self._exits, self._noise, self._sampling = generator, exits, noise, sampling
+        self._n_frames, self._unembed = n_frames, generator.unembedding()
+        rows, device = noise.block.shape[0], noise.block.device
+        self._mask = generator.sampled_positions(n_frames).to(device)
+        shape = (len(exits), rows, generator.n_codebooks, self._mask.shape[1] + 1)
+        self._sequences = torch.full(shape, generator.special_token, device=device)
+        self._finite = torch.ones(len(exits), rows, dtype=torch.bool, device=device)
         self._seen: dict[Hook, list[Tensor]] = {hook: [] for hook, _ in exits}
 
     @property
@@ -120,19 +78,21 @@ class Reader:
         drawn = self._noise.block[:, start % NOISE_STEPS :][:, : stop - start]
         gumbel = -self._sampling.temperature * drawn.log()
         mask = self._mask[:, start:stop].T
-        streams = {hook: torch.stack(seen, 1).unflatten(0, (2, -1)) for hook, seen in self._seen.items()}
+        streams = {
+            hook: torch.stack(seen, 1).unflatten(0, (self._generator.halves, -1)) for hook, seen in self._seen.items()
+        }
         self._seen = {hook: [] for hook in self._seen}
         for place, (hook, translation) in enumerate(self._exits):
             stream = streams[hook] if translation is None else translation(streams[hook])
             logits = self._unembed.guided(stream, self._sampling.guidance)
             self._finite[place] &= logits.flatten(1).sum(dim=1).isfinite()
             tokens = race_top_k(logits, gumbel, self._sampling.top_k)
-            tokens = torch.where(mask, tokens, self._lm.special_token_id)
+            tokens = torch.where(mask, tokens, self._generator.special_token)
             self._sequences[place, ..., start + 1 : stop + 1] = tokens.transpose(1, 2)
 
     def tokens(self) -> Int[Tensor, "exit row codebook frame"]:
         """After the generation: every exit's tokens; −1 throughout where a logit was not finite."""
-        frames = torch.stack([to_frames(self._lm, sequence, self._n_frames) for sequence in self._sequences])
+        frames = torch.stack([self._generator.to_frames(sequence, self._n_frames) for sequence in self._sequences])
         return frames.masked_fill(~self._finite[..., None, None], -1)
 
 

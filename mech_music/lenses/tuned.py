@@ -16,8 +16,9 @@ from torch import Tensor
 
 from mech_music.edits.row import Fit, Row
 from mech_music.engine.workers import Advance
-from mech_music.lenses.readout import Translation, Unembedding
+from mech_music.lenses.readout import Translation
 from mech_music.models.hooks import Hook
+from mech_music.models.unembedding import Unembedding
 
 _SEED = 2_000_003  # of the clips: those of a study's prompts have other noise
 _BATCH = 256  # positions, of both halves
@@ -25,8 +26,9 @@ _RATE = 0.045  # of Adam, times d_model^-1/2
 _RIDGE = 1e-3  # of the mean squared activation, for the map that training begins with
 
 
-def clips_of(fit: Fit, prompts: Sequence[str]) -> tuple[list[Row], list[Row]]:
+def clips_of(fit: Fit) -> tuple[list[Row], list[Row]]:
     """The clips to train on and those held out: other prompts, and other noise. Few prompts are used again."""
+    prompts = fit.prompts.texts
     order = np.random.default_rng([fit.seed, _SEED]).permutation(len(prompts))
     held_out, rest = order[: fit.n_held_out], order[fit.n_held_out :]
     seed = _SEED + fit.seed

@@ -1,7 +1,7 @@
 """AST, the audio spectrogram transformer (Gong, Chung, Glass, Interspeech 2021), as transformers serves it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -77,6 +77,16 @@ class AST(nn.Module):
 
         Raises ValueError for audio that is not [clip, sample] floats or is shorter than one frame (25 ms).
         """
+        return self._read(audio, sample_rate, lambda some: self.net(some).logits)[:, self.columns]
+
+    @torch.no_grad()
+    def features(self, audio: Float[Tensor, "clip sample"], sample_rate: int) -> Float[Tensor, "clip channel"]:
+        """What the head reads: the mean of the two class tokens, averaged over windows as `logits` are."""
+        return self._read(audio, sample_rate, lambda some: self.net.audio_spectrogram_transformer(some).pooler_output)
+
+    def _read(
+        self, audio: Float[Tensor, "clip sample"], sample_rate: int, read: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "clip output"]:
         device = self.net.device
         audio = at_rate(audio, sample_rate, self.sample_rate, self.shortest, device)
         parts = windows(audio, self.window)
@@ -84,8 +94,8 @@ class AST(nn.Module):
         waveforms = list(parts.flatten(0, 1).cpu().numpy())
         features = self.extractor(waveforms, sampling_rate=self.sample_rate, return_tensors="pt")["input_values"]
         with torch.autocast(device.type, enabled=False):
-            heard = torch.cat([self.net(some.to(device)).logits for some in features.split(_AT_ONCE)])
-        return heard.unflatten(0, parts.shape[:2]).mean(1)[:, self.columns]
+            found = torch.cat([read(some.to(device)) for some in features.split(_AT_ONCE)])
+        return found.unflatten(0, parts.shape[:2]).mean(1)
 
 
 def _from_hub(hub_id: str, revision: str | None) -> list[Path]:

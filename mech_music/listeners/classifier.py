@@ -1,30 +1,32 @@
-"""The listener: what turns clips into logits of AudioSet's 527 classes, whichever network hears them.
+"""Classifiers: what turns clips into logits of AudioSet's 527 classes, whichever network hears them.
 
 A classifier is a class and a file in ``conf/classifier/`` whose ``_target_`` names it.
 """
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
+import numpy as np
 from hydra.utils import get_class
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from torch import Tensor
 
-from mech_music.config.schema import ClassifierConfig, load_classifier_config, options
+from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifier_config
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
-from mech_music.models.content import Content
+from mech_music.listeners.protocol import Clips
+from mech_music.models.content import Content, code_of
+from mech_music.models.devices import pick_device
 
 __all__ = [
     "N_CLASSES",
     "Classifier",
     "ClassifierClass",
-    "FoundClassifier",
+    "ClassifierListener",
     "classifier_id",
     "label_names",
     "load_classifier",
@@ -58,8 +60,6 @@ class ClassifierClass(Protocol):
 def _config(wanted: str | ClassifierConfig, path: str | None) -> ClassifierConfig:
     asked = ClassifierConfig(name=wanted) if isinstance(wanted, str) else wanted
     if asked._target_ is None:
-        if asked.name not in options("classifier"):
-            raise UserError(f"unknown classifier {asked.name!r}: expected one of {', '.join(options('classifier'))}")
         written = load_classifier_config(asked.name)
         asked = replace(written, path=asked.path or written.path)
     return replace(asked, path=path or asked.path)
@@ -79,42 +79,31 @@ def _class(config: ClassifierConfig) -> ClassifierClass:
     return cast(ClassifierClass, found)
 
 
-@cache
-def _code(found: type) -> str:
-    """A class by its name and, outside this package (whose version the engine knows), by what it was made from.
+class ClassifierListener:
+    """A classifier's logits of each clip, ``logits [label]``.
 
-    That is the source of its module and of those of its bases. Cached: a file may change after it was imported.
+    ``path``: of its checkpoint, if that is not where the config says. UserError for an unknown name and for files that
+    are missing; what is in them is seen when it is loaded.
     """
-    outside = {base.__module__ for base in found.__mro__ if not base.__module__.startswith("mech_music.")}
-    files = [Path(file) for name in sorted(outside) if (file := getattr(sys.modules.get(name), "__file__", None))]
-    own = found.__module__ in outside
-    return " ".join([f"{found.__module__}.{found.__qualname__}", *([Content(lambda: files).digest] if own else [])])
 
+    in_background = True
 
-class FoundClassifier:
-    """The classifier of a config, its files found. UserError for an unknown name and for what is missing."""
-
-    def __init__(self, wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> None:
-        self._config = _config(wanted, path)
+    def __init__(self, wanted: str | ClassifierConfig = "tiny", device: str = "auto", path: str | None = None) -> None:
+        self._config, self._device = _config(wanted, path), device
         self._class = _class(self._config)
         with self._readable():
             self._files = Content(lambda: self._class.files(self._config))
+
+    @classmethod
+    def from_run(cls, run: RunConfig) -> Self:
+        """The run's classifier."""
+        return cls(run.classifier, run.engine.device)
 
     @property
     def id(self) -> str:
         """What identifies it in the store, known without loading it: name, class, code, and its files' SHA-256."""
         with self._readable():
-            return " ".join([self._config.name, _code(cast(type, self._class)), *self._files.digests])
-
-    def load(self, device: str) -> Classifier:
-        """UserError for files that do not fit or change meanwhile, and for classes that are not AudioSet's."""
-        model = self._class.load(self._config, device)
-        self._files.must_be_unchanged(f"classifier {self._config.name!r}")
-        if model.n_classes != N_CLASSES:
-            raise UserError(
-                f"classifier {self._config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}"
-            )
-        return model
+            return " ".join([self._config.name, code_of(cast(type, self._class)), *self._files.digests])
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -125,10 +114,27 @@ class FoundClassifier:
                 f"classifier file '{error.filename}' cannot be read ({error.strerror}): set classifier.path"
             ) from None
 
+    def load(self) -> None:
+        """Load the network."""
+        _ = self.classifier
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network. UserError for files that do not fit or change meanwhile, and for classes not AudioSet's."""
+        name, model = self._config.name, self._class.load(self._config, str(pick_device(self._device)))
+        self._files.must_be_unchanged(f"classifier {name!r}")
+        if model.n_classes != N_CLASSES:
+            raise UserError(f"classifier {name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
+        return model
+
+    def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, "clip label"]]:
+        """Raw logits, in AudioSet's order."""
+        return {"logits": self.classifier.logits(clips.audio, clips.sample_rate).float().cpu().numpy()}
+
 
 def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
     """What identifies a classifier in the store, known without loading it."""
-    return FoundClassifier(wanted, path).id
+    return ClassifierListener(wanted, path=path).id
 
 
 def load_classifier(
@@ -139,4 +145,4 @@ def load_classifier(
     Raises UserError for an unknown name, for files that are missing, unreadable or do not fit, and for a classifier
     whose classes are not AudioSet's.
     """
-    return FoundClassifier(wanted, path).load(device)
+    return ClassifierListener(wanted, device, path).classifier

@@ -145,6 +145,10 @@ class PaSST(nn.Module):
         """
         return self._embed(audio, sample_rate)[:, :N_CLASSES]
 
+    def features(self, audio: Float[Tensor, "clip sample"], sample_rate: int) -> Float[Tensor, "clip channel"]:
+        """What the head reads: the mean of the two class tokens, averaged over windows as `logits` are."""
+        return self._embed(audio, sample_rate)[:, N_CLASSES:]
+
     def listen(
         self, audio: Float[Tensor, "clip sample"], sample_rate: int
     ) -> tuple[Float[Tensor, "clip label"], dict[str, Float[Tensor, "clip word"]]]:

@@ -17,9 +17,35 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from mech_music.metrics.metric import Metric
+
 Scores: TypeAlias = Float[np.ndarray, "*clip label"]
 # A float where there is one clip and no clip axis.
 PerClip: TypeAlias = Float64[np.ndarray, "*clip"] | np.float64
+
+
+EFFECTIVENESS = Metric(
+    "effectiveness",
+    "nats",
+    "how far the clip moved from original to desired (equation 1): the difference of the two log-odds",
+    also="log-odds",
+    note="up: nearer to desired",
+)
+PRECISION = Metric(
+    "precision",
+    "nats",
+    "−KL(after ‖ before) over all labels: 0 if nothing else moved",
+    also="inverse KL",
+    note="0: no other label moved",
+)
+IDEAL_PRECISION = Metric(
+    "ideal_precision",
+    "nats",
+    "the precision if only the two concepts traded probabilities",
+    "ideal precision (pure swap)",
+)
+NDCG = Metric("ndcg", "", "NDCG of the concept's labels", "NDCG of its labels")
+FLIPPED = Metric("flipped", "", "1 if desired is more probable than original after the edit, else 0")
 
 
 class Effectiveness(NamedTuple):

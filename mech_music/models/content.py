@@ -1,10 +1,11 @@
-"""What files hold: results that were computed with them are stored under it."""
+"""What files hold and classes are made from: results that were computed with them are stored under it."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from mech_music.errors import UserError
@@ -39,6 +40,18 @@ class Content:
             unchanged = False
         if not unchanged:
             raise UserError(f"{what}: its files changed while it was being loaded; give the same command again")
+
+
+@cache
+def code_of(found: type) -> str:
+    """A class by its name and, outside this package (whose version the engine knows), by what it was made from.
+
+    That is the source of its module and of those of its bases. Cached: a file may change after it was imported.
+    """
+    outside = {base.__module__ for base in found.__mro__ if not base.__module__.startswith("mech_music.")}
+    files = [Path(file) for name in sorted(outside) if (file := getattr(sys.modules.get(name), "__file__", None))]
+    own = found.__module__ not in outside
+    return " ".join([f"{found.__module__}.{found.__qualname__}", *([] if own else [Content(lambda: files).digest])])
 
 
 def _states(files: Sequence[Path]) -> list[tuple[str, int, int, int, int]]:

@@ -1,26 +1,22 @@
-"""A hook is a name; this file alone knows which audiocraft module it means.
+"""Hook names, in TransformerLens' grammar: those that any generator may have, in forward order.
 
-Names follow TransformerLens' grammar for a decoder block with cross-attention
-(``blocks.{layer}.hook_{point}``). A MusicGen layer is pre-norm, so every branch output
-below is what is *added to the residual stream*::
+``blocks.{layer}.hook_{point}`` for the residual stream and what is added to it. Layers are pre-norm, so every branch
+output is what enters the stream::
 
     resid_pre ──+ attn_out ──► resid_mid ──+ cross_attn_out ──► resid_mid_cross ──+ mlp_out ──► resid_post
 
-A model whose text stands before the music (melody) has no cross-attention: its ``mlp_out`` is added to ``resid_mid``.
+``blocks.{layer}.attn.hook_{q,k,v,pattern,z}`` within self-attention, ``blocks.{layer}.cross_attn.hook_…`` within
+cross-attention. A model without cross-attention lacks its points: ``mlp_out`` is then added to ``resid_mid``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
 
 from mech_music.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Component(StrEnum):
@@ -36,55 +32,40 @@ class Component(StrEnum):
         return {"sa": "attn_out", "ca": "cross_attn_out", "mlp": "mlp_out", "resid": "resid_post"}[self.value]
 
 
-Layer = Any
-"""nnsight's envoy of a decoder layer: its children and values are attributes made at run time."""
+class Layout(StrEnum):
+    """The shape of a hook's value at one step (``half·row``: the conditional half first).
+
+    ``stream``: ``[half·row, 1, d_model]``; ``heads``: ``[half·row, 1, head·d_head]``, heads one after the other;
+    ``text``: ``[half·row, token, head·d_head]``, of the text that is attended to, the same at every step; ``pattern``:
+    ``[half·row, head, key]``, the weights with which the step's query looks at its keys.
+    """
+
+    stream = "stream"
+    heads = "heads"
+    text = "text"
+    pattern = "pattern"
 
 
-@dataclass(frozen=True)
-class _Site:
-    """How a hook point is read from (and written to) the envoy of its layer."""
-
-    read: Callable[[Layer], Tensor]
-    write: Callable[[Layer, Tensor], None] | None
-
-
-def _write_self_attn(layer: Layer, value: Tensor) -> None:
-    layer.self_attn.output = (value, None)
-
-
-def _write_cross_attention(layer: Layer, value: Tensor) -> None:
-    layer.cross_attention.output = (value, None)
-
-
-def _write_mlp(layer: Layer, value: Tensor) -> None:
-    layer.linear2.output = value
-
-
-def _write_post(layer: Layer, value: Tensor) -> None:
-    layer.output = value
-
-
-def _write_pre(layer: Layer, value: Tensor) -> None:
-    layer.input = value
-
-
-# In forward order: nnsight serves values in the order in which the modules run.
-# The two "mid" points are seen at the norm that reads them; writing there would change
-# the branch only and not the stream, so they are read-only.
-_SITES: dict[str, _Site] = {
-    "resid_pre": _Site(lambda layer: layer.input, _write_pre),
-    "attn_out": _Site(lambda layer: layer.self_attn.output[0], _write_self_attn),
-    "resid_mid": _Site(lambda layer: (layer.norm2 if layer.cross_attention is None else layer.norm_cross).input, None),
-    "cross_attn_out": _Site(lambda layer: layer.cross_attention.output[0], _write_cross_attention),
-    "resid_mid_cross": _Site(lambda layer: layer.norm2.input, None),
-    "mlp_out": _Site(lambda layer: layer.linear2.output, _write_mlp),
-    "resid_post": _Site(lambda layer: layer.output, _write_post),
-}
-POINTS = tuple(_SITES)
-CROSS_POINTS = ("cross_attn_out", "resid_mid_cross")
+IN_ATTENTION = ("q", "k", "v", "pattern", "z")
+POINTS = (
+    "resid_pre",
+    *(f"attn.{name}" for name in IN_ATTENTION),
+    "attn_out",
+    "resid_mid",
+    *(f"cross_attn.{name}" for name in IN_ATTENTION),
+    "cross_attn_out",
+    "resid_mid_cross",
+    "mlp_out",
+    "resid_post",
+)
+"""Every point of a layer, in forward order."""
+STREAM_POINTS = tuple(point for point in POINTS if "." not in point)
+CROSS_POINTS = tuple(point for point in POINTS if "cross" in point)
 """Those that a model without cross-attention does not have."""
 BRANCHES = ("attn_out", "cross_attn_out", "mlp_out")
-_NAME = re.compile(r"blocks\.(\d+)\.hook_(\w+)")
+# Seen at the norm that reads them; a value put there would change the branch only and not the stream.
+_READ_ONLY = ("resid_mid", "resid_mid_cross")
+_NAME = re.compile(r"blocks\.(\d+)\.((?:\w+\.)?)hook_(\w+)")
 
 
 @dataclass(frozen=True)
@@ -96,35 +77,50 @@ class Hook:
 
     @classmethod
     def parse(cls, name: str) -> Hook:
-        """``blocks.3.hook_mlp_out`` → ``Hook(3, "mlp_out")``; UserError for any other name."""
+        """``blocks.3.hook_mlp_out`` → ``Hook(3, "mlp_out")``, ``blocks.3.attn.hook_z`` → ``Hook(3, "attn.z")``.
+
+        UserError for any other name.
+        """
         match = _NAME.fullmatch(name)
-        if match is None or match[2] not in _SITES:
-            points = ", ".join(POINTS)
-            raise UserError(f"unknown hook '{name}': expected blocks.<layer>.hook_<point>, point one of {points}")
-        return cls(int(match[1]), match[2])
+        if match is None or match[2] + match[3] not in POINTS:
+            raise UserError(
+                f"unknown hook '{name}': expected blocks.<layer>.hook_<point>, point one of "
+                f"{', '.join(STREAM_POINTS)}; or blocks.<layer>.attn.hook_<point> or blocks.<layer>.cross_attn."
+                f"hook_<point>, point one of {', '.join(IN_ATTENTION)}"
+            )
+        return cls(int(match[1]), match[2] + match[3])
 
     @property
     def name(self) -> str:
-        return f"blocks.{self.layer}.hook_{self.point}"
+        module, dot, last = self.point.rpartition(".")
+        return f"blocks.{self.layer}.{module}{dot}hook_{last}"
 
     @property
     def editable(self) -> bool:
-        return _SITES[self.point].write is not None
+        return self.point not in _READ_ONLY
+
+    @property
+    def layout(self) -> Layout:
+        """What the hook's value looks like."""
+        if "." not in self.point:
+            return Layout.stream
+        if self.point.endswith("pattern"):
+            return Layout.pattern
+        return Layout.text if self.point in ("cross_attn.k", "cross_attn.v") else Layout.heads
+
+    @property
+    def has_all_positions(self) -> bool:
+        """Whether a step's value is not that of its last position alone."""
+        return self.layout in (Layout.text, Layout.pattern)
+
+    def must_be_editable(self) -> None:
+        """UserError at a read-only point."""
+        if not self.editable:
+            editable = ", ".join(point for point in POINTS if point not in _READ_ONLY)
+            raise UserError(f"hook '{self.name}' is read-only: edit one of {editable}")
 
     def __lt__(self, other: Hook) -> bool:
         return (self.layer, POINTS.index(self.point)) < (other.layer, POINTS.index(other.point))
-
-    def read(self, layers: Sequence[Layer]) -> Tensor:
-        """The hook's value inside a trace: ``[half·row, position, d_model]``, conditional half first."""
-        return _SITES[self.point].read(layers[self.layer])
-
-    def write(self, layers: Sequence[Layer], value: Tensor) -> None:
-        """Put ``value`` in the place of the hook's value; UserError at a read-only point."""
-        write = _SITES[self.point].write
-        if write is None:
-            editable = ", ".join(point for point in POINTS if _SITES[point].write)
-            raise UserError(f"hook '{self.name}' is read-only: edit one of {editable}")
-        write(layers[self.layer], value)
 
 
 def all_hooks(n_layers: int, points: Container[str] = POINTS) -> tuple[Hook, ...]:

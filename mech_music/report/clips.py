@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from hydra.utils import instantiate
 
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
@@ -23,7 +22,7 @@ from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.report.view import View
 from mech_music.results.tables import conform, schema_of
-from mech_music.store import Outcome
+from mech_music.tasks.registry import task_of
 
 log = logging.getLogger(__name__)
 MOST = 360
@@ -164,8 +163,8 @@ def _rows(job: Job) -> dict[str, Row]:
     model, which row each line of the table stands for.
     """
     run = cast(RunConfig, job.run)
-    task = instantiate(run.task)
-    plan = task.plan(run)
+    task = task_of(run)
+    plan = cast(Sequence[Row], task.plan(run))
     empty = np.full(1, np.nan, np.float32), np.full((1, 1), -1, np.int16)
     outcomes = {row: Outcome(*empty, str(number)) for number, row in enumerate(plan)}
     numbered = conform(task.score(run, Answers(outcomes)))

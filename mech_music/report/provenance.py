@@ -5,47 +5,42 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError
 from mech_music.report.found import Found
 from mech_music.results.results import TABLE
+from mech_music.versions import installed_versions
 
-_PACKAGES = ("mech_music", "audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
+_PACKAGES = ("audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
 
 
 def versions() -> list[tuple[str, str]]:
     """Of Python and of the packages that decide results, on this machine."""
-    return [("Python", platform.python_version()), *((name, _version(name)) for name in _PACKAGES)]
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return [("Python", platform.python_version()), *installed_versions(_PACKAGES)]
 
 
 def fingerprints(found: Found) -> list[tuple[str, str]]:
     """What identifies the table, and each model and classifier as they are found on this machine."""
     path = found.folder / TABLE
     own = [("table.parquet", hashlib.sha256(path.read_bytes()).hexdigest())] if path.is_file() else []
-    return own + _voices(found.runs)
+    return own + _origins(found.runs)
 
 
-def _voices(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
+def _origins(runs: Sequence[RunConfig]) -> list[tuple[str, str]]:
+    from mech_music.listeners.classifier import classifier_id
     from mech_music.models.musicgen.loading import Checkpoint
 
     lines: dict[tuple[str, str], None] = {}
     distinct = {str((run.model, run.classifier, run.engine.device)): run for run in runs}
     for run in distinct.values():
         try:
-            voice = Checkpoint(run.model, run.classifier, run.engine.device)
+            source = Checkpoint(run.model, run.engine.device)
+            classifier = classifier_id(run.classifier)
         except UserError as error:
             lines[f"model {run.model.name}", f"not found here: {explain(error)}"] = None
         else:
-            lines[f"model {run.model.name}", f"{voice.model_id} ({voice.source})"] = None
-            lines[f"classifier {run.classifier.name}", voice.classifier_id] = None
+            lines[f"model {run.model.name}", f"{source.model_id} ({source.source})"] = None
+            lines[f"classifier {run.classifier.name}", classifier] = None
     return list(lines)

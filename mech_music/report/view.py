@@ -11,8 +11,7 @@ import pandas as pd
 
 from mech_music.report.found import Found
 from mech_music.report.words import Paragraph
-from mech_music.results.tables import schema_of
-from mech_music.tasks.interchange.controls import ABOVE, BELOW
+from mech_music.results.tables import ABOVE, BELOW, schema_of
 
 ENDS = ("", "_low", "_high")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
 
 import pandas as pd
 
-from mech_music.results.columns import METRICS
-from mech_music.results.tables import schema_of
-from mech_music.tasks.interchange.controls import ABOVE, beside_controls, controls_run
+from mech_music.results.tables import ABOVE, Line, lines_of, schema_of
+from mech_music.tasks.interchange.controls import beside_controls, controls_run
 
-Line: TypeAlias = Mapping[str, Any]
 Parts: TypeAlias = Sequence[Callable[[Line], str]]
 Curves: TypeAlias = tuple[dict[int, dict[str, float]], dict[str, float]]
 
@@ -52,15 +50,15 @@ def _interchange(summary: pd.DataFrame) -> Curves:
     ``guitar-piano/effectiveness``. Sets of layers are summary values, ``together/effectiveness``; so is the best
     single layer, ``best/layer``, ``best/effectiveness``. Missing values are left out.
     """
-    effects, controls = beside_controls(summary), controls_run(summary)
+    effects, controls = beside_controls(summary), [control.name for control in controls_run(summary)]
     curves: dict[int, dict[str, float]] = {}
     values: dict[str, float] = {}
     best: dict[str, Line] = {}
-    lines = [{str(name): value for name, value in line.items()} for line in effects.to_dict(orient="records")]
+    lines = lines_of(effects)
     prefix_of = _prefixes(lines, _INTERCHANGE_PARTS)
     for line in lines:
         prefix, layer = prefix_of(line), line["layer"]
-        metrics = _metrics(line, controls)
+        metrics = _metrics(line, schema_of(summary).metrics, controls)
         if not layer.isdecimal():
             values |= {f"{prefix}{layer}/{key}": value for key, value in metrics.items()}
             continue
@@ -74,8 +72,8 @@ def _interchange(summary: pd.DataFrame) -> Curves:
     return curves, values
 
 
-def _metrics(line: Line, controls: Sequence[str]) -> dict[str, float]:
-    names = {metric + end: metric + end for metric in METRICS for end in _ENDS}
+def _metrics(line: Line, metrics: Sequence[str], controls: Sequence[str]) -> dict[str, float]:
+    names = {metric + end: metric + end for metric in metrics for end in _ENDS}
     for control in controls:
         for metric in _CONTROL_METRICS:
             names |= {f"control/{control}/{metric}{end}": f"{control}_{metric}{end}" for end in _ENDS}
@@ -102,7 +100,7 @@ def _to_last(key: str) -> str:
 
 def _by_layer(summary: pd.DataFrame, parts: Parts) -> Curves:
     schema = schema_of(summary)
-    lines = [{str(name): value for name, value in line.items()} for line in summary.to_dict(orient="records")]
+    lines = lines_of(summary)
     prefix_of, curves = _prefixes(lines, parts), {}
     for line in lines:
         control = "" if line["role"] == schema.roles[0] else f"control/{line['role']}/"

@@ -1,8 +1,8 @@
-"""The row store: every clip's outcome, addressed by what decides the clip.
+"""The store: every clip, and what listeners read of it, addressed by what decides it.
 
 `python -m mech_music.store` shows, verifies, compacts and prunes it.
 """
 
-from mech_music.store.rows import Outcome, Store
+from mech_music.store.rows import Store
 
-__all__ = ["Outcome", "Store"]
+__all__ = ["Store"]

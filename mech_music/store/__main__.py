@@ -16,7 +16,8 @@ from mech_music.config.paths import default_store_dir
 from mech_music.errors import UserError
 from mech_music.store import upkeep
 
-_KINDS = ("rows", "records", "clips", "damaged", "remains")
+_KINDS = ("clips", "readings", "records", "audio", "damaged", "remains", "old", "rows")
+_OF = {"rows": upkeep.SHARDED}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -25,10 +26,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="{size,verify,compact,prune}")
     commands.add_parser("size", help="what the store holds (the default)")
     commands.add_parser("verify", help="read every file; damaged ones are set aside (exit code 1)")
-    commands.add_parser("compact", help="join small files, each row once")
+    commands.add_parser("compact", help="join small files, each clip once")
     prune = commands.add_parser("prune", help="remove what is not wanted; without --yes only say what that is")
-    prune.add_argument("--what", nargs="+", choices=_KINDS, default=["rows"], help="kinds of files (default: rows)")
-    prune.add_argument("--model", help="only rows of this model, by its config's name")
+    both = "kinds of files (default: clips and their readings, together called rows)"
+    prune.add_argument("--what", nargs="+", choices=_KINDS, default=["rows"], help=both)
+    prune.add_argument("--old", action="store_true", help="what earlier versions of mech_music left here")
+    prune.add_argument("--model", help="only clips and readings of this model, by its config's name")
     prune.add_argument("--older-than", type=float, metavar="DAYS", help="only files older than this")
     prune.add_argument("--yes", action="store_true", help="really remove them")
     return parser
@@ -54,7 +57,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("compact", total=None)
             before, after = upkeep.compact(folder, lambda: progress.advance(task))
-        console.print(f"{before} files of rows are now {after}")
+        console.print(f"{before} files of clips and readings are now {after}")
     elif options.command == "prune":
         _prune(folder, options, console)
     else:
@@ -74,7 +77,8 @@ def _verify(folder: Path, console: Console) -> int:
 
 
 def _prune(folder: Path, options: argparse.Namespace, console: Console) -> None:
-    chosen = upkeep.prunable(folder, options.what, options.model, options.older_than)
+    kinds = {"old"} if options.old else {kind for name in options.what for kind in _OF.get(name, (name,))}
+    chosen = upkeep.prunable(folder, kinds, options.model, options.older_than)
     console.print(_table(chosen))
     if options.yes:
         upkeep.prune(chosen)

@@ -1,7 +1,8 @@
 """Files that prove themselves: each is named after the SHA-256 of its content and never changed.
 
 So writing is atomic, two processes never clash (equal content has an equal name), and reading verifies: a
-truncated or flipped file is set aside, and what it held is computed again.
+truncated or flipped file is set aside, and what it held is computed again. The digest covers the beginning of the
+name as well, so that a file under another's key is a damaged one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,8 +25,8 @@ def write_file(folder: Path, prefix: str, content: bytes, suffix: str = ".safete
 
     UserError if the folder cannot be written or the disk is full.
     """
-    name = f"{prefix}{hashlib.sha256(content).hexdigest()}{suffix}"
-    partial = folder / f".{name}.{os.getpid()}"
+    name = f"{prefix}{_digest(prefix, content)}{suffix}"
+    partial = folder / f".{name[:48]}.{uuid.uuid4().hex}"
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -32,11 +34,16 @@ def write_file(folder: Path, prefix: str, content: bytes, suffix: str = ".safete
             os.fsync(file.fileno())
         partial.replace(folder / name)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise UserError(
             f"store folder '{folder}' cannot be written ({error.strerror}): free space or set engine.store elsewhere"
         ) from None
     return name
+
+
+def _digest(prefix: str, content: bytes) -> str:
+    return hashlib.sha256(prefix.encode() + content).hexdigest()
 
 
 def read_file(path: Path) -> bytes | None:
@@ -47,7 +54,8 @@ def read_file(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise UserError(f"store file '{path}' cannot be read ({error.strerror})") from None
-    if hashlib.sha256(content).hexdigest() == path.stem.rpartition("-")[2]:
+    prefix, dash, digest = path.stem.rpartition("-")
+    if _digest(prefix + dash, content) == digest:
         return content
     set_aside(path)
     return None

@@ -1,192 +1,161 @@
-"""What is stored and found again: outcomes of clips in shards, what was recorded of a model, chosen clips as sound."""
+"""The store: clips by what decides them, what listeners read of each, recordings of a model, and sound.
+
+``clips/`` holds tokens and, so that a clip can be told without the plan that asked for it, its row; ``readings/`` one
+folder for each listener; ``records/`` what was recorded (means, lenses, …); ``audio/`` clips as sound.
+"""
 
 from __future__ import annotations
 
 import io
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import soundfile
-from jaxtyping import Float32, Int16, UInt8
-from safetensors import SafetensorError, safe_open
+from jaxtyping import Bool, Float32, Int16
 from safetensors.numpy import load, save
 
+from mech_music.edits.content import Payloads
+from mech_music.edits.row import Row
 from mech_music.errors import UserError
-from mech_music.store.files import read_file, set_aside, write_file
+from mech_music.store.files import read_file, write_file
+from mech_music.store.leases import Leases
+from mech_music.store.shards import Arrays, Shards
 
-_CACHE_BYTES = 256 * 2**20
-_PLACE_BITS = 32  # a place in the index is shard << 32 | position: one number instead of a tuple for each of millions
-Shard = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is kept of one clip: the classifier's logits, and the tokens (audio is remade from them).
-
-    A failed clip (a non-finite activation on its way) has NaN logits and tokens −1. Where tokens are not kept,
-    their array is ``[codebook, 0]``.
-    """
-
-    logits: Float32[np.ndarray, " label"]
-    tokens: Int16[np.ndarray, "codebook frame"]
-    key: str = ""
-
-    @property
-    def failed(self) -> bool:
-        return not np.isfinite(self.logits).all()
+log = logging.getLogger(__name__)
+VERSION = "v4"  # the folder that everything of this layout lies in
+OLD = ("rows", "records", "clips")
+"""Where earlier versions kept what they stored, beside this version's folder."""
+PARTS = ("clips", "readings", "records", "audio")
 
 
 class Store:
-    """Outcomes under ``rows/``, recordings (concept means, …) under ``records/``, clips as sound under ``clips/``.
+    """Safe for several processes and machines on one file system. UserError if the folder cannot be written.
 
-    Safe for several processes and machines on one file system. UserError if the folder cannot be written.
+    Attributes:
+        clips: ``tokens`` (int16 ``[codebook, frame]``; ``[codebook, 0]`` where they are not kept) and ``failed`` (a
+            non-finite activation on the way) by clip key.
+        leases: which of several processes makes what.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._index: dict[bytes, int] = {}
-        self._names: list[str] = []
-        self._seen: set[str] = set()
-        self._cache: OrderedDict[str, Shard] = OrderedDict()
+        self.folder, self.place = folder, folder / VERSION
         try:
-            for part in ("rows", "records", "clips"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
+            for part in PARTS:
+                (self.place / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"store folder '{folder}' cannot be made ({error.strerror}): set engine.store to a folder you can write"
             ) from None
-        self.refresh()
-
-    # -- rows ----------------------------------------------------------------------------------
+        self.clips = Shards(self.place / "clips")
+        self.leases = Leases(self.place / "leases")
+        self._readings: dict[str, Shards] = {}
+        if old := [part for part in OLD if any((folder / part).glob("*"))]:
+            log.warning(
+                "store '%s' also holds %s/ of an earlier version of mech_music, which are left alone and not used; "
+                "`python -m mech_music.store prune --old --yes` removes them",
+                folder,
+                "/, ".join(old),
+            )
 
     def refresh(self) -> None:
-        """Index the shards that this or another process has added since the last look."""
-        for path in sorted(
-            path for path in (self.folder / "rows").glob("*.safetensors") if path.name not in self._seen
-        ):
-            self._add(path.name, shard_keys(path))
+        """See what other processes have added since the last look."""
+        for shards in (self.clips, *self._readings.values()):
+            shards.refresh()
 
-    def _add(self, name: str, keys: Iterable[bytes]) -> None:
-        shard = len(self._names) << _PLACE_BITS
-        self._names.append(name)
-        self._seen.add(name)
-        for position, key in enumerate(keys):
-            self._index.setdefault(key, shard | position)
+    # -- clips and readings --------------------------------------------------------------------
 
-    def __contains__(self, key: str) -> bool:
-        return bytes.fromhex(key) in self._index
+    def put_clips(
+        self,
+        rows: Mapping[str, Row],
+        tokens: Int16[np.ndarray, "row codebook frame"],
+        failed: Bool[np.ndarray, " row"],
+        about: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write clips, all of them or nothing. ``rows``: by key, in the order of the tokens."""
+        document = _packed(list(rows.values()))
+        self.clips.put(list(rows), {"tokens": tokens, "failed": failed}, about, document)
 
-    def __len__(self) -> int:
-        """Distinct rows."""
-        return len(self._index)
-
-    def get(self, keys: Iterable[str]) -> dict[str, Outcome]:
-        """The outcomes of those ``keys`` that are stored (and can be read)."""
-        wanted = list(keys)
-        found = self._look(wanted)
-        if found is None:  # a shard was damaged, or compacted by another process: look at what is there now
-            self._index, self._names, self._seen = {}, [], set()
-            self.refresh()
-            return self.get(wanted)
+    def rows(self, keys: Iterable[str]) -> dict[str, Row]:
+        """What the clips under ``keys`` are: as they were asked for (those that are stored)."""
+        read: dict[bytes, tuple[list[Row | None], list[str]]] = {}
+        found: dict[str, Row] = {}
+        for key, (document, position) in self.clips.documents(keys).items():
+            written = read.setdefault(document, (_unpacked(document), []))[0]
+            if (row := written[position]) is not None:
+                found[key] = row
         return found
 
-    def _look(self, keys: Iterable[str]) -> dict[str, Outcome] | None:
-        """The outcomes in the index; None if a shard of theirs is not what the index says."""
-        places = {key: place for key in keys if (place := self._index.get(bytes.fromhex(key))) is not None}
-        found: dict[str, Outcome] = {}
-        for key, place in sorted(places.items(), key=lambda item: item[1]):
-            shard, position = self._shard(self._names[place >> _PLACE_BITS]), place & (1 << _PLACE_BITS) - 1
-            if shard is None:
-                return None
-            found[key] = Outcome(shard["logits"][position], shard["tokens"][position], key)
-        return found
+    def readings(self, listener: str) -> Shards:
+        """The readings of one listener, by clip key. ``listener``: its id, all that decides what it reads."""
+        if listener not in self._readings:
+            self._readings[listener] = Shards(self.place / "readings" / sha256(listener.encode()).hexdigest()[:24])
+        return self._readings[listener]
 
-    def put(self, outcomes: Mapping[str, Outcome], about: Mapping[str, str] | None = None) -> None:
-        """Write outcomes of equal shape as one shard: all of them or nothing. ``about``: who made them, for people."""
-        if outcomes:
-            keys = [bytes.fromhex(key) for key in outcomes]
-            logits, tokens = zip(*((outcome.logits, outcome.tokens) for outcome in outcomes.values()), strict=True)
-            content = pack_shard(keys, np.stack(logits), np.stack(tokens), about)
-            self._add(write_file(self.folder / "rows", "", content), keys)
+    # -- records -------------------------------------------------------------------------------
 
-    def _shard(self, name: str) -> Shard | None:
-        if name not in self._cache:
-            content = read_file(self.folder / "rows" / name)
-            if content is None:
-                return None
-            self._cache[name] = load(content)
-            while len(self._cache) > 1 and sum(map(_size, self._cache.values())) > _CACHE_BYTES:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(name)
-        return self._cache[name]
-
-    # -- records ---------------------------------------------------------------------------------
-
-    def record(self, key: str) -> Shard | None:
+    def record(self, key: str) -> Arrays | None:
         """The recorded tensors under ``key`` (by hook name), or None."""
-        for path in sorted((self.folder / "records").glob(f"{key}-*.safetensors")):
+        for path in sorted((self.place / "records").glob(f"{key}-*.safetensors")):
             content = read_file(path)
             if content is not None:
                 return load(content)
         return None
 
     def has_record(self, key: str) -> bool:
-        return any((self.folder / "records").glob(f"{key}-*.safetensors"))
+        return any((self.place / "records").glob(f"{key}-*.safetensors"))
 
-    def put_record(self, key: str, tensors: Mapping[str, np.ndarray]) -> None:
-        write_file(self.folder / "records", f"{key}-", save(dict(tensors)))
+    def put_record(self, key: str, tensors: Arrays) -> None:
+        write_file(self.place / "records", f"{key}-", save(dict(tensors)))
 
-    # -- clips ---------------------------------------------------------------------------------
+    # -- sound ---------------------------------------------------------------------------------
 
-    def clip(self, key: str) -> tuple[Float32[np.ndarray, " sample"], int] | None:
-        """A stored clip and its sample rate; None if there is none (or only a damaged one)."""
-        for path in sorted(self._clips(key).glob(f"{key}-*.flac")):
+    def audio(self, key: str) -> tuple[Float32[np.ndarray, " sample"], int] | None:
+        """A clip as sound and its sample rate; None if there is none (or only a damaged one)."""
+        for path in sorted(self._audio(key).glob(f"{key}-*.flac")):
             content = read_file(path)
             if content is not None:
                 return soundfile.read(io.BytesIO(content), dtype="float32")
         return None
 
-    def put_clip(self, key: str, waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> None:
+    def put_audio(self, key: str, waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> None:
         """Keep a clip as 16-bit FLAC."""
         content = io.BytesIO()
         soundfile.write(content, waveform.clip(-1, 1), sample_rate, format="FLAC", subtype="PCM_16")
-        self._clips(key).mkdir(exist_ok=True)
-        write_file(self._clips(key), f"{key}-", content.getvalue(), ".flac")
+        self._audio(key).mkdir(parents=True, exist_ok=True)
+        write_file(self._audio(key), f"{key}-", content.getvalue(), ".flac")
 
-    def _clips(self, key: str) -> Path:
+    def _audio(self, key: str) -> Path:
         """One folder for each beginning of a key: few files in each, however many clips are kept."""
-        return self.folder / "clips" / key[:2]
+        return self.place / "audio" / key[:2]
 
 
-def pack_shard(
-    keys: Iterable[bytes],
-    logits: Float32[np.ndarray, "row label"],
-    tokens: Int16[np.ndarray, "row codebook frame"],
-    about: Mapping[str, str] | None,
-) -> bytes:
-    """A shard's content: three tensors over its rows, and who made them."""
-    packed = np.stack([np.frombuffer(key, np.uint8) for key in keys])
-    return save({"keys": packed, "logits": logits, "tokens": tokens}, metadata=dict(about or {}))
+def _packed(rows: Sequence[Row]) -> bytes:
+    payloads: Payloads = {}
+    written = [row.to_json(payloads) for row in rows]
+    return zlib.compress(json.dumps({"rows": written, "payloads": payloads}).encode(), 1)
 
 
-def shard_keys(path: Path) -> list[bytes]:
-    """The keys of a shard, read without the rest of it (that is verified when it is read).
+def _unpacked(document: bytes) -> list[Row | None]:
+    content = json.loads(zlib.decompress(document))
+    return [_row(written, content["payloads"]) for written in content["rows"]]
 
-    A file that is not a whole shard is set aside and has none; nor has one that is gone.
-    """
+
+def _row(written: object, payloads: Payloads) -> Row | None:
+    """None for a row with a kind of edit that is not known here."""
     try:
-        with safe_open(path, "numpy") as shard:
-            keys: UInt8[np.ndarray, "row 32"] = shard.get_tensor("keys")
-    except FileNotFoundError:
-        return []
-    except (SafetensorError, OSError, ValueError):
-        set_aside(path)
-        return []
-    return [key.tobytes() for key in keys]
+        return Row.from_json(written, payloads)
+    except ValueError:
+        return None
 
 
-def _size(shard: Shard) -> int:
-    return sum(tensor.nbytes for tensor in shard.values())
+def joined_documents(documents: Sequence[bytes], order: Sequence[int]) -> bytes:
+    """One document for the rows of several, in this order of all of them."""
+    contents = [json.loads(zlib.decompress(document)) for document in documents]
+    rows = [row for content in contents for row in content["rows"]]
+    payloads = {digest: payload for content in contents for digest, payload in content["payloads"].items()}
+    return zlib.compress(json.dumps({"rows": [rows[at] for at in order], "payloads": payloads}).encode(), 1)

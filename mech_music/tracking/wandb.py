@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Tracker(Protocol):
     """Where a job's results go. All of it is optional: a job's own files hold the same."""
 
-    def log_voice(self, about: Mapping[str, str]) -> None:
+    def log_origin(self, about: Mapping[str, str]) -> None:
         """Which model and classifier were found: source and commit, fingerprints."""
         ...
 
@@ -54,7 +54,7 @@ class Tracker(Protocol):
 class NullTracker:
     """Results go nowhere."""
 
-    def log_voice(self, about: Mapping[str, str]) -> None: ...
+    def log_origin(self, about: Mapping[str, str]) -> None: ...
 
     def log_summary(self, summary: pd.DataFrame) -> None: ...
 
@@ -72,8 +72,8 @@ class WandbTracker:
         self._run = run
         self._step = 0
 
-    def log_voice(self, about: Mapping[str, str]) -> None:
-        self._run.config.update({"voice": dict(about)}, allow_val_change=True)
+    def log_origin(self, about: Mapping[str, str]) -> None:
+        self._run.config.update({"origin": dict(about)}, allow_val_change=True)
 
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb

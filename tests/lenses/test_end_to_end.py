@@ -13,8 +13,10 @@ from rich.console import Console
 
 from mech_music.dashboard.__main__ import run
 from mech_music.dashboard.sections import LENSES
-from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
 from mech_music.results.tables import conform, read_summary, read_table
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from tests.composing import CommandLine
 from tests.dashboard.keys import logged, named
 

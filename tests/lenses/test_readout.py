@@ -15,15 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from mech_music.edits.row import Edit, Exit, Fit, Half, Reading, Row
-from mech_music.engine.passes import Performer, Settings
+from mech_music.engine.passes import Settings
 from mech_music.errors import UserError
-from mech_music.lenses.readout import Unembedding
+from mech_music.models.hooks import Layout
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
+from mech_music.prompts.concepts import study_prompts
 from mech_music.store import Store
 from tests.conftest import PROMPTS
-from tests.made_engine import FIT, MadeVoice, engine
+from tests.made_engine import FIT, MadeSource, engine
 
 with quiet_imports():
     import audiocraft.utils.utils
@@ -44,12 +45,12 @@ def plain(checkpoint: Path) -> MusicGen:
         return MusicGen.get_pretrained(str(checkpoint), device="cpu")
 
 
-def performer(made: HookedMusicGen, folder: Path) -> Performer:
-    return Performer(MadeVoice(made), Store(folder), SETTINGS)
+def passes(made: HookedMusicGen, folder: Path) -> PassRunner:
+    return PassRunner(MadeSource(made), Store(folder), SETTINGS)
 
 
 def read(made: HookedMusicGen, folder: Path, rows: Sequence[Row]) -> Tensor:
-    return performer(made, folder).tokens(rows)
+    return passes(made, folder).tokens(rows)
 
 
 def let_out(rows: Sequence[Row], hook: str, reading: Reading = Reading.free) -> list[Row]:
@@ -133,7 +134,7 @@ def test_layers_above_the_exit_are_not_computed(made: HookedMusicGen, tmp_path: 
     def count(place: int, *_: object) -> None:
         calls[place] += 1
 
-    own = performer(made, tmp_path)
+    own = passes(made, tmp_path)
     with ExitStack() as stack:
         for place, module in modules:
             stack.callback(module.register_forward_hook(partial(count, place)).remove)
@@ -168,7 +169,8 @@ def streams_of(made: HookedMusicGen, rows: Sequence[Row]) -> dict[str, Tensor]:
 
     scalings: list[Any] = [(edit.hook, lambda value, hook, by=edit.scale: value * by) for edit in rows[0].edits]
     settings = {"duration": SETTINGS.duration, "sampling": SETTINGS.sampling, "seeds": [row.seed for row in rows]}
-    made.run_with_hooks([row.prompt for row in rows], [*scalings, (list(made.hook_names), keep)], **settings)
+    streams = [name for name, hook in made.hook_dict.items() if hook.layout is Layout.stream]
+    made.run_with_hooks([row.prompt for row in rows], [*scalings, (streams, keep)], **settings)
     return {name: torch.stack(values, dim=2) for name, values in seen.items()}
 
 
@@ -190,7 +192,7 @@ def test_forced_reading_is_norm_and_heads_on_the_full_models_streams(
 
 @torch.no_grad()
 def test_unembedding_is_the_models_own(made: HookedMusicGen) -> None:
-    lm, unembed = made.musicgen.lm, Unembedding(made.musicgen.lm)
+    lm, unembed = made.musicgen.lm, made.unembedding()
     stream = torch.randn(2, 5, made.d_model, generator=torch.Generator().manual_seed(0)) * 3 + 1
     normed: Any = lm.out_norm(stream)  # type: ignore[operator]
     logits = torch.stack([head(normed) for head in lm.linears], dim=2)
@@ -216,7 +218,7 @@ def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
 
     run = compose_run()
     voice = Checkpoint(run.model, run.classifier, "cpu")
-    own = Performer(voice, Store(tmp_path), Settings(Sampling(), 1.0))
+    own = PassRunner(voice, Store(tmp_path), Settings(Sampling(), 1.0))
     last = f"blocks.{run.model.layers - 1}.hook_resid_post"
     ways = [let_out(ROWS, last, reading) for reading in Reading]
     plain, *found = own.tokens([*ROWS, *ways[0], *ways[1]]).split(len(ROWS))
@@ -230,7 +232,7 @@ def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
         Exit("blocks.3.hook_resid_post"),
         Exit("blocks.3.hook_resid_mid"),
         Exit("blocks.3.hook_resid_post", Reading.forced),
-        Exit("blocks.3.hook_resid_post", lens=Fit(4, 2, 0, 1, 0)),
+        Exit("blocks.3.hook_resid_post", lens=Fit(study_prompts(), 4, 2, 0, 1, 0)),
     ],
 )
 def test_an_exit_that_does_not_exist_is_one_line(made: HookedMusicGen, tmp_path: Path, leave: Exit) -> None:

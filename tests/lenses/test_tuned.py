@@ -11,16 +11,16 @@ import torch
 from scipy.special import rel_entr, softmax
 from torch import Tensor
 
-from mech_music.edits.row import Fit, Row, Translator
+from mech_music.edits.row import Fit, Prompts, Row, Translator
 from mech_music.lenses.tuned import StreamRecorder, _least_squares, clips_of, divergence
 from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.concepts import every_prompt
+from mech_music.prompts.concepts import study_prompts
 from mech_music.store import Store
 from tests.made_engine import SHORT, engine
 
-FIT = Fit(n_clips=24, n_held_out=6, steps=0, epochs=6, seed=0)
-SMALL = Fit(n_clips=6, n_held_out=3, steps=5, epochs=2, seed=1)
+FIT = Fit(study_prompts(), n_clips=24, n_held_out=6, steps=0, epochs=6, seed=0)
+SMALL = Fit(study_prompts(), n_clips=6, n_held_out=3, steps=5, epochs=2, seed=1)
 POINTS = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_mid", "blocks.2.hook_resid_post")
 Record = dict[str, np.ndarray]
 
@@ -37,14 +37,14 @@ def trained(made: HookedMusicGen, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def test_clips_held_out_have_other_prompts_and_other_noise() -> None:
-    prompts = [f"prompt {number}" for number in range(10)]
-    train, held_out = clips_of(Fit(20, 4, 0, 1, 3), prompts)
+    prompts = Prompts.of([f"prompt {number}" for number in range(10)])
+    train, held_out = clips_of(Fit(prompts, 20, 4, 0, 1, 3))
     assert (len(train), len(held_out)) == (20, 4)
     assert len({*train, *held_out}) == 24, "few prompts are used again with other noise"
     assert not {row.prompt for row in train} & {row.prompt for row in held_out}
     assert not {row.seed for row in train} & {row.seed for row in held_out}
-    assert clips_of(Fit(20, 4, 0, 1, 3), prompts) == (train, held_out)
-    assert clips_of(Fit(20, 4, 0, 1, 4), prompts)[1] != held_out
+    assert clips_of(Fit(prompts, 20, 4, 0, 1, 3)) == (train, held_out)
+    assert clips_of(Fit(prompts, 20, 4, 0, 1, 4))[1] != held_out
 
 
 def test_streams_are_kept_clip_by_clip_and_steps_in_order() -> None:
@@ -107,7 +107,7 @@ def held_out_by_hand(made: HookedMusicGen, row: Row, point: str, translate: Any)
 @torch.no_grad()
 def test_held_out_measures_are_those_of_their_own_prompts(made: HookedMusicGen, trained: dict[str, Record]) -> None:
     """In the order of the prompts, though passes are made by the length of prompts, and over many clips at once."""
-    _, held_out = clips_of(FIT, every_prompt())
+    _, held_out = clips_of(FIT)
     lengths = [made.prompt_length(row.prompt) for row in held_out]
     assert lengths != sorted(lengths), "else the order of passes is that of the prompts"
     for point in POINTS[:2]:
@@ -160,7 +160,7 @@ def test_a_fit_gives_the_same_bytes_each_time(made: HookedMusicGen, tmp_path: Pa
     for records in found[1:]:
         for source, record in records.items():
             assert all(np.array_equal(values, found[0][source][name]) for name, values in record.items())
-    other = Translator(POINTS[1], Fit(6, 3, 5, 2, seed=2))
+    other = Translator(POINTS[1], Fit(study_prompts(), 6, 3, 5, 2, seed=2))
     (record,) = engine(made, tmp_path / "other").answers([other]).records.values()
     assert not np.array_equal(record["weight"], found[0][sources[1]]["weight"])
 
@@ -171,7 +171,7 @@ def test_killed_between_two_layers_it_goes_on_with_the_second(
     sources = [Translator(f"blocks.{layer}.hook_resid_post", SMALL) for layer in range(2)]
     wanted = engine(made, tmp_path / "whole").answers(sources).records
     own, fitted = engine(made, tmp_path / "killed"), []
-    fit = own.performer.recording.fit
+    fit = own.passes.recording.fit
 
     def stop(source: Translator, advance: Any) -> None:
         if fitted:
@@ -179,13 +179,13 @@ def test_killed_between_two_layers_it_goes_on_with_the_second(
         fitted.append(source)
         fit(source, advance)
 
-    monkeypatch.setattr(own.performer.recording, "fit", stop)
+    monkeypatch.setattr(own.passes.recording, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         own.answers(sources)
     again = engine(made, tmp_path / "killed")
-    assert [source in again.performer.recording for source in sources] == [True, False]
-    rest, fit_again = [], again.performer.recording.fit
-    monkeypatch.setattr(again.performer.recording, "fit", lambda *of: (rest.append(of[0]), fit_again(*of)))
+    assert [source in again.passes.recording for source in sources] == [True, False]
+    rest, fit_again = [], again.passes.recording.fit
+    monkeypatch.setattr(again.passes.recording, "fit", lambda *of: (rest.append(of[0]), fit_again(*of)))
     found = again.answers(sources).records
     assert (fitted, rest) == (sources[:1], sources[1:])
     for source in sources:

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from mech_music.config.schema import ClassifierConfig, Dtype, ModelConfig
 from mech_music.errors import UserError
-from mech_music.models.hooks import Hook, all_hooks
+from mech_music.models.hooks import STREAM_POINTS, Hook, all_hooks
 from mech_music.models.musicgen import build
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint
 from mech_music.models.musicgen.loading import Checkpoint, load_model, pick_device
@@ -118,7 +118,7 @@ def test_published_sizes_have_every_hook_and_weight(name: str) -> None:
     conditions = (768 + 1) + (12 + 1) * bool(shape.melody)
     assert own + conditions * shape.d_model == shape.parameters
     assert Footprint.of_config(config) == shape
-    assert len(all_hooks(shape.layers)) == 7 * shape.layers
+    assert len(all_hooks(shape.layers, STREAM_POINTS)) == 7 * shape.layers
     for layer in lm.transformer.layers:
         assert layer.self_attn.embed_dim == layer.linear2.out_features == shape.d_model
         assert layer.norm2.normalized_shape == (shape.d_model,)

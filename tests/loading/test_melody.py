@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mech_music.edits.row import Exit, Reading, Row
 from mech_music.engine.capacity import row_bytes
-from mech_music.engine.passes import Performer, Settings
+from mech_music.engine.passes import Settings
 from mech_music.errors import UserError
+from mech_music.models.hooks import IN_ATTENTION
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.loading import FILES, load_model
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -27,7 +28,7 @@ from tests.composing import CommandLine
 from tests.lenses.test_readout import silence
 from tests.loading.conftest import complaint
 from tests.loading.test_command import SHORT, command
-from tests.made_engine import MadeVoice
+from tests.made_engine import MadeSource
 from tests.published import make_published
 from tests.test_parity import DURATION, TOP_K, plain_generate
 
@@ -120,8 +121,8 @@ def test_edits_the_music_and_not_what_stands_before(
 @pytest.mark.parametrize("reading", list(Reading))
 def test_lens_at_the_end_is_the_model(melody: HookedMusicGen, tmp_path: Path, reading: Reading) -> None:
     rows = [Row(prompt, 0, exit=Exit("blocks.1.hook_resid_post", reading)) for prompt in PROMPTS]
-    performer = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS))
-    assert torch.equal(performer.tokens(rows), melody.generate(PROMPTS, **SETTINGS))
+    passes = PassRunner(MadeSource(melody), Store(tmp_path), Settings(**SETTINGS))
+    assert torch.equal(passes.tokens(rows), melody.generate(PROMPTS, **SETTINGS))
 
 
 def test_lens_is_audiocrafts_model_cut_off(
@@ -129,7 +130,7 @@ def test_lens_is_audiocrafts_model_cut_off(
 ) -> None:
     """Free-running, after self-attention of the first layer: the model ends there, and its MLP adds nothing."""
     rows = [Row(prompt, 0, exit=Exit("blocks.0.hook_resid_mid", Reading.free)) for prompt in PROMPTS]
-    ours = Performer(MadeVoice(melody), Store(tmp_path), Settings(**SETTINGS)).tokens(rows)
+    ours = PassRunner(MadeSource(melody), Store(tmp_path), Settings(**SETTINGS)).tokens(rows)
     transformer: Any = theirs.lm.transformer
     transformer.layers = transformer.layers[:1]
     transformer.layers[0].linear2.register_forward_hook(silence)
@@ -142,13 +143,15 @@ def test_lens_is_audiocrafts_model_cut_off(
 
 def test_hooks(melody: HookedMusicGen) -> None:
     """Every step has one value at each point, and the stream adds up without cross-attention."""
-    assert melody.hook_names == tuple(f"blocks.{layer}.hook_{point}" for layer in range(2) for point in POINTS)
+    streams = [name for name, hook in melody.hook_dict.items() if hook.point in POINTS]
+    assert streams == [f"blocks.{layer}.hook_{point}" for layer in range(2) for point in POINTS]
+    assert melody.points == ("resid_pre", *(f"attn.{name}" for name in IN_ATTENTION), *POINTS[1:])
     _, cache = melody.run_with_cache(PROMPTS, duration=0.2)
     at = {point: cache[f"blocks.1.hook_{point}"] for point in POINTS}
     assert {value.shape for value in at.values()} == {(2, 2, melody.n_steps(0.2), melody.d_model)}
     assert torch.allclose(at["resid_pre"] + at["attn_out"], at["resid_mid"], atol=1e-5)
     assert torch.allclose(at["resid_mid"] + at["mlp_out"], at["resid_post"], atol=1e-5)
-    with pytest.raises(UserError, match="no cross-attention; its points are resid_pre, attn_out, resid_mid, mlp_out"):
+    with pytest.raises(UserError, match="no cross-attention; its points are resid_pre, attn.q, .*resid_mid, mlp_out"):
         melody.select_hooks("blocks.0.hook_cross_attn_out")
 
 

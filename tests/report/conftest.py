@@ -13,8 +13,10 @@ import pytest
 
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build, write
-from mech_music.results.columns import SELF_SIMILARITY, TUNED_LENS, Schema
+from mech_music.results.columns import Schema
 from mech_music.results.tables import conform, summarise
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from tests.composing import CommandLine
 
 SWEPT = (

@@ -22,9 +22,9 @@ from mech_music.report import payload
 from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.page import LIMIT, Page, build
-from mech_music.results.columns import AXES, METRICS
 from mech_music.results.tables import summarise
 from mech_music.store import Outcome
+from mech_music.tasks.interchange.columns import AXES, METRICS
 from mech_music.tasks.interchange.controls import beside_controls
 from mech_music.tasks.interchange.page import VIEW, formula, methods
 from tests.composing import CommandLine, MadeUpEngine

@@ -13,7 +13,8 @@ from mech_music.report.__main__ import main
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build
 from mech_music.report.views import view_of
-from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from tests.composing import CommandLine
 from tests.report.test_page import cells, part
 

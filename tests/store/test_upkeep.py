@@ -14,22 +14,23 @@ from rich.console import Console
 from mech_music.errors import UserError
 from mech_music.store import Store, upkeep
 from mech_music.store.__main__ import run
-from tests.store.test_rows import outcomes, shards
+from mech_music.store.rows import VERSION
+from tests.store.test_rows import LISTENER, put, shards
 
 TINY, SMALL = {"model": "tiny", "settings": "4 s"}, {"model": "small", "settings": "4 s"}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five shards of tiny, of which one repeats rows, two of small, a record and a clip."""
+    """Of tiny, four shards and one that repeats clips of two of them; of small, two; a record, a sound."""
     store = Store(tmp_path)
     for start in (0, 3, 6, 9):
-        store.put(outcomes(start, 3), TINY)
-    store.put(outcomes(3, 2) | outcomes(20, 1), TINY)
+        put(store, start, 3, TINY)
+    put(store, 4, 4, TINY)
     for start in (100, 103):
-        store.put(outcomes(start, 3), SMALL)
+        put(store, start, 3, SMALL)
     store.put_record("a" * 64, {"blocks.0.hook_mlp_out": np.zeros((3, 2, 2), np.float32)})
-    store.put_clip("b" * 64, np.zeros(100, np.float32), 16_000)
+    store.put_audio("b" * 64, np.zeros(100, np.float32), 16_000)
     return tmp_path
 
 
@@ -48,15 +49,19 @@ def age(path: Path, days: float) -> None:
 
 def contents(folder: Path) -> dict[str, bytes]:
     store = Store(folder)
-    keys = [key.hex() for key in store._index]
-    return {key: o.logits.tobytes() + o.tokens.tobytes() for key, o in store.get(keys).items()}
+    keys = [key.hex() for key in store.clips._index]
+    clips, readings, rows = store.clips.get(keys), store.readings(LISTENER).get(keys), store.rows(keys)
+    return {
+        key: clips[key]["tokens"].tobytes() + readings[key]["logits"].tobytes() + repr(rows[key]).encode()
+        for key in keys
+    }
 
 
 def test_survey_counts_what_is_there(folder: Path) -> None:
     found = {(h.what, dict(h.about).get("model")): (h.items, len(h.files)) for h in upkeep.survey(folder)}
-    assert found["rows", "tiny"] == (15, 5)
-    assert found["rows", "small"] == (6, 2)
-    assert found["records", None] == found["clips", None] == (1, 1)
+    assert found["clips", "tiny"] == found["readings", "tiny"] == (16, 5)
+    assert found["clips", "small"] == found["readings", "small"] == (6, 2)
+    assert found["records", None] == found["audio", None] == (1, 1)
     assert found["damaged", None] == found["remains", None] == (0, 0)
     code, text = command(folder)
     assert code == 0
@@ -65,10 +70,11 @@ def test_survey_counts_what_is_there(folder: Path) -> None:
 
 def test_compact_keeps_every_row_once(folder: Path) -> None:
     before = contents(folder)
-    assert command(folder, "compact") == (0, "7 files of rows are now 2\n")
+    assert command(folder, "compact") == (0, "14 files of clips and readings are now 4\n")
     assert contents(folder) == before
-    assert sum(h.items for h in upkeep.survey(folder) if h.what == "rows") == len(before) == 13 + 6
-    assert command(folder, "compact")[1] == "2 files of rows are now 2\n"
+    for part in ("clips", "readings"):
+        assert sum(h.items for h in upkeep.survey(folder) if h.what == part) == len(before) == 12 + 6
+    assert command(folder, "compact")[1] == "4 files of clips and readings are now 4\n"
 
 
 def test_compact_killed_halfway_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +97,8 @@ def test_compact_killed_halfway_loses_nothing(folder: Path, monkeypatch: pytest.
 def test_a_reader_goes_on_while_another_compacts(folder: Path) -> None:
     reader = Store(folder)
     command(folder, "compact")
-    assert len(reader.get(outcomes(0, 12))) == 12
+    keys = [f"{key:064x}" for key in range(12)]
+    assert len(reader.clips.get(keys)) == len(reader.readings(LISTENER).get(keys)) == len(reader.rows(keys)) == 12
 
 
 def test_verify_sets_damage_aside(folder: Path) -> None:
@@ -114,15 +121,15 @@ def test_prune_asks_first_and_takes_only_what_was_named(folder: Path) -> None:
     assert "--yes" in text
     assert len(shards(folder)) == 7
     command(folder, "prune", "--model", "small", "--yes")
-    assert {dict(h.about)["model"] for h in upkeep.survey(folder) if h.what == "rows"} == {"tiny"}
-    assert Store(folder).clip("b" * 64) is not None
+    assert {dict(h.about)["model"] for h in upkeep.survey(folder) if h.what == "clips"} == {"tiny"}
+    assert Store(folder).audio("b" * 64) is not None
     old = shards(folder)[0]
     age(old, days=10)
     command(folder, "prune", "--older-than", "5", "--yes")
     assert len(shards(folder)) == 4
     assert not old.exists()
-    command(folder, "prune", "--what", "clips", "--yes")
-    assert Store(folder).clip("b" * 64) is None
+    command(folder, "prune", "--what", "audio", "--yes")
+    assert Store(folder).audio("b" * 64) is None
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path: Path) -> None:
@@ -133,7 +140,7 @@ def test_mistakes_are_one_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_remains_of_a_killed_writer_are_seen_and_swept(folder: Path) -> None:
-    fresh, old = folder / "rows" / ".x.safetensors.1", folder / "rows" / ".y.safetensors.2"
+    fresh, old = (folder / VERSION / "clips" / name for name in (".x.safetensors.1", ".y.safetensors.2"))
     for path in (fresh, old):
         path.write_bytes(b"half")
     age(old, days=0.1)

@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 
 from mech_music.edits.row import Exit, Fit, Reading, Row
-from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
-from mech_music.prompts.concepts import CONCEPTS
+from mech_music.prompts.concepts import CONCEPTS, study_prompts
 from mech_music.results import tables
-from mech_music.results.columns import DECODER_LENS
-from mech_music.store import Outcome
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.decoder_lens.task import DecoderLens
+from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
 LENS = ("task=decoder_lens", "prompts=4", "layer='0,6,7'", "concept=guitar+edm")
@@ -50,7 +49,7 @@ def _is_named(row: Row, concept: str) -> bool:
 
 def scored(*overrides: str) -> pd.DataFrame:
     run, task = compose_run(*LENS, *overrides), DecoderLens()
-    return task.score(run, Answers(outcomes_of(task.plan(run))))
+    return task.score(run, answered(outcomes_of(task.plan(run))))
 
 
 def test_every_layer_is_one_exit_and_the_last_one_is_the_model() -> None:
@@ -73,7 +72,7 @@ def test_within_the_last_layer_there_is_an_exit(component: str, point: str) -> N
 
 def test_a_tuned_lens_is_named_by_its_fit() -> None:
     rows = DecoderLens().plan(compose_run(*LENS, "lens=tuned", "lens.clips=9", "lens.seed=4"))
-    assert {row.exit.lens for row in rows if row.exit} == {Fit(9, 100, 64, 4, 4)}
+    assert {row.exit.lens for row in rows if row.exit} == {Fit(study_prompts(), 9, 100, 64, 4, 4)}
 
 
 def names(prompt: str, word: str) -> bool:
@@ -84,7 +83,7 @@ def names(prompt: str, word: str) -> bool:
 def test_a_control_never_names_the_concept(concept: str) -> None:
     run = compose_run("task=decoder_lens", "prompts=80", "layer=last", f"concept={concept}")
     task = DecoderLens()
-    answers = Answers({row: Outcome(np.zeros(527, np.float32), TOKENS, row.key("")) for row in task.plan(run)})
+    answers = answered({row: Outcome(np.zeros(527, np.float32), TOKENS, row.key("")) for row in task.plan(run)})
     table = task.score(run, answers)
     text = CONCEPTS[concept].text
     by_role = {role: [str(prompt) for prompt in lines["prompt"]] for role, lines in table.groupby("role")}
@@ -132,7 +131,7 @@ def test_a_failed_clip_keeps_its_line(of: str) -> None:
     outcomes = outcomes_of(task.plan(run))
     bad = next(row for row in outcomes if (row.exit is None) == (of == "the full model"))
     outcomes[bad].logits[:] = np.nan
-    table = task.score(run, Answers(outcomes))
+    table = task.score(run, answered(outcomes))
     failed = table[table["failed"]]
     assert len(table) == 2 * 3 * 4
     assert set(failed["prompt"]) == {bad.prompt}
@@ -145,14 +144,14 @@ def test_tokens_that_were_not_kept_cannot_agree() -> None:
     run, task = compose_run(*LENS), DecoderLens()
     outcomes = outcomes_of(task.plan(run))
     spare = {row: replace(outcome, tokens=np.zeros((4, 0), np.int16)) for row, outcome in outcomes.items()}
-    table = task.score(run, Answers(spare))
+    table = task.score(run, answered(spare))
     assert np.isnan(table["agreement"].to_numpy()).all() and np.isfinite(table["ndcg"].to_numpy()).all()
 
 
 def test_the_first_prompts_are_heard_through_all_layers() -> None:
     run, task = compose_run(*LENS, "audio.strongest=2"), DecoderLens()
     outcomes = outcomes_of(task.plan(run))
-    choices = task.choose_clips(run, task.score(run, Answers(outcomes)))
+    choices = task.choose_clips(run, task.score(run, answered(outcomes)))
     names = {f"{c}_prompt-00{i}_layer-{n}" for c in ("guitar", "edm") for i in (0, 1) for n in (0, 6, 7)}
     assert {choice.name for choice in choices} == names and len(choices) == len(names)
     keys = {outcome.key for outcome in outcomes.values()}

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from mech_music.edits.row import Edit, Half, Mean, Row, Term
-from mech_music.engine.engine import Answers
-from mech_music.prompts.concepts import CONCEPTS
-from mech_music.results.columns import INTERCHANGE
-from mech_music.store import Outcome
+from mech_music.prompts.concepts import CONCEPTS, prompts_of
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
+from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
 GUITAR, PIANO, ROCK, JAZZ = (CONCEPTS[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
@@ -35,7 +34,7 @@ def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
     rows = Interchange().plan(run)
     assert len(rows) == 3 + 2 * 3
     assert [row.edits for row in rows[:3]] == [()] * 3, "the unedited clips come first"
-    mean = Mean("piano", 3)
+    mean = Mean(prompts_of(CONCEPTS["piano"], 3))
     assert {row.edits for row in rows[3:]} == {
         (Edit(f"blocks.{layer}.hook_mlp_out", 0.0, (Term(1.0, mean),)),) for layer in (0, 2)
     }
@@ -46,7 +45,7 @@ def test_adjust_adds_the_difference_of_the_means_in_its_frames_and_half() -> Non
     (edit,) = Interchange().plan(run)[-1].edits
     assert edit.hook == "blocks.1.hook_cross_attn_out"
     assert (edit.scale, edit.frames, edit.half) == (1.0, (0, 25), Half.cond)
-    assert {(term.weight, term.source.concept) for term in edit.shift} == {(1.0, "piano"), (-1.0, "guitar")}
+    assert {(term.weight, term.source.prompts.name) for term in edit.shift} == {(1.0, "piano"), (-1.0, "guitar")}
 
 
 def test_together_edits_every_layer_of_one_clip() -> None:
@@ -64,13 +63,13 @@ def test_controls_are_planned_beside_every_effect() -> None:
     randoms = [row.edits[0].random for row in rows if row.edits and row.edits[0].random is not None]
     assert sorted(randoms) == [0, 0, 1, 1, 2, 2, 3, 3], "a direction for every prompt"
     own = [row.edits[0] for row in rows if row.edits and row.edits[0].scale == 0]
-    assert {edit.shift[0].source.concept for edit in own} == {"guitar", "piano"}
+    assert {edit.shift[0].source.prompts.name for edit in own} == {"guitar", "piano"}
 
 
 def test_scores_are_those_of_the_known_effect() -> None:
     run = compose_run("prompts=5", "layer=0", "controls=[noise]")
     task = Interchange()
-    table = task.score(run, Answers(outcomes_of(task.plan(run))))
+    table = task.score(run, answered(outcomes_of(task.plan(run))))
     assert tuple(table.columns) == INTERCHANGE.names
     effect = table[table["role"] == "technique"]
     noise = table[table["role"] == "noise"]
@@ -88,7 +87,7 @@ def test_scores_are_those_of_the_known_effect() -> None:
 def test_flipped_is_desired_above_original(boost: float, flipped: float) -> None:
     run = compose_run("prompts=2", "layer=0", "controls=[]")
     task = Interchange()
-    table = task.score(run, Answers(outcomes_of(task.plan(run), boost)))
+    table = task.score(run, answered(outcomes_of(task.plan(run), boost)))
     assert table["flipped"].tolist() == [flipped] * 2
 
 
@@ -99,7 +98,7 @@ def test_kept_asks_for_the_word_of_the_other_category() -> None:
     outcomes = outcomes_of(task.plan(run))
     spoilt = next(row for row in outcomes if row.edits)
     outcomes[spoilt].logits[JAZZ] = 1.5
-    table = task.score(run, Answers(outcomes))
+    table = task.score(run, answered(outcomes))
     assert table["kept_before"].tolist() == [1.0, 1.0, 1.0]
     assert table["kept"].tolist() == [0.0, 1.0, 1.0]
 
@@ -110,7 +109,7 @@ def test_failed_clip_keeps_its_line() -> None:
     outcomes = outcomes_of(task.plan(run))
     bad = next(row for row in outcomes if row.edits)
     outcomes[bad].logits[:] = np.nan
-    table = task.score(run, Answers(outcomes))
+    table = task.score(run, answered(outcomes))
     assert table["failed"].tolist() == [True, False, False]
     assert table["effectiveness"].isna().tolist() == [True, False, False]
 
@@ -122,11 +121,11 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
     for row in outcomes:
         if " electronic " in row.prompt:
             outcomes[row].logits[CONCEPTS["edm"].labels[0]] = 5.0
-    table = task.score(run, Answers(outcomes))
+    table = task.score(run, answered(outcomes))
     electronic = table[table["prompt"].str.contains(" electronic ")]
     assert electronic["kept"].tolist() == [1.0] * 5, "EDM is electronic music"
     across = compose_run("prompts=2", "layer=0", "controls=[]", "pair=guitar-jazz")
-    table = task.score(across, Answers(outcomes_of(task.plan(across))))
+    table = task.score(across, answered(outcomes_of(task.plan(across))))
     assert np.isnan(table[["kept", "kept_before"]].to_numpy()).all()
 
 

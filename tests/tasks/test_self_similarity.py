@@ -8,9 +8,9 @@ import pytest
 from mech_music.edits.row import Half, Similarity
 from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
 from mech_music.results import tables
-from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.self_similarity.task import SelfSimilarity
 from tests.composing import compose_run
 
@@ -22,14 +22,14 @@ def answers_of(sources: list[Similarity]) -> Answers:
     layer = np.arange(8)
     records = {}
     for n, source in enumerate(sources):
-        values = 100 * n + layer[:, None] + layer / 10 + np.arange(source.n_prompts)[:, None, None] / 100
+        values = 100 * n + layer[:, None] + layer / 10 + np.arange(len(source.prompts))[:, None, None] / 100
         record = {f"layers_{name}": values for name in SELF_SIMILARITY.metrics}
         records[source] = record | {f"moved_{name}": values + 1000 for name in SELF_SIMILARITY.metrics}
-    return Answers({}, records)
+    return Answers({}, records=records)
 
 
 def test_one_recording_for_each_concept() -> None:
-    wanted = [Similarity("resid_mid", name, 3, 5, Half.cond) for name in ("guitar", "jazz")]
+    wanted = [Similarity("resid_mid", prompts_of(CONCEPTS[name], 3), 5, Half.cond) for name in ("guitar", "jazz")]
     assert SelfSimilarity().plan(compose_run(*RUN, "component=sa", "half=cond", "seed=5", "layer='0,2'")) == wanted
 
 

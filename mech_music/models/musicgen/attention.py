@@ -8,12 +8,15 @@ hooks and the arithmetic stay audiocraft's own; only repetition goes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mech_music.models.hooks import IN_ATTENTION, Hook
 from mech_music.models.musicgen.linear import product
 from mech_music.models.quiet import quiet_imports
 
@@ -41,15 +44,25 @@ def attend(
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
+    return torch.matmul(_pattern(query, keys, causal), values)
+
+
+def _pattern(query: Tensor, keys: Tensor, causal: bool) -> Float[Tensor, "row head query key"]:
     scores = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2))
     if causal:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(future, -torch.inf)
-    return torch.matmul(scores.softmax(dim=-1), values)
+    return scores.softmax(dim=-1)
 
 
 class _OneStepAttention(StreamingMultiheadAttention):
-    """What is a step of a generation takes the short way here; everything else audiocraft's own."""
+    """What is a step of a generation takes the short way here; everything else audiocraft's own.
+
+    ``offered``: which of q, k, v, pattern and z pass through their own identity module (``hook_q`` …), where nnsight
+    finds them; none of them does as long as nobody asks (`offering`).
+    """
+
+    offered: frozenset[str] = frozenset()
 
     def _is_step(self, query: Tensor) -> bool:
         return query.shape[1] == 1
@@ -57,8 +70,24 @@ class _OneStepAttention(StreamingMultiheadAttention):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any):
         if not (self._is_streaming and self._is_step(query)):
             return super().forward(query, key, value, *args, **kwargs)
-        out = attend(*self._query_keys_values(query, key))
-        return self.out_proj(out.transpose(1, 2).flatten(2)), None
+        parts = self._query_keys_values(query, key)
+        out = self._attend_by_pattern(*parts) if "pattern" in self.offered else attend(*parts)
+        return self.out_proj(self._offer("z", _joined(out))), None
+
+    def _offer(self, name: str, x: Tensor) -> Tensor:
+        return getattr(self, f"hook_{name}")(x) if name in self.offered else x
+
+    def _attend_by_pattern(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As `attend` on a CPU, with the pattern of the last query offered in between."""
+        causal = q.shape[2] > 1
+        parts = list(zip(q.split(1), k.split(1), v.split(1), strict=True)) if causal else [(q, k, v)]
+        last = torch.cat([_pattern(q, k, causal)[:, :, -1] for q, k, _ in parts])
+        found = []
+        for (q, k, v), mine in zip(parts, self._offer("pattern", last).split(len(parts[0][0])), strict=True):
+            weights = _pattern(q, k, causal)
+            weights[:, :, -1] = mine
+            found.append(torch.matmul(weights, v))
+        return torch.cat(found)
 
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raise NotImplementedError
@@ -73,6 +102,10 @@ class _OneStepAttention(StreamingMultiheadAttention):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
+def _joined(x: Float[Tensor, "row head position d_head"]) -> Float[Tensor, "row position head_d_head"]:
+    return x.transpose(1, 2).flatten(2)
+
+
 class KeptCrossAttention(_OneStepAttention):
     """Cross-attention that projects the conditioning once per generation."""
 
@@ -81,7 +114,12 @@ class KeptCrossAttention(_OneStepAttention):
         if "kept_keys" not in state:
             for name, part in zip(("kept_keys", "kept_values"), self._project(source, 1, 3).chunk(2, -1), strict=True):
                 state[name] = self._heads(part).contiguous()
-        return self._heads(self._project(query, 0, 1)), state["kept_keys"], state["kept_values"]
+        q = self._heads(self._offer("q", self._project(query, 0, 1)))
+        return q, self._offer_kept("k", state["kept_keys"]), self._offer_kept("v", state["kept_values"])
+
+    def _offer_kept(self, name: str, kept: Tensor) -> Tensor:
+        """What is put in its place acts on this step; the next is offered what was kept."""
+        return self._heads(self._offer(name, _joined(kept))).contiguous() if name in self.offered else kept
 
 
 class PreallocatedSelfAttention(_OneStepAttention):
@@ -98,7 +136,8 @@ class PreallocatedSelfAttention(_OneStepAttention):
         return query.shape[1] == 1 or "past_keys" not in self._streaming_state
 
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = (self._heads(part) for part in self._project(source, 0, 3).chunk(3, -1))
+        parts = zip(("q", "k", "v"), self._project(source, 0, 3).chunk(3, -1), strict=True)
+        q, k, v = (self._heads(self._offer(name, part)) for name, part in parts)
         return q, *self._complete_kv(k, v)
 
     def _complete_kv(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,6 +173,36 @@ def keep_attention_caches(lm: nn.Module) -> None:
         ):
             if type(attention) is StreamingMultiheadAttention and _is_plain(attention):
                 attention.__class__ = kind
+                for name in IN_ATTENTION:
+                    setattr(attention, f"hook_{name}", nn.Identity())
+
+
+def has_head_hooks(lm: nn.Module) -> bool:
+    """Whether q, k, v, pattern and z can be hooked: not where audiocraft's own code runs."""
+    return all(isinstance(attention, _OneStepAttention) for attention in _attentions(lm))
+
+
+@contextmanager
+def offering(lm: nn.Module, hooks: Iterable[Hook]) -> Iterator[None]:
+    """Within, attention offers what these hooks ask for."""
+    asked: dict[Any, set[str]] = {}
+    for hook in hooks:
+        module, _, name = hook.point.rpartition(".")
+        if module:
+            layer: Any = lm.transformer.layers[hook.layer]  # type: ignore[union-attr,index]
+            asked.setdefault(layer.self_attn if module == "attn" else layer.cross_attention, set()).add(name)
+    try:
+        for attention, names in asked.items():
+            attention.offered = frozenset(names)
+        yield
+    finally:
+        for attention in asked:
+            attention.offered = frozenset()
+
+
+def _attentions(lm: nn.Module) -> list[nn.Module]:
+    both = [(layer.self_attn, layer.cross_attention) for layer in lm.transformer.layers]  # type: ignore[union-attr]
+    return [attention for pair in both for attention in pair if attention is not None]
 
 
 def expect_steps(lm: nn.Module, n_steps: int) -> None:

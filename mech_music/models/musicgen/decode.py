@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -34,19 +35,23 @@ def decode(
     sampling: Sampling,
     forced: Int[Tensor, "#row codebook frame"] | None = None,
     on_step: Callable[[int], None] | None = None,
+    prefix: Int[Tensor, "#row codebook given"] | None = None,
 ) -> Int[Tensor, "row codebook frame"]:
     """Generate ``n_frames`` frames of tokens for every row.
 
     ``conditions``: the fused text conditions of the doubled batch (conditional half first).
-    ``forced``: tokens to read along instead of sampling (teacher forcing).
+    ``forced``: tokens to read along instead of sampling (teacher forcing). ``prefix``: those of the first frames,
+    −1 where a row has none; each later token is drawn with the noise of its own step.
     A row with a non-finite logit at any step is returned as −1 throughout.
     """
     pattern = lm.pattern_provider.get_pattern(n_frames)
     rows = next(iter(conditions.values()))[0].shape[0] // 2
     device = next(iter(conditions.values()))[0].device
-    unknown = torch.full((rows, lm.n_q, n_frames), -1, dtype=torch.long, device=device)
-    given = unknown if forced is None else forced.expand(rows, -1, -1)
-    sequence, _, mask = pattern.build_pattern_sequence(given, lm.special_token_id)
+    given = torch.full((rows, lm.n_q, n_frames), -1, dtype=torch.long, device=device)
+    for known in (prefix, forced):
+        if known is not None:
+            given[..., : known.shape[-1]] = known
+    sequence, _, _ = pattern.build_pattern_sequence(given, lm.special_token_id)
     finite = torch.ones(rows, dtype=torch.bool, device=device)
     expect_steps(lm, prefix_length(lm, conditions) + sequence.shape[-1] - 1)
     with lm.streaming():
@@ -55,7 +60,8 @@ def decode(
             finite &= logits.isfinite().flatten(1).all(1)
             if forced is None:
                 token = sample_top_k(logits, noise(step), sampling)
-                sequence[..., step + 1] = torch.where(mask[:, step + 1], token, lm.special_token_id)
+                given = sequence[..., step + 1]
+                sequence[..., step + 1] = torch.where(given < 0, token, given)
             if on_step is not None:
                 on_step(step)
     return to_frames(lm, sequence, n_frames).masked_fill(~finite[:, None, None], -1)
@@ -70,5 +76,23 @@ def _guided_logits(
     lm: LMModel, tokens: Tensor, conditions: Conditions, guidance: float
 ) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
-    cond, uncond = logits[:, :, -1].float().chunk(2)
+    return _guided(logits[:, :, -1], guidance)
+
+
+def _guided(logits: Float[Tensor, "half_row ..."], guidance: float) -> Float[Tensor, "row ..."]:
+    cond, uncond = logits.float().chunk(2)
     return uncond + (cond - uncond) * guidance
+
+
+@torch.no_grad()
+def forced_logits(
+    lm: LMModel, conditions: Conditions, tokens: Int[Tensor, "row codebook frame"], guidance: float
+) -> Float[Tensor, "row codebook frame card"]:
+    """The guided logits that each token is sampled from, given those before it; one forward pass over all steps."""
+    pattern = lm.pattern_provider.get_pattern(tokens.shape[-1])
+    sequence, _, _ = pattern.build_pattern_sequence(tokens, lm.special_token_id)
+    steps = sequence[..., :-1]
+    logits = lm(torch.cat([steps, steps]), conditions=[], condition_tensors=conditions)
+    by_step = rearrange(_guided(logits, guidance), "row codebook step card -> row card codebook step")
+    by_frame, _, _ = pattern.revert_pattern_logits(by_step, float("nan"))
+    return rearrange(by_frame, "row card codebook frame -> row codebook frame card")

@@ -26,8 +26,8 @@ def to_frames(
     return tokens[..., :n_frames]
 
 
-def sampled_positions(lm: LMModel, n_frames: int, device: torch.device) -> Bool[Tensor, "codebook step"]:
+def sampled_positions(lm: LMModel, n_frames: int) -> Bool[Tensor, "codebook step"]:
     """Which codebooks get a token of the music at which step; the rest is filled."""
     pattern = lm.pattern_provider.get_pattern(n_frames)
-    _, _, mask = pattern.build_pattern_sequence(torch.zeros(1, lm.n_q, n_frames, device=device), 0)
+    _, _, mask = pattern.build_pattern_sequence(torch.zeros(1, lm.n_q, n_frames), 0)
     return mask[:, 1:]

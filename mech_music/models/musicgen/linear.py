@@ -25,11 +25,16 @@ def can_arrange(weight: Tensor) -> bool:
     """Whether a weight gains from it, here."""
     return (
         weight.device.type == "cpu"
-        and weight.dtype in (torch.float32, torch.bfloat16)
         and min(weight.shape) >= WIDE
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and (weight.dtype is torch.float32 or (weight.dtype is torch.bfloat16 and _has_bfloat16()))
     )
+
+
+def _has_bfloat16() -> bool:
+    """Not on a processor without AVX-512."""
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class Arranged:

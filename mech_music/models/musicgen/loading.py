@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.config.schema import ModelConfig
 from mech_music.engine.workers import n_cores
 from mech_music.errors import UserError
-from mech_music.listeners.classifier import Classifier, FoundClassifier
 from mech_music.models.content import Content
 from mech_music.models.devices import check_dtype, pick_device
 from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint
@@ -58,13 +57,13 @@ def _load(source: Source, files: Content, device: str, dtype: str) -> HookedMusi
 
 
 class Checkpoint:
-    """The voice that a config asks for; its parts are loaded when they are first used.
+    """The model that a config asks for, loaded when it is first used.
 
     Raises UserError at once for files and devices that are not there or are not what the config says, and on
     loading for what is in them. ``source``, for people: where the weights are from, with the hub's commit.
     """
 
-    def __init__(self, model: ModelConfig, classifier: ClassifierConfig, device: str, threads: int = 0) -> None:
+    def __init__(self, model: ModelConfig, device: str, threads: int = 0) -> None:
         self._model, self._device, self._threads = model, device, threads
         self.name = model.name
         place = pick_device(device)
@@ -75,16 +74,10 @@ class Checkpoint:
         check_config(model, self._source.folder)
         self.weights = self._files.digest
         self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
-        self._ear = FoundClassifier(classifier)
-        self.classifier_id = self._ear.id
 
     @property
     def model(self) -> HookedMusicGen:
         return self._loaded_model
-
-    @property
-    def classifier(self) -> Classifier:
-        return self._loaded_classifier
 
     @cached_property
     def _loaded_model(self) -> HookedMusicGen:
@@ -97,10 +90,6 @@ class Checkpoint:
             )
         torch.set_num_threads(self._threads or _threads_for(model.d_model))
         return model
-
-    @cached_property
-    def _loaded_classifier(self) -> Classifier:
-        return self._ear.load(str(pick_device(self._device)))
 
 
 def check_config(model: ModelConfig, folder: Path) -> None:

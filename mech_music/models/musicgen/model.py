@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from nnsight import NNsight
 from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.errors import UserError
-from mech_music.models.hooks import CROSS_POINTS, POINTS, Hook, all_hooks
-from mech_music.models.musicgen.attention import keep_attention_caches
-from mech_music.models.musicgen.decode import decode, prefix_length
-from mech_music.models.musicgen.delay import n_steps
-from mech_music.models.musicgen.linear import arrange, make_arrangeable, release
-from mech_music.models.musicgen.selfcheck import check_pass, check_tree, plain_logits, some_tokens
+from mech_music.models import protocol
+from mech_music.models.hooked import HookedModel
+from mech_music.models.hooks import CROSS_POINTS, POINTS, Hook
+from mech_music.models.musicgen import delay
+from mech_music.models.musicgen.attention import has_head_hooks, keep_attention_caches, offering
+from mech_music.models.musicgen.decode import decode, forced_logits, prefix_length
+from mech_music.models.musicgen.footprint import Footprint
+from mech_music.models.musicgen.linear import arrange, make_arrangeable, release, still_to_arrange
+from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree, plain_logits, some_tokens
+from mech_music.models.musicgen.sites import read, write
+from mech_music.models.protocol import DURATION, Generation, Visit
 from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
+from mech_music.models.unembedding import Unembedding
 
 with quiet_imports():
+    from audiocraft.data.audio_utils import convert_audio
     from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 
-NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
-HookFn = Callable[[Float[Tensor, "half row d_model"], "HookPoint"], Tensor | None]
 
-
-class HookPoint:
-    """What a hook function is told about the value it gets: the hook's name and the step."""
-
-    def __init__(self, name: str, step: int) -> None:
-        self.name, self.step = name, step
-
-
-class HookedMusicGen(NNsight):
-    """A MusicGen whose every branch output has a name.
+class HookedMusicGen(NNsight, HookedModel):
+    """A MusicGen as a `mech_music.models.protocol.Generator`: every branch output and every head has a name.
 
     Trace it with nnsight (``with model.generate(prompts) as tracer: …``), or use the two
     TransformerLens-style methods `run_with_cache` and `run_with_hooks`.
@@ -69,6 +65,32 @@ class HookedMusicGen(NNsight):
         return self.musicgen.lm.dim
 
     @property
+    def n_heads(self) -> int:
+        layer: Any = self.musicgen.lm.transformer.layers[0]
+        return layer.self_attn.num_heads
+
+    @property
+    def n_codebooks(self) -> int:
+        return self.musicgen.lm.n_q
+
+    @property
+    def card(self) -> int:
+        return self.musicgen.lm.card
+
+    @property
+    def special_token(self) -> int:
+        return self.musicgen.lm.special_token_id
+
+    @property
+    def halves(self) -> int:
+        """Of classifier-free guidance."""
+        return 2
+
+    @property
+    def probe_prompt(self) -> str:
+        return PROMPT
+
+    @property
     def sample_rate(self) -> int:
         return self.musicgen.sample_rate
 
@@ -90,25 +112,31 @@ class HookedMusicGen(NNsight):
         """Whether the text is attended to; in melody it stands before the music instead."""
         return bool(self.musicgen.lm.fuser.fuse2cond["cross"])
 
-    @cached_property
+    @property
     def points(self) -> tuple[str, ...]:
-        """The hook points of every layer, in forward order."""
-        return tuple(point for point in POINTS if self.cross_attention or point not in CROSS_POINTS)
+        return self._points
 
     @cached_property
-    def hook_names(self) -> tuple[str, ...]:
-        """Every hook of this model, in forward order."""
-        return tuple(hook.name for hook in all_hooks(self.n_layers, self.points))
-
-    def n_frames(self, duration: float) -> int:
-        """Codec frames in ``duration`` seconds, as audiocraft counts them."""
-        return int(duration * self.frame_rate)
+    def _points(self) -> tuple[str, ...]:
+        lacking = set() if self.cross_attention else set(CROSS_POINTS)
+        if not has_head_hooks(self.musicgen.lm):
+            lacking |= {point for point in POINTS if "." in point}
+        return tuple(point for point in POINTS if point not in lacking)
 
     def n_steps(self, duration: float) -> int:
         """Autoregressive steps for ``duration`` seconds (frames + the delay of the last codebook)."""
-        return n_steps(self.musicgen.lm, self.n_frames(duration))
+        return delay.n_steps(self.musicgen.lm, self.n_frames(duration))
 
-    # -- generation ----------------------------------------------------------------------------
+    def row_bytes(self, duration: float) -> int:
+        """Keys and values of one row of a pass, in both guidance halves."""
+        shape = Footprint(self.n_layers, self.d_model, melody=self.n_melody)
+        return shape.row_bytes(self.n_steps(duration), str(self.dtype).removeprefix("torch."))
+
+    def pending_bytes(self) -> int:
+        """Of the copies of wide weights that are made when a layer is first used (see `linear`)."""
+        return still_to_arrange(self.musicgen.lm)
+
+    # -- text ----------------------------------------------------------------------------------
 
     @torch.no_grad()
     def conditions(self, prompts: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
@@ -129,44 +157,53 @@ class HookedMusicGen(NNsight):
         return nullcontext() if chosen is None else torch.autocast(chosen.device, dtype=chosen.fast_dtype)
 
     def prompt_length(self, prompt: str) -> int:
-        """Text tokens of ``prompt`` (rows of one length make one pass)."""
+        """Text tokens of ``prompt``."""
         conditioner: Any = self.musicgen.lm.condition_provider.conditioners["description"]
         return int(conditioner.tokenize([prompt])["input_ids"].shape[-1])
+
+    def group_of(self, prompt: str) -> Hashable:
+        """Rows whose prompts have one length make one pass."""
+        return self.prompt_length(prompt)
 
     @cached_property
     def n_melody(self) -> int:
         """Positions that stand before the text of every prompt: melody's, which are there without a melody too."""
         if self.cross_attention:
             return 0
-        return prefix_length(self.musicgen.lm, self.conditions(["music"])) - self.prompt_length("music")
+        return prefix_length(self.musicgen.lm, self.conditions([PROMPT])) - self.prompt_length(PROMPT)
+
+    # -- generation ----------------------------------------------------------------------------
 
     @traceable
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[str] | str,
         seeds: Sequence[int] | int = 0,
-        duration: float = 4.0,
+        duration: float = DURATION,
         sampling: Sampling | None = None,
         forced: Int[Tensor, "#row codebook frame"] | None = None,
         on_step: Callable[[int], None] | None = None,
         exit_layer: int | None = None,
         noise: RowNoise | None = None,
+        prefix: Int[Tensor, "#row codebook given"] | None = None,
     ) -> Int[Tensor, "row codebook frame"]:
-        """Tokens for ``prompts``; each row's noise depends on its (prompt, seed) only.
+        """Tokens for ``prompts``; what the other arguments say: `mech_music.models.protocol.Generation`.
 
-        ``exit_layer``: the last layer that is computed; its output goes through the final norm and heads
-        (the free-running DecoderLens). ``noise``: that of `noise`, where somebody else draws from it as well.
+        A string is one prompt. UserError, one line, for arguments that do not fit each other.
         """
+        prompts, n_frames = protocol.listed(prompts), self.n_frames(duration)
+        for what, tokens in (("forced", forced), ("prefix", prefix)):
+            protocol.check_tokens(self, what, tokens, len(prompts), n_frames)
         noise = noise or self.noise(prompts, seeds)
         conditions = self.conditions(prompts)
         with self._autocast(), self._up_to(exit_layer):
-            n_frames = self.n_frames(duration)
-            return decode(self.musicgen.lm, conditions, noise, n_frames, sampling or Sampling(), forced, on_step)
+            lm, sampling = self.musicgen.lm, sampling or Sampling()
+            return decode(lm, conditions, noise, n_frames, sampling, forced, on_step, prefix)
 
     def noise(self, prompts: Sequence[str], seeds: Sequence[int] | int, keep: bool = False) -> RowNoise:
         """The sampling noise of rows, to be drawn step by step; ``keep`` it to generate with it several times."""
-        seeds = [seeds] * len(prompts) if isinstance(seeds, int) else list(seeds)
-        return RowNoise(prompts, seeds, (self.musicgen.lm.n_q, self.musicgen.lm.card), self.device, keep)
+        seeds = protocol.one_each(seeds, len(prompts))
+        return RowNoise(prompts, seeds, (self.n_codebooks, self.card), self.device, keep)
 
     @contextmanager
     def _up_to(self, layer: int | None) -> Iterator[None]:
@@ -180,8 +217,62 @@ class HookedMusicGen(NNsight):
         finally:
             transformer.layers = layers
 
-    def _batch_size(self, *inputs: object, **_: object) -> int:
-        return len(inputs[0]) if inputs else 0  # type: ignore[arg-type]
+    def _batch_size(self, *inputs: Any, **_: object) -> int:
+        return len(protocol.listed(inputs[0])) if inputs else 0
+
+    def visit(
+        self, prompts: Sequence[str] | str, hooks: Sequence[Hook], fn: Visit, **how: Unpack[Generation]
+    ) -> Int[Tensor, "row codebook frame"]:
+        """One traced generation in which ``fn(hook, step, value)`` sees every chosen hook at every step.
+
+        What ``fn`` returns (unless None) takes the value's place; the generation goes on from it. Where the text
+        stands before the music, the first step runs through its positions as well; ``fn`` sees the last one only.
+        """
+        if not hooks:
+            return self.generate(prompts, **how)
+        with offering(self.musicgen.lm, hooks):
+            return self._visit(prompts, hooks, fn, how)
+
+    def _visit(self, prompts: Sequence[str] | str, hooks: Sequence[Hook], fn: Visit, how: Generation) -> Tensor:
+        steps, layers = self.n_steps(how.get("duration", DURATION)), self.transformer.layers
+        with self.generate(prompts, **how) as tracer:  # type: ignore[arg-type]
+            for step in tracer.iter[:steps]:
+                for hook in hooks:
+                    value = read(hook, layers)
+                    edited = fn(hook, step, value if hook.has_all_positions else value[:, -1:])
+                    if edited is not None:
+                        whole = edited.shape == value.shape
+                        write(hook, layers, edited if whole else torch.cat([value[:, :-1], edited], dim=1))
+            tokens = tracer.result.save()
+        return tokens
+
+    # -- the end: logits, tokens, sound --------------------------------------------------------
+
+    def unembedding(self, dtype: torch.dtype | None = None) -> Unembedding:
+        """The final norm and all heads; ``dtype``: of the heads' products (default: the weights' own)."""
+        lm: Any = self.musicgen.lm
+        return Unembedding(lm.out_norm, list(lm.linears), dtype)
+
+    def sampled_positions(self, n_frames: int) -> Bool[Tensor, "codebook step"]:
+        """Which codebooks get a token of the music at which step; the rest is `special_token`."""
+        return delay.sampled_positions(self.musicgen.lm, n_frames)
+
+    def to_frames(
+        self, sequence: Int[Tensor, "row codebook position"], n_frames: int
+    ) -> Int[Tensor, "row codebook frame"]:
+        """Tokens in the order of the music, from that of the delay pattern."""
+        return delay.to_frames(self.musicgen.lm, sequence, n_frames)
+
+    def forced_logits(
+        self, prompts: Sequence[str] | str, tokens: Int[Tensor, "row codebook frame"], sampling: Sampling | None = None
+    ) -> Float[Tensor, "row codebook frame card"]:
+        """Logits of the distributions that ``tokens`` are sampled from, before top-k; all steps at once."""
+        prompts, sampling = protocol.listed(prompts), sampling or Sampling()
+        protocol.check_tokens(self, "scored", tokens, len(prompts), tokens.shape[-1])
+        conditions = self.conditions(prompts)
+        with self._autocast():
+            given = tokens.to(self.device).expand(len(prompts), -1, -1)
+            return forced_logits(self.musicgen.lm, conditions, given, sampling.guidance) / sampling.temperature
 
     @torch.no_grad()
     def to_audio(self, tokens: Int[Tensor, "row codebook frame"]) -> Float[Tensor, "row sample"]:
@@ -189,86 +280,13 @@ class HookedMusicGen(NNsight):
         audio = cast(Tensor, self.musicgen.compression_model.decode(tokens.to(self.device), None))
         return audio.float().mean(dim=1)
 
-    # -- TransformerLens-style access ----------------------------------------------------------
-
-    def select_hooks(self, names: NamesFilter) -> tuple[Hook, ...]:
-        """The hooks that a name, a list of names or a predicate selects, in forward order."""
-        if names is None:
-            chosen: Iterable[str] = self.hook_names
-        elif callable(names):
-            chosen = [name for name in self.hook_names if names(name)]
-        else:
-            chosen = [names] if isinstance(names, str) else names
-        hooks = tuple(sorted({Hook.parse(name) for name in chosen}))
-        for hook in hooks:
-            if hook.layer >= self.n_layers:
-                raise UserError(f"hook '{hook.name}': this model has layers 0 to {self.n_layers - 1}")
-            if hook.point not in self.points:
-                raise UserError(
-                    f"hook '{hook.name}': this model has no cross-attention; its points are {', '.join(self.points)}"
-                )
-        return hooks
-
-    def run_with_cache(
-        self, prompts: Sequence[str], names_filter: NamesFilter = None, **generation: object
-    ) -> tuple[Int[Tensor, "row codebook frame"], dict[str, Float[Tensor, "half row step d_model"]]]:
-        """Generate, and return the tokens and the values of the chosen hooks at every step."""
-        hooks = self.select_hooks(names_filter)
-        cache: dict[str, list[Tensor]] = {hook.name: [] for hook in hooks}
-
-        def keep(hook: Hook, _step: int, value: Tensor) -> None:
-            cache[hook.name].append(rearrange(value, "(half row) 1 d -> half row d", half=2).clone())
-
-        tokens = self.visit(prompts, hooks, keep, **generation)
-        return tokens, {name: torch.stack(values, dim=2) for name, values in cache.items()}
-
-    def run_with_hooks(
-        self, prompts: Sequence[str], fwd_hooks: Sequence[tuple[NamesFilter, HookFn]], **generation: object
-    ) -> Int[Tensor, "row codebook frame"]:
-        """Generate with functions on hooks: ``fn(value, hook)`` returns a new value, or None to only look.
-
-        ``value`` is ``[half, row, d_model]`` of one step, the conditional half first.
-        """
-        functions: dict[Hook, list[HookFn]] = {}
-        for names, fn in fwd_hooks:
-            for hook in self.select_hooks(names):
-                functions.setdefault(hook, []).append(fn)
-
-        def apply(hook: Hook, step: int, value: Tensor) -> Tensor | None:
-            current, changed = rearrange(value, "(half row) 1 d -> half row d", half=2), False
-            for fn in functions[hook]:
-                out = fn(current, HookPoint(hook.name, step))
-                current, changed = (current, changed) if out is None else (out, True)
-            return rearrange(current, "half row d -> (half row) 1 d") if changed else None
-
-        return self.visit(prompts, tuple(sorted(functions)), apply, **generation)
-
-    def visit(
-        self,
-        prompts: Sequence[str],
-        hooks: Sequence[Hook],
-        fn: Callable[[Hook, int, Float[Tensor, "half_row 1 d_model"]], Tensor | None],
-        **generation: object,
-    ) -> Int[Tensor, "row codebook frame"]:
-        """One traced generation in which ``fn(hook, step, value)`` sees every chosen hook at every step.
-
-        What ``fn`` returns (unless None) takes the value's place; the generation goes on from it. Where the text
-        stands before the music, the first step runs through its positions as well; ``fn`` sees the last one only.
-        """
-        duration = generation.setdefault("duration", 4.0)
-        if not hooks:
-            return self.generate(prompts, **generation)  # type: ignore[arg-type]
-        steps, layers = self.n_steps(duration), self.transformer.layers  # type: ignore[arg-type]
-        with self.generate(prompts, **generation) as tracer:  # type: ignore[arg-type]
-            for step in tracer.iter[:steps]:
-                for hook in hooks:
-                    value = hook.read(layers)
-                    edited = fn(hook, step, value[:, -1:])
-                    if edited is not None:
-                        before = value[:, :-1]
-                        hook.write(layers, edited if step else torch.cat([before, edited], dim=1))
-            tokens = tracer.result.save()
-        return tokens
+    @torch.no_grad()
+    def to_tokens(self, audio: Float[Tensor, "row sample"], sample_rate: int) -> Int[Tensor, "row codebook frame"]:
+        """Encode mono audio, resampled to the codec's rate. UserError for other shapes and non-finite samples."""
+        protocol.check_audio(audio, sample_rate)
+        codec = self.musicgen.compression_model
+        wave = convert_audio(audio.to(self.device).float()[:, None], sample_rate, codec.sample_rate, codec.channels)
+        return codec.encode(wave)[0]
 
     # -- self-check ----------------------------------------------------------------------------
 

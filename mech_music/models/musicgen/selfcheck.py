@@ -14,13 +14,13 @@ from einops import rearrange
 from torch import Tensor
 
 from mech_music.errors import UserError
-from mech_music.models.hooks import BRANCHES, Hook
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
+from mech_music.models.cache import ActivationCache
+from mech_music.models.hooks import BRANCHES, STREAM_POINTS, Hook
 
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
-_PROMPT = concept_prompts(CONCEPTS["guitar"], 1)[0].text
+PROMPT = "Compose a happy rock piece, with a guitar melody. Use a fast tempo."
 _FRAMES = 2
 _MODULES = ("self_attn", "linear2", "norm2")  # what the hook names stand on
 _CROSS_MODULES = ("cross_attention", "norm_cross")  # likewise, where the text is attended to
@@ -61,7 +61,7 @@ def plain_logits(model: HookedMusicGen, tokens: Tensor) -> Tensor:
     sequence, _, _ = pattern.build_pattern_sequence(tokens, lm.special_token_id)
     with model._autocast():
         steps = sequence[..., :-1].expand(2, -1, -1)
-        return lm(steps, conditions=[], condition_tensors=model.conditions([_PROMPT])).float()
+        return lm(steps, conditions=[], condition_tensors=model.conditions([PROMPT])).float()
 
 
 def check_pass(model: HookedMusicGen, tokens: Tensor, plain: Tensor) -> None:
@@ -69,7 +69,8 @@ def check_pass(model: HookedMusicGen, tokens: Tensor, plain: Tensor) -> None:
     seen: list[Tensor] = []
     handle = model.musicgen.lm.register_forward_hook(lambda *of: seen.append(of[2].float()))
     try:
-        _, cache = model.run_with_cache([_PROMPT], duration=_duration(model), forced=tokens)
+        names = [name for name, hook in model.hook_dict.items() if hook.point in STREAM_POINTS]
+        _, cache = model.run_with_cache(PROMPT, names, duration=_duration(model), forced=tokens)
     except (AttributeError, ValueError) as error:
         raise UserError(f"a hook cannot be read ({type(error).__name__}: {error}); {_RELEASE}") from error
     finally:
@@ -81,7 +82,7 @@ def check_pass(model: HookedMusicGen, tokens: Tensor, plain: Tensor) -> None:
         raise UserError(f"the logits step by step are not audiocraft's own (relative error {error:.2g}); {_RELEASE}")
 
 
-def _check_layer(model: HookedMusicGen, index: int, cache: dict[str, Tensor]) -> None:
+def _check_layer(model: HookedMusicGen, index: int, cache: ActivationCache) -> None:
     branches = [point for point in BRANCHES if point in model.points]
     at = {point: cache[Hook(index, point).name].float() for point in ("resid_pre", "resid_post", *branches)}
     if any(value.shape != (2, 1, model.n_steps(_duration(model)), model.d_model) for value in at.values()):

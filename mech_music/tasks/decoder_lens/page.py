@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import LensConfig
 from mech_music.edits.row import Reading
 from mech_music.report.found import Found
 from mech_music.report.view import View, beside_roles
@@ -22,7 +22,9 @@ from mech_music.report.words import (
     told,
     where_read,
 )
-from mech_music.results.canvas import CONTROL_WORDS, LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
+from mech_music.results.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS, READING_WORDS
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
+from mech_music.tasks.decoder_lens.settings import DecoderLensSettings as Settings
 
 _READINGS = {
     Reading.free: "free: the lens is fed the tokens that were sampled from it, as in Vélez Vásquez et al. (2024).",
@@ -50,15 +52,14 @@ def methods(found: Found) -> list[Paragraph]:
     return told([*_from_configs(found.runs), *_from_table(found)])
 
 
-def _lens(run: RunConfig) -> str:
+def _lens(run: Settings) -> str:
     if run.lens.name == "decoder":
         return "DecoderLens: the residual stream goes through the final norm and the heads as it is."
-    return trained_lens(run)
+    return trained_lens(run.lens)
 
 
-def trained_lens(run: RunConfig) -> str:
+def trained_lens(lens: LensConfig) -> str:
     """What a tuned lens is, and how it was trained."""
-    lens = run.lens
     trained = (
         f"read from {lens.path}"
         if lens.path
@@ -67,7 +68,7 @@ def trained_lens(run: RunConfig) -> str:
     return f"Tuned lens: an affine map to the final stream comes before the final norm and the heads, {trained}."
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     return [
@@ -113,7 +114,7 @@ VIEW = View(
         "lens_colours": LENS_COLOURS,
         "readings": READING_WORDS,
         "points": POINT_WORDS,
-        "controls": CONTROL_WORDS,
+        "controls": {control.name: control.label for control in DECODER_LENS.controls},
     },
     sections={"glance": "At a glance", "cells": "Heat map and clips", "curves": "By layer"},
     scripts=("tasks/decoder_lens/page.js",),

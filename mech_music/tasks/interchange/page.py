@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from mech_music.config.schema import Direction, RunConfig, TechniqueConfig, load_technique, options
+from mech_music.config.paths import options
+from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
 from mech_music.report.found import Found
 from mech_music.report.view import View
@@ -23,9 +24,12 @@ from mech_music.report.words import (
     statistics,
     told,
 )
-from mech_music.results.canvas import COMPONENT_WORDS, CONTROL_WORDS
-from mech_music.results.columns import CONTROLS, Role, layer_order
+from mech_music.results.canvas import COMPONENT_WORDS
+from mech_music.results.columns import layer_order
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls
+from mech_music.tasks.interchange.declared import load_control
+from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 _HALVES = {
     Half.both: "Both halves of classifier-free guidance are edited.",
@@ -35,11 +39,6 @@ _HALVES = {
 _HISTORIES = {
     History.own: "recorded while the model generates each of the concept's prompts (history=own)",
     History.shared: "recorded along the tokens of the concept's first prompt (history=shared)",
-}
-_CONTROL_WORDS = {
-    Role.self: "It does the damage of replacing, and brings no new concept.",
-    Role.random: "Does any push of that size do it?",
-    Role.noise: "noise: no edit, but another seed. What chance alone does between two clips of one prompt.",
 }
 
 
@@ -74,7 +73,7 @@ def methods(found: Found) -> list[Paragraph]:
 # -- what the configs say --------------------------------------------------------------------------------
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     components = sorted({run.component for run in runs}, key=list(COMPONENT_WORDS).index)
@@ -95,7 +94,7 @@ def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
     ]
 
 
-def _edit(run: RunConfig) -> str:
+def _edit(run: Settings) -> str:
     name = run.technique.name
     doses = [formula(load_technique(name, strength)) for strength in (1.0, 2.0)] if name in options("technique") else []
     dose = f" at strength {run.strength:g}" if len(set(doses)) > 1 else ""
@@ -122,23 +121,28 @@ def _sum(terms: Iterable[tuple[float, str]]) -> str:
     return text.strip() or "0"
 
 
-def _frames(run: RunConfig) -> str:
+def _frames(run: Settings) -> str:
     return "Every autoregressive step is edited." if run.frames == "all" else f"Edited steps: {run.frames}."
 
 
-def _clips(run: RunConfig) -> str:
+def _clips(run: Settings) -> str:
     return f"{sampled(run)} A clip and its edited twin share prompt and sampling noise."
 
 
-def _controls(runs: Sequence[RunConfig]) -> list[str]:
-    wanted = {name for run in runs for name in run.controls}
-    known = [_control(role) for role in CONTROLS if role.value in wanted]
-    return known or ["No controls were run: an effect cannot be told from damage or from chance."]
+def _controls(runs: Sequence[Settings]) -> list[str]:
+    wanted = dict.fromkeys(name for run in runs for name in run.controls)
+    told = [_control(name) for name in sorted(wanted, key=_place)]
+    return told or ["No controls were run: an effect cannot be told from damage or from chance."]
 
 
-def _control(role: Role) -> str:
-    edit = "" if role is Role.noise else f"{role.value}: {formula(load_technique(role.value))}. "
-    return edit + _CONTROL_WORDS[role]
+def _place(control: str) -> int:
+    return INTERCHANGE.roles.index(control) if control in INTERCHANGE.roles else len(INTERCHANGE.roles)
+
+
+def _control(name: str) -> str:
+    control = load_control(name)
+    edit = "" if control.technique is None else f"{formula(load_technique(control.technique))}. "
+    return f"{name}: {edit}{control.role.meaning}"
 
 
 # -- what the table says ---------------------------------------------------------------------------------
@@ -178,7 +182,7 @@ VIEW = View(
     title=title,
     question=question,
     methods=methods,
-    words={"components": COMPONENT_WORDS, "controls": CONTROL_WORDS},
+    words={"components": COMPONENT_WORDS, "controls": {one.name: one.label for one in INTERCHANGE.controls}},
     sections={
         "glance": "At a glance",
         "cells": "Heat map and clips",

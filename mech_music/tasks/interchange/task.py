@@ -8,16 +8,15 @@ what became of either. Each table carries its controls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from mech_music.config.axes import n_steps, parse_frames, parse_layers
-from mech_music.config.schema import Direction, RunConfig, TechniqueConfig, load_technique
+from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Edit, Mean, Row, Term
 from mech_music.metrics import measures as metrics
 from mech_music.models.hooks import Hook
@@ -30,14 +29,19 @@ from mech_music.prompts.concepts import (
     Prompt,
     concept_prompts,
     label_of,
-    resolve_pairs,
+    prompts_of,
 )
-from mech_music.results.audio import Choice, strongest_and_weakest
-from mech_music.results.columns import INTERCHANGE, METRICS, Role
-from mech_music.store import Outcome
+from mech_music.results.audio import Choice
+from mech_music.tasks.interchange.clips import strongest_and_weakest
+from mech_music.tasks.interchange.columns import INTERCHANGE
+from mech_music.tasks.interchange.declared import ExtraMetric, Heard, load_control, load_metric
+from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mech_music.engine.engine import Answers
+    from mech_music.tasks.protocol import Figure
 
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
@@ -46,7 +50,7 @@ _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with anothe
 class Trial:
     """One line of the table to be: an edited clip, and the same prompt and seed without the edit."""
 
-    role: Role
+    role: str
     technique: str
     layer: str
     original: Concept
@@ -60,54 +64,94 @@ class Trial:
 class Interchange:
     """The main job: every pair × intervention × prompt of the config, with its controls."""
 
-    def plan(self, run: RunConfig) -> list[Row]:
+    name: ClassVar[str] = INTERCHANGE.task
+    settings: ClassVar[type[Any]] = Settings
+    schema: ClassVar = INTERCHANGE
+
+    def listeners(self, run: Settings) -> tuple[str, ...]:
+        """Every clip is classified."""
+        return ("classifier",)
+
+    def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
         trials = list(_trials(run))
         return list(dict.fromkeys([trial.baseline for trial in trials] + [trial.row for trial in trials]))
 
-    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+    def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
-        parts, outcomes = [], answers.outcomes
+        parts = []
+        extra = [load_metric(name) for name in run.metrics]
+        roles = [load_control(name).role for name in run.controls]
+        schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, outcomes)).join(_measured(trials, outcomes)))
-        return pd.concat(parts, ignore_index=True).loc[:, list(INTERCHANGE.names)]
+            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers, extra)))
+        return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
-    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+    def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """Those of the strongest and of the weakest effects."""
         return strongest_and_weakest(table, run.audio.strongest, run.audio.weakest)
+
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """By layer, by component, by strength; and over many pairs."""
+        from mech_music.tasks.interchange import figures, pooled
+
+        return (
+            figures.layer_curves,
+            figures.heatmap,
+            figures.tradeoff,
+            figures.dose_response,
+            pooled.pooled_curves,
+            pooled.pooled_tradeoff,
+        )
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """Every effect beside its controls."""
+        from mech_music.tasks.interchange.terminal import effects_table
+
+        return effects_table(summary, width)
 
 
 # -- planning ----------------------------------------------------------------------------------------
 
 
-def _trials(run: RunConfig) -> Iterator[Trial]:
+def _trials(run: Settings) -> Iterator[Trial]:
     """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
-    edited = [(Role.technique, run.technique)]
-    edited += [(Role(name), load_technique(name, run.strength)) for name in run.controls if name != Role.noise]
-    for original, desired in resolve_pairs(run.pair):
+    controls = {name: load_control(name).technique for name in run.controls}
+    edited = [(INTERCHANGE.roles[0], run.technique)]
+    edited += [(role, load_technique(name, run.strength)) for role, name in controls.items() if name is not None]
+    steps = run.steps
+    for original, desired in run.pairs:
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
-        if Role.noise in run.controls:
+        for role in (role for role, technique in controls.items() if technique is None):
             for index, prompt in prompts:
                 baseline = Row(prompt.text, run.seed)
                 other = Row(prompt.text, run.seed + _NOISE_SEED)
-                yield Trial(Role.noise, "none", "", original, desired, index, prompt, other, baseline)
-        for label, layers in parse_layers(run.layer, run.model.layers):
+                yield Trial(role, "none", "", original, desired, index, prompt, other, baseline)
+        for label, layers in run.layers:
             for role, technique in edited:
                 for index, prompt in prompts:
                     baseline = Row(prompt.text, run.seed)
-                    edits = tuple(_edit(run, technique, layer, original, desired, index) for layer in layers)
+                    edits = tuple(_edit(run, technique, layer, steps, original, desired, index) for layer in layers)
                     row = replace(baseline, edits=edits)
                     yield Trial(role, technique.name, label, original, desired, index, prompt, row, baseline)
 
 
 def _edit(
-    run: RunConfig, technique: TechniqueConfig, layer: int, original: Concept, desired: Concept, index: int
+    run: Settings,
+    technique: TechniqueConfig,
+    layer: int,
+    steps: tuple[int, int] | None,
+    original: Concept,
+    desired: Concept,
+    index: int,
 ) -> Edit:
     """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
-    concepts = {"original": original.name, "desired": desired.name}
+    concepts = {"original": original, "desired": desired}
     shift = tuple(
-        Term(float(weight), Mean(concepts[name], run.prompts, run.seed, run.history))
+        Term(float(weight), Mean(prompts_of(concepts[name], run.prompts), run.seed, run.history))
         for name, weight in sorted(technique.shift.items())
         if weight
     )
@@ -115,7 +159,7 @@ def _edit(
         hook=Hook(layer, run.component.point).name,
         scale=float(technique.scale),
         shift=shift,
-        frames=parse_frames(run.frames, n_steps(run), run.model.frame_rate),
+        frames=steps,
         half=run.half,
         random=index if technique.direction is Direction.random else None,
     )
@@ -124,10 +168,10 @@ def _edit(
 # -- scoring -----------------------------------------------------------------------------------------
 
 
-def _described(run: RunConfig, trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> list[dict[str, object]]:
+def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
     """The axes and the clip of each line."""
     common = {
-        "task": "interchange",
+        "task": INTERCHANGE.task,
         "model": run.model.name,
         "classifier": run.classifier.name,
         "strength": float(run.strength),
@@ -142,30 +186,33 @@ def _described(run: RunConfig, trials: Sequence[Trial], outcomes: Mapping[Row, O
         {
             **common,
             "technique": trial.technique,
-            "role": trial.role.value,
+            "role": trial.role,
             "component": run.component.value if trial.layer else "",
             "layer": trial.layer,
             "original": trial.original.name,
             "desired": trial.desired.name,
             "index": trial.index,
             "prompt": trial.prompt.text,
-            "row": outcomes[trial.row].key,
-            "baseline": outcomes[trial.baseline].key,
+            "row": answers.key(trial.row),
+            "baseline": answers.key(trial.baseline),
         }
         for trial in trials
     ]
 
 
-def _measured(trials: Sequence[Trial], outcomes: Mapping[Row, Outcome]) -> pd.DataFrame:
+def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
     """The metrics of the trials of one pair; NaN where either clip failed."""
-    before = np.stack([outcomes[trial.baseline].logits for trial in trials])
-    after = np.stack([outcomes[trial.row].logits for trial in trials])
+    before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
+    after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
-    columns = {name: np.full(len(trials), np.nan) for name in METRICS}
+    names = [*INTERCHANGE.metrics, *(one.metric.name for one in extra)]
+    columns = {name: np.full(len(trials), np.nan) for name in names}
     good = np.flatnonzero(~failed).tolist()
     if good:
-        measured = _metrics(trials[0], [trials[i].prompt for i in good], before[good], after[good])
-        for name, values in measured.items():
+        pair, prompts = trials[0], [trials[i].prompt for i in good]
+        measured = _metrics(pair, prompts, before[good], after[good])
+        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts)
+        for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
             columns[name][good] = values
     return pd.DataFrame({**columns, "failed": failed})
 

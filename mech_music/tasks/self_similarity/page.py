@@ -19,8 +19,8 @@ from mech_music.report.words import (
     told,
     where_read,
 )
-from mech_music.results.canvas import CONTROL_WORDS, LENS_COLOURS, POINT_WORDS
-from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.results.canvas import LENS_COLOURS, POINT_WORDS
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 
 _ALL = "all concepts"
 _CONTROL = "moved: the second layer half a clip later. What two layers share whatever is played at the moment."
@@ -93,7 +93,7 @@ VIEW = View(
     methods=methods,
     words={
         "points": POINT_WORDS,
-        "controls": CONTROL_WORDS,
+        "controls": {control.name: control.label for control in SELF_SIMILARITY.controls},
         "all": _ALL,
         "colour": LENS_COLOURS["decoder"],
     },

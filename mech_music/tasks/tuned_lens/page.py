@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mech_music.config.schema import RunConfig
 from mech_music.report.found import Found
 from mech_music.report.view import View, beside_roles
 from mech_music.report.words import Paragraph, drawn, each, models, statistics, told, where_read
 from mech_music.results.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.tasks.decoder_lens.page import trained_lens
+from mech_music.tasks.tuned_lens.settings import TunedLensSettings as Settings
 
 
 def title(found: Found) -> str:
@@ -36,19 +36,19 @@ def methods(found: Found) -> list[Paragraph]:
     )
 
 
-def _from_configs(runs: Sequence[RunConfig]) -> list[Paragraph]:
+def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     plain = "DecoderLens: the stream goes through the final norm and the heads as it is; nothing is trained."
     return [
         models(runs, listening=False),
-        ("Lenses", [plain, *each(trained_lens(run) for run in runs)]),
+        ("Lenses", [plain, *each(trained_lens(run.lens) for run in runs)]),
         ("Training", each(_training(run) for run in runs)),
         ("Clips", each(f"{run.duration:g} s each, {drawn(run)}." for run in runs)),
     ]
 
 
-def _training(run: RunConfig) -> str:
+def _training(run: Settings) -> str:
     lens = run.lens
     steps = "every autoregressive step" if lens.steps == 0 else f"{lens.steps} autoregressive steps of each clip"
     return (

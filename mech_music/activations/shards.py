@@ -1,0 +1,96 @@
+"""A stream on disk: a folder with a manifest and one safetensors file for each chunk. What was killed goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mech_music.activations.streams import Chunk, Stream
+from mech_music.edits.row import Row
+from mech_music.errors import UserError, first_line
+from mech_music.store.atomic import replacing
+
+MANIFEST = "stream.json"
+_ROWS = "rows"  # a shard's rows, as JSON in its header
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def save_stream(stream: Stream, folder: Path, model: str = "", dtype: str = "float16") -> int:
+    """Write the chunks that ``folder`` does not have yet; returns how many. The same bytes, however often killed.
+
+    Args:
+        model: what identifies the model (its weights by content).
+
+    Raises:
+        UserError: if the folder holds another stream, or a value is too large for ``dtype``.
+    """
+    if dtype not in _DTYPES:
+        raise UserError(f"dtype={dtype}: expected one of {', '.join(_DTYPES)}")
+    manifest = {"model": model, "dtype": dtype, **stream.about, "chunks": len(stream)}
+    if (folder / MANIFEST).exists():
+        _must_equal(_manifest(folder), manifest, folder)
+    else:
+        with replacing(folder / MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest, indent=2) + "\n")
+    missing = [number for number in range(len(stream)) if not _shard(folder, number).exists()]
+    for number in missing:
+        _write(stream.chunk(number), _shard(folder, number), _DTYPES[dtype])
+    return len(missing)
+
+
+def read_stream(folder: Path) -> Iterator[Chunk]:
+    """The chunks of a stream on disk, one in memory at a time. UserError if it is not complete, or damaged."""
+    total = int(_manifest(folder)["chunks"])
+    lacking = sum(not _shard(folder, number).exists() for number in range(total))
+    if lacking:
+        raise UserError(f"the stream in '{folder}' lacks {lacking} of {total} chunks: go on with writing it")
+    for number in range(total):
+        yield _read(_shard(folder, number))
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:06}.safetensors"
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"no stream in '{folder}' ({MANIFEST}: {first_line(error)})") from None
+
+
+def _must_equal(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    same = json.loads(json.dumps(wanted))
+    if differing := [name for name in same if there.get(name) != same[name]]:
+        name = differing[0]
+        raise UserError(
+            f"'{folder}' holds another stream ({name} is {json.dumps(there.get(name))}, not {json.dumps(same[name])}): "
+            "write to another folder, or delete this one"
+        )
+
+
+def _write(chunk: Chunk, path: Path, dtype: torch.dtype) -> None:
+    values = {name: tensor.to(dtype) for name, tensor in chunk.values.items()}
+    if large := [name for name, tensor in values.items() if not tensor.isfinite().all()]:
+        raise UserError(f"values of '{large[0]}' are too large for {dtype}: write them as float32")
+    payloads: dict[str, Any] = {}
+    rows = {"rows": [row.to_json(payloads) for row in chunk.rows], "payloads": payloads}
+    with replacing(path) as partial:
+        save_file(values, partial, metadata={_ROWS: json.dumps(rows)})
+
+
+def _read(path: Path) -> Chunk:
+    try:
+        with safe_open(path, "pt") as shard:
+            written = json.loads(shard.metadata()[_ROWS])
+            values: dict[str, Tensor] = {name: shard.get_tensor(name).float() for name in shard.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise UserError(f"'{path}' is damaged ({first_line(error)}): delete it and write the stream again") from None
+    return Chunk([Row.from_json(row, written["payloads"]) for row in written["rows"]], values)

@@ -1,0 +1,72 @@
+"""A model that is named before it is loaded: stored clips are found without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hydra.utils import get_class
+
+from mech_music.config.schema import ModelConfig
+from mech_music.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    from mech_music.models.protocol import Generator
+
+
+class LazyModel(Protocol):
+    """A model that is loaded when it is first needed.
+
+    ``model_id`` decides, with the settings and the row, what a clip is: weights, number format, device.
+    ``weights``: the fingerprint of the checkpoint alone. ``name`` and ``source`` are for people.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def model_id(self) -> str: ...
+    @property
+    def model(self) -> Generator: ...
+
+
+def open_model(config: ModelConfig, device: str, threads: int) -> LazyModel:
+    """The model that a config asks for. UserError for a class that cannot be imported, or files that do not fit."""
+    from mech_music.models.musicgen.loading import Checkpoint
+
+    if config._target_ is None:
+        return Checkpoint(config, device, threads)
+    try:
+        kind: Any = get_class(config._target_)
+    except Exception as error:
+        raise UserError(
+            f"model '{config.name}': its _target_ '{config._target_}' cannot be imported ({first_line(error)}): mend "
+            f"conf/model/{config.name}.yaml, or run where Python finds the module"
+        ) from error
+    return kind(config, device, threads)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is loaded already, under a name for people."""
+
+    model: Generator
+    name: str = "model"
+    source: str = "loaded by the program"
+
+    @property
+    def weights(self) -> str:
+        """UserError for a model without a fingerprint: another one's clips would be taken for its own."""
+        if not self.model.fingerprint:
+            raise UserError(
+                f"model '{self.name}' has no fingerprint, so its clips cannot be told from another's: give it one, for "
+                "instance the SHA-256 of its weights' file"
+            )
+        return self.model.fingerprint
+
+    @property
+    def model_id(self) -> str:
+        return f"{self.weights} {str(self.model.dtype).removeprefix('torch.')} {self.model.device.type}"

@@ -1,0 +1,32 @@
+"""Made-up answers of an engine: what a clip is heard as, given by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mech_music.edits.row import Row
+from mech_music.engine.engine import Answers
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A clip and the classifier's reading of it; one that failed has NaN logits."""
+
+    logits: np.ndarray
+    tokens: np.ndarray
+    key: str = ""
+    failed: bool = False
+
+
+def answered(outcomes: Mapping[Row, Outcome]) -> Answers:
+    """The answers that an engine with a classifier would give."""
+    keys = {row: outcome.key for row, outcome in outcomes.items()}
+    readings = {outcome.key: {"logits": outcome.logits} for outcome in outcomes.values()}
+    clips = {
+        outcome.key: {"tokens": outcome.tokens, "failed": not np.isfinite(outcome.logits).all()}
+        for outcome in outcomes.values()
+    }
+    return Answers(keys, {"classifier": readings}, clips=lambda _: clips)
