@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import RevisionNotFoundError
 
-from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.config.schema import ModelConfig
 from mech_music.errors import UserError
 from mech_music.models.musicgen.hub import find_codec, find_text_encoder
 from mech_music.models.musicgen.loading import FILES, Checkpoint, find_checkpoint, fingerprint, load_model
@@ -71,7 +71,7 @@ def test_revisions(offline: Path, published: Path, tmp_path: Path, monkeypatch: 
 
     def voice(revision: str | None) -> Checkpoint:
         config = ModelConfig("made", hub_id=SMALL, revision=revision, layers=2, frame_rate=50)
-        return Checkpoint(config, ClassifierConfig(name="tiny"), "cpu")
+        return Checkpoint(config, "cpu")
 
     assert (voice(None).source, voice("v1").source) == (f"{SMALL} @ {COMMIT}", f"{SMALL} @ {OTHER}")
     assert voice(None).model_id == voice("v1").model_id
