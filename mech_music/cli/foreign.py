@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 
 from mech_music.cli.explain import NO_KEY
-from mech_music.config.paths import conf_dir
+from mech_music.config.paths import also_in, conf_dir
 from mech_music.config.schema import RunConfig, keys
 from mech_music.errors import UserError
 from mech_music.tasks.registry import axes_of, unknown_key
@@ -22,7 +22,8 @@ from mech_music.tasks.registry import axes_of, unknown_key
 def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException:
     """``error``; or what says more, if it comes of a key among the command line's ``words`` that their task has not.
 
-    Hydra only says that there is no such key: it may be an axis of another task. May be called while Hydra composes, and after it has failed.
+    Hydra only says that there is no such key; it may be an axis of another task. May be called while Hydra composes,
+    and after it has failed.
     """
     found = NO_KEY.search(str(error)) if isinstance(error, ConfigCompositionException) else None
     if found is None:
@@ -37,19 +38,20 @@ def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException
 
 @contextmanager
 def _composing(words: Sequence[str]) -> Iterator[list[str]]:
-    """Within, Hydra looks where the command line says; gives the overrides among its words."""
+    """Within, Hydra and we look where the command line says; gives the overrides among its words."""
     if GlobalHydra.instance().is_initialized():
         yield list(words)
         return
     given = get_args_parser().parse_args(list(words))
-    searched = [f"hydra.searchpath=[file://{os.path.abspath(given.config_dir)}]"] if given.config_dir else []
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        yield [*given.overrides, *searched]
+    folder = Path(given.config_dir) if given.config_dir else None
+    with also_in(folder), initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield [*given.overrides, *([f"hydra.searchpath=[file://{folder.resolve()}]"] if folder else [])]
 
 
 def _tasks(overrides: Sequence[str]) -> list[str]:
     """The tasks that are asked for: what the command line or its experiment chooses, or the default."""
-    telling = [word for word in overrides if word.startswith(("experiment=", "hydra.searchpath=")) and "," not in word]
-    choices = compose("config", telling, return_hydra_config=True).hydra.runtime.choices
     given = [word.partition("=")[2] for word in overrides if word.startswith("task=")]
-    return given[-1].split(",") if given else [str(choices.task)]
+    if given:
+        return given[-1].split(",")
+    telling = [word for word in overrides if word.startswith(("experiment=", "hydra.searchpath=")) and "," not in word]
+    return [str(compose("config", telling, return_hydra_config=True).hydra.runtime.choices.task)]

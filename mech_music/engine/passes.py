@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mech_music.activations.observe import observe, padded
+from mech_music.activations.observe import Consumer, observe, padded
 from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.edits.compile import compile_edits, visitor, with_sources
@@ -200,13 +200,28 @@ class PassRunner:
     def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
         """What rows, with their own edits, have at hooks: for patches."""
         found: dict[tuple[Row, Hook], list[Tensor]] = {}
-        settings = self.settings
         for pack in self.packs(rows, 32):
             recorder = RowRecorder(pack, hooks)
-            how: Generation = {"sampling": settings.sampling, "duration": settings.duration}
-            observe(self.model, pack, hooks, recorder.see, self._edits, **how)
+            self.observe(pack, hooks, recorder.see, lambda _: None)
             found |= recorder.values
         return found
+
+    def observe(
+        self,
+        rows: Sequence[Row],
+        hooks: Sequence[Hook],
+        see: Consumer,
+        advance: Advance,
+        forced: Int[Tensor, "#row codebook frame"] | None = None,
+    ) -> Int[Tensor, "row codebook frame"]:
+        """Generate rows that may share a pass, with their edits, showing what hooks have."""
+        how: Generation = {
+            "sampling": self.settings.sampling,
+            "duration": self.settings.duration,
+            "forced": forced,
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
+        }
+        return observe(self.model, rows, hooks, see, self._edits, **how)
 
     def generate(
         self,
