@@ -136,8 +136,9 @@ def read_run(path: Path, task: str) -> RunConfig:
     kept = {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
     own = f"{known.__module__}.{known.__qualname__}"
     for group, allowed in (("task", {own}), ("classifier", _classes("classifier")), ("model", _classes("model"))):
-        target = (kept.get(group) or {}).get("_target_")
-        if target is not None and target not in allowed:
+        named = kept.get(group)
+        target = named.get("_target_") if isinstance(named, dict) else None
+        if target is not None and str(target) not in allowed:
             raise ForeignClass(f"A config here names {group}._target_={target}, which is no class of conf/{group}.")
     return _typed(known.settings, kept | {"task": {"_target_": own}})
 
