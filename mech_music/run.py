@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -16,9 +17,10 @@ from omegaconf import DictConfig
 
 from mech_music.cli import launcher
 from mech_music.cli.explain import explain, fail, is_known
+from mech_music.cli.foreign import of_another_task
 from mech_music.config.paths import conf_dir
-from mech_music.config.schema import as_run, register
 from mech_music.results.sweep import Done, Failed, record_failure
+from mech_music.tasks.registry import as_run, register
 
 log = logging.getLogger(__name__)
 INTERRUPTED = "stopped; every finished clip is kept: give the same command again to continue"
@@ -38,6 +40,7 @@ def main() -> None:
     except Exception as error:
         if wants_traceback:
             raise
+        error = of_another_task(error, sys.argv[1:])
         fail(explain(error) + ("" if is_known(error) else " (HYDRA_FULL_ERROR=1 shows the traceback)"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,18 +13,18 @@ from hydra import compose, initialize_config_dir
 
 from mech_music.cli import launcher
 from mech_music.config.paths import conf_dir
-from mech_music.config.schema import RunConfig, as_run, register
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Answers
 from mech_music.run import main
+from mech_music.tasks.registry import as_run, register
 from tests.answers import Outcome, answered
 
 register()
 launcher.install()
 
 
-def compose_run(*overrides: str) -> RunConfig:
-    """The config of one job, as the command line would compose it."""
+def compose_run(*overrides: str) -> Any:
+    """The settings of one job of any task, as the command line would compose them."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return as_run(compose("config", list(overrides)))
 

@@ -8,7 +8,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from mech_music.results.columns import DECODER_LENS, SELF_SIMILARITY, TUNED_LENS
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 
 N = 6
 LAYERS = ("0", "1", "2", "10")

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from mech_music.results.columns import METRICS
+from mech_music.tasks.interchange.columns import METRICS
 
 
 def _axes(role: str, technique: str, component: str, layer: str, pair: tuple[str, str]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from mech_music.cli import launcher
 from mech_music.cli.launcher.composer import Composer
 from mech_music.config.paths import conf_dir
-from mech_music.config.schema import register
+from mech_music.tasks.registry import register
 
 register()
 launcher.install()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
+from omegaconf import MISSING
 
 from mech_music.cli.explain import explain
-from mech_music.config.paths import conf_dir
-from mech_music.config.schema import Direction, RunConfig, folder_name, keys, load_technique, options
-from mech_music.config.validation import validate
+from mech_music.cli.validation import validate
+from mech_music.config.paths import conf_dir, options
+from mech_music.config.schema import Direction, RunConfig, folder_name, keys, load_technique
 from mech_music.edits.row import Half
 from mech_music.errors import UserError
+from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.models.hooks import Component
-from tests.composing import compose_run
+from mech_music.tasks.registry import all_axes, axes_of, find_task, task_names, unknown_key
+from tests.composing import CommandLine, compose_run
 
 
 def test_defaults_are_the_papers() -> None:
@@ -28,13 +31,13 @@ def test_defaults_are_the_papers() -> None:
     validate(run)
 
 
-def test_written_defaults_equal_the_schemas() -> None:
-    """conf/config.yaml repeats the defaults to be read; they must not drift apart."""
-    run = compose_run("model=small")  # the bundled model has its own number of prompts
-    for item in dataclasses.fields(RunConfig):
-        if item.default is not dataclasses.MISSING and not OmegaConf.is_missing(
-            OmegaConf.structured(RunConfig), item.name
-        ):
+@pytest.mark.parametrize("task", task_names())
+def test_written_defaults_equal_the_schemas(task: str) -> None:
+    """conf/ repeats the defaults to be read; they must not drift apart."""
+    run = compose_run(f"task={task}", "model=small")  # the bundled model has its own number of prompts
+    assert type(run) is find_task(task).settings
+    for item in dataclasses.fields(run):
+        if item.default is not dataclasses.MISSING and item.default != MISSING:
             assert getattr(run, item.name) == item.default, item.name
         elif item.default_factory is not dataclasses.MISSING:
             assert getattr(run, item.name) == item.default_factory(), item.name
@@ -42,9 +45,11 @@ def test_written_defaults_equal_the_schemas() -> None:
 
 def test_help_explains_every_key() -> None:
     text = (conf_dir() / "hydra" / "help" / "mech_music.yaml").read_text()
-    assert [key for key in keys() if f"\n    {key} " not in text] == []
-    for group in ("technique", "model", "classifier", "task", "logger"):
+    assert [key for key in [*keys(RunConfig), *all_axes()] if f"\n    {key} " not in text] == []
+    for group in ("technique", "model", "classifier", "task", "logger", "control"):
         assert [name for name in options(group) if name not in text] == []
+    for measure in (EFFECTIVENESS, PRECISION):
+        assert f"{measure.name} ({measure.also}" in text, "the words that people search for"
 
 
 def test_a_published_model_brings_its_listener() -> None:
@@ -95,6 +100,53 @@ def test_a_word_that_cannot_be_composed(override: str) -> None:
     assert [part for part in BAD_WORDS[override] if part not in line] == [], line
 
 
+FOREIGN = [
+    (task, axis)
+    for task in task_names()
+    for axis in all_axes()
+    if axis not in axes_of(task) and axis not in ("component", "layer")
+]
+
+
+@pytest.mark.parametrize(("task", "axis"), FOREIGN)
+def test_an_axis_of_another_task_is_refused(
+    task: str, axis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line, for every task and every axis that it does not have; and its config has no such key."""
+    value = {"technique": "adjust", "lens": "tuned", "pair": "jazz-rock", "controls": "[self]"}.get(axis, "cond")
+    assert CommandLine(tmp_path, monkeypatch)(f"task={task}", f"{axis}={value}") == 1
+    line = capsys.readouterr().err
+    assert line.startswith(f"mech_music: {axis} means nothing to task={task}; it belongs to ") and line.count("\n") == 1
+    assert line.endswith(f"Axes of {task}: {', '.join(axes_of(task))}\n")
+    assert not hasattr(compose_run(f"task={task}"), axis)
+
+
+def test_every_task_has_axes_that_another_has_not() -> None:
+    assert {task for task, _ in FOREIGN} == {*task_names()}
+    assert {"pair", "technique", "lens", "concept", "reading", "half"} <= {axis for _, axis in FOREIGN}
+
+
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (("experiment=velez2024/fig2", "technique=adjust"), "decoder_lens"),
+        (("technique.scale=3", "task=self_similarity"), "self_similarity"),
+        (("+technique=adjust", "task=self_similarity"), "self_similarity"),
+        (("-m", "task=interchange,tuned_lens", "technique=adjust,replace", "prompts=2", "layer=2"), "tuned_lens"),
+        (("-m", "hydra/launcher=basic", "task=interchange,tuned_lens", "technique=adjust,replace"), "tuned_lens"),
+    ],
+)
+def test_wherever_the_task_is_chosen(
+    words: tuple[str, ...],
+    task: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert CommandLine(tmp_path, monkeypatch)(*words) == 1
+    assert unknown_key("technique", task) in capsys.readouterr().err
+
+
 BAD_VALUES = {
     "pair=guitar-pino": ["'guitar-pino'", "guitar-piano", "within"],
     "pair=guitar-guitar": ["guitar-guitar"],
@@ -108,6 +160,7 @@ BAD_VALUES = {
     "prompts=1": ["prompts=1", "at least 2"],
     "prompts=126": ["126", "1 to 125"],
     "controls=[slef]": ["'slef'", "did you mean self?", "noise"],
+    "metrics=[loudness]": ["unknown metric 'loudness'"],
     "duration=0": ["duration=0", "above 0"],
     "duration=0.01": ["shorter than one codec frame"],
     "sampling.top_k=-1": ["sampling.top_k=-1"],

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import pytest
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from mech_music.config.paths import experiments_dir
-from mech_music.config.schema import RunConfig, experiments, options
-from mech_music.config.validation import validate
+from mech_music.cli.validation import validate
+from mech_music.config.paths import experiments, experiments_dir, options
+from mech_music.config.schema import RunConfig
+from mech_music.tasks.registry import task_of
 from tests.composing import compose_run
 
-GROUPS = ("model", "classifier", "technique", "lens", "logger", "task")
+GROUPS = {"model": "", "classifier": "", "technique": "", "lens": "task=decoder_lens", "logger": "", "task": ""}
 
 
 def planned(run: RunConfig) -> int:
-    return len(instantiate(run.task).plan(run))
+    return len(task_of(run).plan(run))
 
 
-@pytest.mark.parametrize("choice", [f"{group}={name}" for group in GROUPS for name in options(group)])
+@pytest.mark.parametrize(
+    "choice", [f"{group}={name} {task}" for group, task in GROUPS.items() for name in options(group)]
+)
 def test_every_option(choice: str) -> None:
-    run = compose_run(choice, "prompts=2", "layer='0,last'")
+    run = compose_run(*choice.split(), "prompts=2", "layer='0,last'")
     validate(run)
     assert planned(run) > 0
 

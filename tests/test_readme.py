@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from mech_music.cli.validation import validate
 from mech_music.config.paths import conf_dir
-from mech_music.config.validation import validate
 from tests.composing import compose_run
 
 README = (conf_dir().parent / "README.md").read_text()

@@ -11,7 +11,8 @@ import pytest
 from mech_music.errors import UserError
 from mech_music.metrics.intervals import bootstrap_mean
 from mech_music.results import tables
-from mech_music.results.columns import AXES, INTERCHANGE, METRICS, layer_order
+from mech_music.results.columns import layer_order
+from mech_music.tasks.interchange.columns import AXES, INTERCHANGE, METRICS
 from tests.made_up_results import made_up_table
 
 

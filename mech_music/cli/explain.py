@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from mech_music.config.schema import experiments, keys
-from mech_music.errors import UserError
+from mech_music.config.paths import experiments
+from mech_music.config.schema import RunConfig, keys
+from mech_music.errors import UserError, unknown
+from mech_music.tasks.registry import all_axes, settings_classes
 
 _KEY = re.compile(r"full_key: (\S+)")
 _EXPECTED = re.compile(r"Invalid value '(.*)', expected one of \[(.*)\]")
 _TYPE = re.compile(r"Value '(.*)' of type '.*' could not be converted to (\w+)")
-_NO_KEY = re.compile(r"Could not override '([^']*)'")
+NO_KEY = re.compile(r"Could not override '([^']*)'")
 _OVERRIDE = re.compile(r"override '?([^'\n]*)'?")
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-
-
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """``did you mean X? `` for the nearest allowed word, or nothing if none is near."""
-    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
-    return f"did you mean {near[0]}? " if near else ""
-
-
-def unknown(kind: str, word: str, allowed: Iterable[str]) -> str:
-    """The line for a word that is not among the allowed ones."""
-    choices = list(allowed)
-    return f"unknown {kind} '{word}'; {did_you_mean(word, choices)}Allowed: {', '.join(choices)}"
 
 
 def fail(line: str, status: int = 1) -> NoReturn:
@@ -102,8 +91,12 @@ def _bad_override(error: HydraException | OmegaConfBaseException) -> str:
     key = found[1] if (found := _KEY.search(detail)) else ""
     if text.startswith("Ambiguous value"):
         return f"{_quoted(text)} has several values: add -m to run one job for each, or quote them to keep them in one"
-    if found := _NO_KEY.search(text):
-        return unknown("key", found[1], keys()) if "." not in found[1] else _unknown_nested(found[1])
+    if found := NO_KEY.search(text):
+        return (
+            unknown("key", found[1], [*keys(RunConfig), *all_axes()])
+            if "." not in found[1]
+            else _unknown_nested(found[1])
+        )
     if found := _EXPECTED.search(detail):
         return unknown(key, found[1], found[2].split(", "))
     if found := _TYPE.search(detail):
@@ -113,7 +106,7 @@ def _bad_override(error: HydraException | OmegaConfBaseException) -> str:
     if "is not Optional" in detail:
         return f"{key} may not be null"
     if "Invalid type assigned" in detail:
-        return f"{key} is not a single value: set its keys, {', '.join(f'{key}.{name}' for name in keys(key))}"
+        return f"{key} is not a single value: set its keys, {', '.join(f'{key}.{name}' for name in _keys_in(key))}"
     return _one_line(f"{text} {detail}" if cause is not error else text)
 
 
@@ -123,8 +116,14 @@ def _quoted(text: str) -> str:
 
 def _unknown_nested(key: str) -> str:
     parent, _, name = key.rpartition(".")
-    allowed = keys(parent)
+    allowed = _keys_in(parent)
     return unknown(f"key in {parent}", name, allowed) if allowed else f"unknown key '{key}'; --cfg all shows them all"
+
+
+def _keys_in(part: str) -> list[str]:
+    """The keys of one part of the config (``sampling``); none if it is no part of any task's."""
+    parts = {name: of for settings in settings_classes() for name, of in get_type_hints(settings).items()}
+    return keys(parts.get(part))
 
 
 def _system(error: OSError) -> str:

@@ -9,17 +9,16 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.utils import instantiate
-
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, task_name
-from mech_music.config.validation import validate
+from mech_music.cli.validation import validate
+from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Row, Source
 from mech_music.engine.engine import Answers, Engine, open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
 from mech_music.results.results import draw, save, show
 from mech_music.results.sweep import Done
-from mech_music.tasks.protocol import Exporting, Task
+from mech_music.tasks.protocol import Exporting
+from mech_music.tasks.registry import task_of
 from mech_music.tracking.wandb import Tracker, open_tracker, run_id
 
 log = logging.getLogger(__name__)
@@ -32,11 +31,12 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
     """
     with tracked(run, folder, sweep) as tracker:
         validate(run)
-        task: Task = instantiate(run.task)
+        task = task_of(run)
         engine = open_engine(run)
         answers = engine.answers(task.plan(run), task.listeners(run))
         tracker.log_origin(engine.about)
         table = task.score(run, answers)
+        table = table if "schema" in table.attrs else task.schema.attach(table)
         summary = save(table, run.statistics, folder)
         if isinstance(task, Exporting):
             task.export(run, answers, engine.passes.source.weights, folder)
@@ -55,7 +55,7 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
     """The tracker that ``logger`` asks for; its run is named by what decides the job's results."""
     config = json.loads(json.dumps(asdict(run)))
     decisive = {key: value for key, value in config.items() if key not in ("engine", "logger")}
-    axes = _axes(run)
+    axes = [run.model.name, *(run.told_apart() or [task_of(run).name])]
     return open_tracker(
         mode="none" if run.logger.name == "none" else run.logger.mode.value,
         project=run.logger.project,
@@ -67,15 +67,6 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
         config=config,
         folder=folder,
     )
-
-
-def _axes(run: RunConfig) -> list[str]:
-    """What names a run for people: the model first, and what tells runs of its task apart."""
-    task = task_name(run)
-    if task == "interchange":
-        return [run.model.name, run.component.value, run.technique.name, run.pair]
-    told = {"decoder_lens": [run.lens.name, run.reading.value, run.concept], "self_similarity": [run.concept]}
-    return [run.model.name, run.component.value, task, *told.get(task, [])]
 
 
 def write_audio(engine: Engine, answers: Answers, choices: Sequence[Choice], folder: Path) -> list[Clip]:
@@ -97,7 +88,7 @@ def prefetch(runs: Sequence[RunConfig]) -> bool:
     wanted: dict[tuple[str, ...], dict[Row | Source, None]] = {}
     try:
         for run in runs:
-            task: Task = instantiate(run.task)
+            task = task_of(run)
             wanted.setdefault(task.listeners(run), {}).update(dict.fromkeys(task.plan(run)))
         for listeners, requests in wanted.items():
             open_engine(runs[0]).ensure(requests, listeners)

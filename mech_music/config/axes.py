@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
-from mech_music.config.schema import RunConfig
-from mech_music.errors import UserError
+from mech_music.config.schema import LensConfig, ModelConfig, RunConfig
+from mech_music.errors import UserError, unknown
 from mech_music.models.hooks import Component
+from mech_music.prompts.concepts import Concept, concept_prompts, every_prompt
 
 LAYER_WORDS = "all, last, together, a number, or numbers joined by + (edited at once)"
 _NUMBERS = re.compile(r"\d+(\+\d+)*")
@@ -43,9 +45,9 @@ def _layer_sets(word: str, n_layers: int) -> list[tuple[int, ...]]:
     return [layers]
 
 
-def lens_layers(run: RunConfig) -> list[int]:
+def single_layers(text: str, n_layers: int) -> list[int]:
     """The layers that are read, one at a time. UserError for a set of layers."""
-    sets = parse_layers(run.layer, run.model.layers)
+    sets = parse_layers(text, n_layers)
     if several := [label for label, layers in sets if len(layers) > 1]:
         raise UserError(f"layer={several[0]}: a lens reads one layer at a time; allowed: all, last, a number, 0,3,5")
     return [layer for _, (layer,) in sets]
@@ -88,3 +90,37 @@ def _step(number: str, unit: str | None, frame_rate: float, text: str) -> int:
     if "." in number:
         raise UserError(f"frames '{text}': a step is a whole number; write seconds as {number}s")
     return int(number)
+
+
+# -- what types cannot check --------------------------------------------------------------------------------
+
+
+def check_component(component: Component, model: ModelConfig) -> None:
+    """UserError for cross-attention in a model that has none."""
+    if component is Component.ca and not model.cross_attention:
+        others = ", ".join(component for component in Component if component is not Component.ca)
+        raise UserError(
+            f"component=ca: model '{model.name}' has no cross-attention, its text stands before the music; "
+            f"allowed: {others}"
+        )
+
+
+def check_prompts(n: int, concepts: Callable[[], Sequence[Concept]]) -> None:
+    """UserError for concepts that do not exist, or that have fewer prompts than ``n``."""
+    try:
+        for concept in dict.fromkeys(concepts()):
+            concept_prompts(concept, n)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def check_lens(lens: LensConfig) -> None:
+    """UserError for a lens that does not exist or cannot be trained."""
+    if lens.name not in ("decoder", "tuned"):
+        raise UserError(unknown("lens", lens.name, ("decoder", "tuned")))
+    for key, least in (("clips", 2), ("steps", 0), ("epochs", 1)):
+        if (value := getattr(lens, key)) < least:
+            raise UserError(f"lens.{key}={value}: expected {least} or more")
+    most = len(every_prompt()) // 2
+    if not 2 <= lens.held_out <= most:
+        raise UserError(f"lens.held_out={lens.held_out}: expected 2 to {most} (other prompts are trained on)")

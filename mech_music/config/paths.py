@@ -1,10 +1,17 @@
-"""Where the project's own files lie, in a checkout and in an installed wheel, and where those of a run go."""
+"""Where configs lie (the project's own in a checkout and in a wheel, and the user's), and where a run's files go."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from mech_music.errors import UserError, unknown
+
 _PACKAGE = Path(__file__).parents[1]
+_GIVEN: list[Path] = []
 
 
 def _carried(name: str) -> Path:
@@ -14,13 +21,61 @@ def _carried(name: str) -> Path:
 
 
 def conf_dir() -> Path:
-    """The Hydra config folder (``conf/``)."""
+    """The project's own Hydra config folder (``conf/``)."""
     return _carried("conf")
 
 
 def experiments_dir() -> Path:
     """The folder of composed studies (``experiments/``)."""
     return _carried("experiments")
+
+
+@contextmanager
+def also_in(folder: Path | None) -> Iterator[None]:
+    """Within, configs are looked for in the user's ``folder`` as well: for what Hydra does not compose.
+
+    UserError if it is no folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"no folder '{folder}': --config-dir is a folder with task/, technique/, metric/ … in it")
+    _GIVEN.extend([folder.resolve()] if folder else [])
+    try:
+        yield
+    finally:
+        del _GIVEN[len(_GIVEN) - bool(folder) :]
+
+
+def config_folders() -> list[Path]:
+    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``, ``hydra.searchpath``).
+
+    Known while Hydra composes, and inside a job under every launcher; `also_in` serves the other commands.
+    """
+    hydra, searched = GlobalHydra.instance().hydra, []
+    if hydra is not None:
+        searched += [(source.scheme(), source.path) for source in hydra.config_loader.get_sources()]
+        if HydraConfig.initialized():
+            searched += [(source.schema, source.path) for source in HydraConfig.get().runtime.config_sources]
+    found = [Path(path) for scheme, path in searched if scheme == "file" and Path(path).is_dir()]
+    return list(dict.fromkeys([conf_dir(), *_GIVEN, *found]))
+
+
+def options(group: str) -> list[str]:
+    """The names that can be chosen for a config group, for instance ``technique``."""
+    return sorted({file.stem for folder in config_folders() for file in (folder / group).glob("*.yaml")})
+
+
+def find_config(group: str, name: str) -> Path:
+    """The YAML of one option of a group, the project's own first, as Hydra finds it. UserError if there is none."""
+    for folder in config_folders():
+        if (path := folder / group / f"{name}.yaml").is_file():
+            return path
+    raise UserError(unknown(group, name, options(group)))
+
+
+def experiments() -> list[str]:
+    """The composed studies, for instance ``velez2024/fig4``."""
+    folders = [experiments_dir(), *(folder / "experiment" for folder in config_folders()[1:])]
+    return sorted(str(file.relative_to(f).with_suffix("")) for f in folders for file in f.rglob("*.yaml"))
 
 
 def default_store_dir() -> Path:

@@ -1,4 +1,4 @@
-"""The schema of a run: every axis of an experiment, with its type, unit and default.
+"""The schema of a run: what every task has, with its type, unit and default. A task adds axes (``settings.py``).
 
 ``conf/`` composes it (one folder per group) and the command line overrides it. This module imports nothing
 heavy, so that ``--help`` and a mistyped word are answered at once.
@@ -6,18 +6,16 @@ heavy, so that ``--help`` and a mistyped word are answered at once.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, cast, get_type_hints
+from pathlib import Path
+from typing import Any, cast
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import MISSING, OmegaConf
 
-from mech_music.config.paths import conf_dir, experiments_dir
-from mech_music.edits.row import Fit, Half, History, Reading
-from mech_music.models.hooks import Component
+from mech_music.config.paths import find_config
+from mech_music.edits.row import Fit
 from mech_music.prompts.concepts import study_prompts
 
 
@@ -173,32 +171,34 @@ class StatisticsConfig:
 
 
 @dataclass
-class RunConfig:
-    """One job: a task (an interchange, a lens, …) at some hooks, over some prompts."""
+class TaskConfig:
+    """The task, by its class (`mech_music.tasks.protocol`)."""
 
-    task: dict[str, Any] = MISSING  # _target_ and the task's own settings
+    _target_: str = MISSING
+
+
+@dataclass
+class RunConfig:
+    """One job of any task. A task's ``settings`` extend it by the task's own axes."""
+
+    task: TaskConfig = MISSING
     model: ModelConfig = MISSING
     classifier: ClassifierConfig = MISSING
-    technique: TechniqueConfig = MISSING
-    lens: LensConfig = MISSING
     logger: LoggerConfig = MISSING
-    component: Component = Component.mlp
-    layer: str = "all"
-    pair: str = "guitar-piano"
-    concept: str = "all"
     prompts: int = 100
     seed: int = 0
     duration: float = 4.0  # seconds
-    frames: str = "all"
-    half: Half = Half.both
-    history: History = History.own
-    reading: Reading = Reading.free
-    strength: float = 1.0
-    controls: list[str] = field(default_factory=lambda: ["self", "random", "noise"])
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+
+    def check(self) -> None:
+        """Raise UserError, one clear line, for the first of the task's own axes that makes no sense."""
+
+    def told_apart(self) -> list[str]:
+        """The values that tell runs of the task apart, for people."""
+        return []
 
 
 def folder_name(overrides: str) -> str:
@@ -207,27 +207,11 @@ def folder_name(overrides: str) -> str:
     return kept if len(kept) <= 100 else kept[:99] + "~"
 
 
-def register() -> None:
-    """Make the schema and the resolvers of ``conf/`` known to Hydra. May be called again."""
-    ConfigStore.instance().store(name="run_schema", node=RunConfig)
+def register_resolvers() -> None:
+    """Make the resolvers of ``conf/`` known. May be called again."""
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
-
-
-def as_run(cfg: DictConfig) -> RunConfig:
-    """The composed config as plain typed objects, interpolations resolved; Hydra's own part is left out."""
-    composed = copy.copy(cfg)
-    with read_write(composed), open_dict(composed):
-        composed.pop("hydra", None)
-    run = OmegaConf.to_object(composed)
-    assert isinstance(run, RunConfig)
-    return run
-
-
-def task_name(run: RunConfig) -> str:
-    """``decoder_lens``: the module of the task's class."""
-    return str(run.task["_target_"]).split(".")[-2]
 
 
 def fit_of(lens: LensConfig) -> Fit:
@@ -235,44 +219,28 @@ def fit_of(lens: LensConfig) -> Fit:
     return Fit(study_prompts(), lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
-def options(group: str) -> list[str]:
-    """The names that can be chosen for a config group, for instance ``technique``."""
-    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+def keys(of: Any) -> list[str]:
+    """The keys of a config class; none if ``of`` is no such class."""
+    return [item.name for item in fields(of)] if is_dataclass(of) else []
 
 
-@cache
-def classes(group: str) -> tuple[str, ...]:
-    """The classes that the files of a config group name, for instance ``task``."""
-    files = [OmegaConf.load(conf_dir() / group / f"{name}.yaml") for name in options(group)]
-    return tuple(OmegaConf.select(file, "_target_") for file in files)
-
-
-def experiments() -> list[str]:
-    """The composed studies, for instance ``velez2024/fig4``."""
-    folder = experiments_dir()
-    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
-
-
-def keys(parent: str = "") -> list[str]:
-    """The keys of the config, or of one of its parts (``sampling``); none if that is no part."""
-    part = get_type_hints(RunConfig).get(parent) if parent else RunConfig
-    return [item.name for item in fields(part)] if is_dataclass(part) else []
-
-
-@cache
 def load_technique(name: str, strength: float = 1.0) -> TechniqueConfig:
-    """The technique that ``conf/technique/<name>.yaml`` writes; ``strength`` fills its ``${strength}``.
+    """The technique that ``technique/<name>.yaml`` writes; ``strength`` fills its ``${strength}``.
 
-    Raises FileNotFoundError if there is no such file (``options("technique")`` lists them).
+    UserError if there is no such file (``options("technique")`` lists them).
     """
-    register()
-    written = OmegaConf.load(conf_dir() / "technique" / f"{name}.yaml")
+    return _technique(find_config("technique", name), strength)
+
+
+@cache
+def _technique(path: Path, strength: float) -> TechniqueConfig:
+    register_resolvers()
     schema = OmegaConf.structured(TechniqueConfig)
-    merged = OmegaConf.create({"strength": strength, "technique": OmegaConf.merge(schema, written)})
+    merged = OmegaConf.create({"strength": strength, "technique": OmegaConf.merge(schema, OmegaConf.load(path))})
     return cast(TechniqueConfig, OmegaConf.to_object(merged.technique))
 
 
 def load_classifier_config(name: str) -> ClassifierConfig:
-    """What ``conf/classifier/<name>.yaml`` writes (``options("classifier")`` lists the names)."""
-    written = OmegaConf.load(conf_dir() / "classifier" / f"{name}.yaml")
+    """What ``classifier/<name>.yaml`` writes (``options("classifier")`` lists the names)."""
+    written = OmegaConf.load(find_config("classifier", name))
     return cast(ClassifierConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ClassifierConfig), written)))

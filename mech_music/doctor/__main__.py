@@ -11,8 +11,9 @@ from rich.console import Console
 
 from mech_music.cli import launcher
 from mech_music.cli.explain import in_one_line
-from mech_music.config.paths import conf_dir
-from mech_music.config.schema import RunConfig, as_run, options, register
+from mech_music.config.paths import conf_dir, options
+from mech_music.config.schema import RunConfig
+from mech_music.tasks.registry import as_run, register
 
 _ABOUT = """\
 Says whether this machine can run a model: versions, GPU and memory, disk, caches, which weights are here, and

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from omegaconf import OmegaConf
 
-from mech_music.config.paths import conf_dir
+from mech_music.config.paths import find_config
 from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError
 from mech_music.models.musicgen.hub import FILES
@@ -147,7 +147,7 @@ def listener_part(name: str, path: str | None = None) -> Part:
     if path is not None:
         place = Path(path).expanduser()
         return FilePart(what, (place / "classifier.safetensors" if place.is_dir() else place,), "mend classifier.path")
-    written = OmegaConf.load(conf_dir() / "classifier" / f"{name}.yaml")
+    written = OmegaConf.load(find_config("classifier", name))
     if hub_id := OmegaConf.select(written, "hub_id"):
         groups = ((_WEIGHTS[0],), ("config.json",), ("preprocessor_config.json",))
         return HubPart(what, (hub_id,), groups, OmegaConf.select(written, "revision"))

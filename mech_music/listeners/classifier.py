@@ -14,7 +14,7 @@ from hydra.utils import get_class
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifier_config, options
+from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifier_config
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
 from mech_music.listeners.protocol import Clips
@@ -58,8 +58,6 @@ class ClassifierClass(Protocol):
 def _config(wanted: str | ClassifierConfig, path: str | None) -> ClassifierConfig:
     asked = ClassifierConfig(name=wanted) if isinstance(wanted, str) else wanted
     if asked._target_ is None:
-        if asked.name not in options("classifier"):
-            raise UserError(f"unknown classifier {asked.name!r}: expected one of {', '.join(options('classifier'))}")
         written = load_classifier_config(asked.name)
         asked = replace(written, path=asked.path or written.path)
     return replace(asked, path=path or asked.path)

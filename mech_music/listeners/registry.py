@@ -11,15 +11,15 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from mech_music.config.paths import conf_dir
-from mech_music.config.schema import RunConfig, options
+from mech_music.config.paths import find_config, options
+from mech_music.config.schema import RunConfig
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.protocol import Listener
 
 
 def open_listener(name: str, run: RunConfig) -> Listener:
     """The listener of ``conf/listener/<name>.yaml`` for a run; not loaded yet. UserError if that cannot be had."""
-    path = conf_dir() / "listener" / f"{name}.yaml"
+    path = find_config("listener", name)
     settings: Any = OmegaConf.to_container(OmegaConf.load(path))
     target = settings.pop("_target_", None)
     try:

@@ -4,7 +4,6 @@ Template, words, concepts and labels: Vélez Vásquez, Pouw, Burgoyne, Zuidema, 
 of large generative music models", ISMIR 2024.
 """
 
-import difflib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +11,7 @@ from functools import cache
 from itertools import islice, permutations, product
 
 from mech_music.edits.row import Prompts
+from mech_music.errors import unknown
 
 TEMPLATE = "Compose a {mood} {genre} piece, with a {instrument} melody. Use a {tempo} tempo."
 MOODS: tuple[str, ...] = ("emotional", "passionate", "groovy", "energetic", "happy")
@@ -117,8 +117,7 @@ def resolve_concepts(word: str) -> list[Concept]:
     found: dict[Concept, None] = {}
     for part in (part.strip() for part in re.split(r"[,+]", word)):
         if part not in groups:
-            hint = _suggest(part, list(groups))
-            raise ValueError(f"unknown concept {part!r}{hint} Allowed: {', '.join(['all', *groups])}")
+            raise ValueError(unknown("concept", part, groups))
         found.update(dict.fromkeys(groups[part]))
     return list(found)
 
@@ -146,22 +145,13 @@ _PAIR_GROUPS = _pair_groups()
 _PAIRS = {f"{a.name}-{b.name}": (a, b) for a, b in permutations(CONCEPTS.values(), 2)}
 
 
-def _suggest(word: str, allowed: list[str]) -> str:
-    """' — did you mean …?' for the nearest allowed words, or nothing."""
-    near = difflib.get_close_matches(word, allowed, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
 def _resolve_one(word: str) -> list[tuple[Concept, Concept]]:
     if word in _PAIR_GROUPS:
         return list(_PAIR_GROUPS[word])
     if word in _PAIRS:
         return [_PAIRS[word]]
-    hint = _suggest(word, [*_PAIR_GROUPS, *_PAIRS])
-    raise ValueError(
-        f"unknown pair {word!r}{hint} Allowed: {', '.join(_PAIR_GROUPS)}, or original-desired with two different "
-        f"ones of {', '.join(CONCEPTS)}"
-    )
+    two = f"{', '.join(_PAIR_GROUPS)}, or original-desired with two different ones of {', '.join(CONCEPTS)}"
+    raise ValueError(unknown("pair", word, [*_PAIR_GROUPS, *_PAIRS], two))
 
 
 def resolve_pairs(word: str) -> list[tuple[Concept, Concept]]:
@@ -180,5 +170,5 @@ def label_of(word: str) -> tuple[int, ...]:
     by_word = {key: concept.labels for concept in CONCEPTS.values() for key in (concept.name, concept.text)}
     by_word |= _FILLER_LABELS
     if word not in by_word:
-        raise ValueError(f"no AudioSet label for {word!r}{_suggest(word, list(by_word))} Known: {', '.join(by_word)}")
+        raise ValueError(unknown("word without an AudioSet label", word, by_word))
     return by_word[word]

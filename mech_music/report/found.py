@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,12 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mech_music.cli.explain import explain
-from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, classes, register
+from mech_music.config.schema import RunConfig, StatisticsConfig
 from mech_music.errors import UserError
-from mech_music.results.columns import SCHEMAS, Schema
+from mech_music.results.columns import Schema
 from mech_music.results.results import SUMMARY, TABLE
 from mech_music.results.sweep import FAILED, Failed
 from mech_music.results.tables import concat_tables, read_summary, read_table, schema_of, summarise
+from mech_music.tasks.registry import ForeignClass, read_run, task_names
 
 _MOST_NAMED = 12
 _NO_CONFIG = "Some jobs have no config of this version (.hydra/config.yaml): their clips are not shown."
@@ -33,12 +34,12 @@ _CONFIG, _HYDRA, _SWEEP = Path(".hydra/config.yaml"), Path(".hydra/hydra.yaml"),
 class Job:
     """A job that has a table.
 
-    ``run``: its config, None if that is not there, is of another version, or names classes that ``conf/`` does not:
-    whoever uses it imports nothing that the file brought along.
+    ``run``: its task's settings, None if these are not there, are of another version, or name classes that no config
+    folder does: whoever uses them imports nothing that the file brought along.
     """
 
     folder: Path
-    run: RunConfig | None
+    run: Any
     table: pd.DataFrame
 
     @property
@@ -60,7 +61,7 @@ class Found:
     missing: list[str] = field(default_factory=list)
 
     @property
-    def runs(self) -> list[RunConfig]:
+    def runs(self) -> list[Any]:
         return [job.run for job in self.jobs if job.run is not None]
 
     @property
@@ -77,11 +78,6 @@ class Found:
     def effects(self) -> pd.DataFrame:
         """The lines of the table that are no control's."""
         return cast(pd.DataFrame, self.table[self.table["role"] == self.schema.roles[0]])
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Original and desired concept of every pair, in the table's order."""
-        return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
 
 
 def read_results(folder: Path) -> list[Found]:
@@ -108,7 +104,7 @@ def read_results(folder: Path) -> list[Found]:
 
 def _is_part(folder: Path) -> bool:
     """Whether this is where a sweep of several tasks leaves the results of one."""
-    return folder.name in SCHEMAS and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
+    return folder.name in task_names() and (folder.parent / _SWEEP).is_file() and not (folder / _HYDRA).is_file()
 
 
 def _found(place: Path, asked: Path, jobs: list[Job], failures: list[Failed], missing: list[str]) -> Found:
@@ -137,9 +133,10 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     jobs, failures, missing = [], [], []
     for place in places:
         if (place / TABLE).is_file():
-            run, without = _config(place)
             try:
-                jobs.append(Job(place, run, read_table(place / TABLE)))
+                table = read_table(place / TABLE)
+                run, without = _config(place, schema_of(table).task)
+                jobs.append(Job(place, run, table))
                 missing += [without] if without else []
             except UserError as error:
                 failures.append(Failed(place, explain(error)))
@@ -150,22 +147,14 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     return jobs, failures, list(dict.fromkeys(missing))
 
 
-def _config(place: Path) -> tuple[RunConfig | None, str]:
-    """A job's config, or none and why. Its task is the class alone: nothing else in it could be instantiated."""
-    register()
+def _config(place: Path, task: str) -> tuple[RunConfig | None, str]:
+    """A job's config, or none and why."""
     try:
-        loaded = OmegaConf.load(place / _CONFIG)
-        run = as_run(cast(Any, OmegaConf.merge(OmegaConf.structured(RunConfig), loaded)))
-        task, classifier = run.task.get("_target_"), run.classifier._target_
-    except (OSError, YAMLError, OmegaConfBaseException):
+        return read_run(place / _CONFIG, task), ""
+    except ForeignClass as error:
+        return None, f"{error} Nothing of it was imported, and the clips of its jobs are not shown."
+    except (OSError, YAMLError, OmegaConfBaseException, UserError):
         return None, _NO_CONFIG
-    for key, target in (("task", task), ("classifier", classifier or classes("classifier")[0])):
-        if target not in classes(key):
-            return None, (
-                f"A config here names {key}._target_={target}, which is no class of conf/{key}: nothing of it was "
-                "imported, and the clips of its jobs are not shown."
-            )
-    return replace(run, task={"_target_": task}), ""
 
 
 def _joined(folder: Path, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float32, Int16
 
-from mech_music.results.columns import AXES, layer_order
 from mech_music.store.atomic import replacing
 
 
@@ -36,38 +34,6 @@ class Clip:
 
     path: Path
     caption: str
-
-
-def strongest_and_weakest(table: pd.DataFrame, strongest: int, weakest: int) -> list[Choice]:
-    """The technique's clips of the greatest and of the least effectiveness, never one clip in both.
-
-    Failed clips are passed over; equals are taken in the table's order of axes and prompts.
-    """
-    measured = table.query("role == 'technique' and not failed").dropna(subset=["effectiveness"])
-    lines = [{str(name): value for name, value in line.items()} for line in measured.to_dict("records")]
-    lines.sort(key=lambda line: (-line["effectiveness"], *_place(line)))
-    first = lines[:strongest]
-    last = lines[max(len(first), len(lines) - weakest) :][::-1] if weakest else []
-    ranked = [("strongest", rank, line) for rank, line in enumerate(first, 1)]
-    ranked += [("weakest", rank, line) for rank, line in enumerate(last, 1)]
-    return [_choice(f"{end}-{rank}", line) for end, rank, line in ranked]
-
-
-def _place(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    axes = [layer_order(line[axis]) if axis == "layer" else line[axis] for axis in AXES]
-    return (*axes, line["index"])
-
-
-def _choice(rank: str, line: Mapping[str, Any]) -> Choice:
-    what = f"{line['technique']} {line['component']} layer {line['layer']}"
-    facts = ("original", "desired", "technique", "component", "layer", "index", "effectiveness", "prompt")
-    return Choice(
-        name=f"{rank}_layer-{line['layer']}_prompt-{line['index']:03d}",
-        caption=f"{line['original']} → {line['desired']}, {what}, effectiveness {line['effectiveness']:+.1f} nats: "
-        f"{line['prompt']}",
-        versions={"original": line["baseline"], "edited": line["row"]},
-        facts={name: line[name] for name in facts},
-    )
 
 
 def write_clips(

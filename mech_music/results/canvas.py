@@ -1,28 +1,30 @@
 """The one style of all figures: sheets, colours, words, captions, and files that are the same each time.
 
-Colours are those of Okabe and Ito, which people with colour-blindness tell apart; controls are grey, each with
-a dash of its own.
+Colours are those of Okabe and Ito, which people with colour-blindness tell apart. How a control is drawn is declared
+with it (`Role`), what a measure is called with its function (`Metric`).
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import matplotlib as mpl
+import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mech_music.results.columns import Role
+from mech_music.results.tables import Line
 from mech_music.store.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Line: TypeAlias = Mapping[str, Any]
 
 COLOURS = {"mlp": "#D55E00", "sa": "#0072B2", "ca": "#009E73", "resid": "#CC79A7"}
 OTHER_COLOUR = "#555555"
@@ -35,22 +37,8 @@ POINT_WORDS = {
     "sa": "after self-attention",
     "ca": "after cross-attention",
 }
-CONTROL_COLOUR = "#777777"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-CONTROL_DASHES: dict[str, Any] = {"self": (0, (6, 2)), "random": (0, (1.5, 1.5)), "noise": (0, (6, 1.5, 1, 1.5))}
-CONTROL_MARKERS = {"self": "x", "random": "+", "noise": "*"}
-CONTROL_WORDS = {
-    "self": "control: own mean (damage)",
-    "random": "control: random direction",
-    "noise": "control: another seed (noise)",
-    "other": "control: prompts without it",
-    "moved": "control: half a clip later",
-}
 COMPONENT_WORDS = {"mlp": "MLP", "sa": "self-attention", "ca": "cross-attention", "resid": "residual stream"}
-MEASURES = {
-    "effectiveness": "effectiveness (nats)\nup: nearer to desired",
-    "precision": "precision (nats)\n0: no other label moved",
-}
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
@@ -138,20 +126,39 @@ def colour(component: str) -> str:
     return COLOURS.get(component, OTHER_COLOUR)
 
 
-def title_of(line: Line) -> str:
-    """``guitar → piano: replace, MLP, model tiny``."""
-    component = COMPONENT_WORDS.get(line["component"], line["component"])
-    return f"{line['original']} → {line['desired']}: {line['technique']} at the {component}, model {line['model']}"
+def control_style(control: Role) -> dict[str, Any]:
+    """How the line of a control is drawn."""
+    return {"color": control.colour, "linestyle": (0, control.dash), "label": control.label}
 
 
-def how_measured(lines: Sequence[Line], controls: Sequence[str]) -> str:
-    """The caption's facts: interval level, number of clips, failures, controls."""
+def layer_curve(axes: Axes, lines: Sequence[Line], metric: str, x: str = "layer", **style: Any) -> None:
+    """A mean against the layer (or another axis of numbers) with its band; fainter where the line is dashed."""
+    own = sorted(lines, key=lambda line: float(line[x]))
+    at = [float(line[x]) for line in own]
+    mean, low, high = (np.array([line[metric + end] for line in own], float) for end in ("", "_low", "_high"))
+    look: dict[str, Any] = {"linewidth": 1.4, "marker": "o", "markersize": 3 if len(at) <= 24 else 2}
+    axes.plot(at, mean, **look | style)
+    axes.fill_between(at, low, high, color=style["color"], alpha=0.08 if "linestyle" in style else 0.18, linewidth=0)
+
+
+def layer_ticks(axes: Axes, lines: Sequence[Line]) -> None:
+    """At most nine numbers of layers."""
+    layers = sorted({int(line["layer"]) for line in lines})
+    axes.set_xticks(layers[:: max(1, -(-len(layers) // 8))])
+
+
+def how_measured(lines: Sequence[Line]) -> str:
+    """The caption's facts: interval level, number of clips, failures."""
     sizes = sorted({line["n"] for line in lines})
     n = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     failed = sum(line["failed"] for line in lines)
     text = f"Means over prompts with {100 * lines[0]['level']:g} % bootstrap intervals, n = {n} clips each"
-    text += f" ({failed} clips failed and are left out)." if failed else "."
-    return text + ("" if controls else " No controls were run.")
+    return text + (f" ({failed} clips failed and are left out)." if failed else ".")
+
+
+def telling(summary: pd.DataFrame, line: Line, keys: Sequence[str]) -> list[str]:
+    """What a file's name says to tell one figure of a summary from its neighbours: ``seed-3``."""
+    return [f"{key}-{line[key]}" for key in keys if len(set(summary[key])) > 1]
 
 
 def file_name(*words: object) -> str:

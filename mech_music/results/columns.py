@@ -1,25 +1,20 @@
-"""The columns of every task's results table, as data: what each is called, its type, its unit and what it means.
+"""What a results table consists of, as data: its columns, the roles of its lines, and what each of them means.
 
 A table is tidy: one line per condition (an intervention, a layer that is read, …) and prompt. The *axes* tell
-conditions apart; a summary has one line per distinct axes.
+conditions apart; a summary has one line per distinct axes. Each task declares its own (``tasks/<task>/columns.py``).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from mech_music.metrics.metric import Metric
 
-class Role(StrEnum):
-    """What a line of an interchange is there for: the effect itself, or one of the controls shown beside it."""
-
-    technique = "technique"
-    self = "self"
-    random = "random"
-    noise = "noise"
-
-
-CONTROLS = (Role.self, Role.random, Role.noise)
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -32,29 +27,73 @@ class Column:
     meaning: str
 
 
-_TASK = Column("task", "str", "", "the task that wrote the line")
-_MODEL = Column("model", "str", "", "the model that made the clip")
-_CLASSIFIER = Column("classifier", "str", "", "the classifier that listened to it")
-_DURATION = Column("duration", "float64", "s", "length of the clip")
-_SEED = Column("seed", "int64", "", "seed of the sampling noise")
-_PROMPTS = Column("prompts", "int64", "", "number of prompts of the job")
-_INDEX = Column("index", "int64", "", "number of the prompt, from 0")
-_PROMPT = Column("prompt", "str", "", "the prompt")
+@dataclass(frozen=True)
+class Role:
+    """What lines are there for: the effect itself (a schema's first role), or a control that is shown beside it.
+
+    word: how legends call it. dash: lengths drawn and left out, points. marker: one of Matplotlib's.
+    level: it has no layer, and is shown as one level beside all of them.
+    """
+
+    name: str
+    word: str = ""
+    meaning: str = ""
+    colour: str = "#777777"
+    dash: tuple[float, ...] = (2, 1.5)
+    marker: str = "x"
+    level: bool = False
+
+    @property
+    def label(self) -> str:
+        """``control: another seed (noise)``."""
+        return f"control: {self.word or self.name}"
+
+
+TASK = Column("task", "str", "", "the task that wrote the line")
+MODEL = Column("model", "str", "", "the model that made the clip")
+CLASSIFIER = Column("classifier", "str", "", "the classifier that listened to it")
+POINT = Column("component", "str", "", "the point of the layer: after its sa, ca or mlp (resid: the same as mlp)")
+DURATION = Column("duration", "float64", "s", "length of the clip")
+SEED = Column("seed", "int64", "", "seed of the sampling noise")
+PROMPTS = Column("prompts", "int64", "", "number of prompts of the job")
+INDEX = Column("index", "int64", "", "number of the prompt, from 0")
+PROMPT = Column("prompt", "str", "", "the prompt")
 _STATE = (Column("failed", "bool", "", "the clip could not be made: all its metrics are missing (NaN)"),)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The table of one task. ``roles``: what its lines may be there for, the effect first."""
+    """The table of one task. ``declared``: what its lines may be there for, the effect first."""
 
     task: str
-    roles: tuple[str, ...]
+    declared: tuple[Role, ...]
     axis_columns: tuple[Column, ...]
     clip_columns: tuple[Column, ...]
-    metric_columns: tuple[Column, ...]
+    metric_columns: tuple[Metric, ...]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Schema:
+        return self  # tables carry it, and pandas copies what a table carries with every operation
 
     @property
-    def columns(self) -> tuple[Column, ...]:
+    def roles(self) -> tuple[str, ...]:
+        """The names of the roles, the effect first."""
+        return tuple(role.name for role in self.declared)
+
+    @property
+    def controls(self) -> tuple[Role, ...]:
+        """The roles that are shown beside the effect."""
+        return self.declared[1:]
+
+    def role(self, name: str) -> Role:
+        """A role by its name. KeyError if there is none."""
+        return {role.name: role for role in self.declared}[name]
+
+    def metric(self, name: str) -> Metric:
+        """A metric by its name. KeyError if there is none."""
+        return {metric.name: metric for metric in self.metric_columns}[name]
+
+    @property
+    def columns(self) -> tuple[Column | Metric, ...]:
         return self.axis_columns + self.clip_columns + self.metric_columns + _STATE
 
     @property
@@ -67,7 +106,7 @@ class Schema:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.metric_columns)
+        return tuple(metric.name for metric in self.metric_columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,134 +128,34 @@ class Schema:
         ]
         return self.axis_columns + counts + tuple(spread)
 
+    # -- more of it, and on its way ------------------------------------------------------------------------
 
-INTERCHANGE = Schema(
-    "interchange",
-    tuple(role.value for role in Role),
-    (
-        _TASK,
-        _MODEL,
-        _CLASSIFIER,
-        Column("technique", "str", "", "the edit, by the name of its config"),
-        Column("role", "str", "", "technique, or one of the controls self, random, noise"),
-        Column("component", "str", "", "the branch that was edited: sa, ca, mlp, resid; empty for noise"),
-        Column("layer", "str", "", "its layer, a set such as 4+5+6, or together; empty for noise"),
-        Column("original", "str", "", "the concept that the prompt names"),
-        Column("desired", "str", "", "the concept that should be heard instead"),
-        Column("strength", "float64", "", "the factor on the edit's shift"),
-        Column("frames", "str", "", "the autoregressive steps that were edited"),
-        Column("half", "str", "", "the guidance half that was edited: cond, uncond, both"),
-        Column("history", "str", "", "the tokens along which means were recorded: own, shared"),
-        _DURATION,
-        _SEED,
-        _PROMPTS,
-    ),
-    (
-        _INDEX,
-        _PROMPT,
-        Column("row", "str", "", "key of the edited clip in the row store"),
-        Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
-    ),
-    (
-        Column("effectiveness", "float64", "nats", "how far the clip moved from original to desired (equation 1)"),
-        Column("effectiveness_original", "float64", "nats", "the part of it from hearing less of the original"),
-        Column("effectiveness_desired", "float64", "nats", "the part of it from hearing more of the desired"),
-        Column("precision", "float64", "nats", "−KL(after ‖ before) over all labels: 0 if nothing else moved"),
-        Column("ideal_precision", "float64", "nats", "the precision if only the two concepts traded probabilities"),
-        Column("flipped", "float64", "", "1 if desired is more probable than original after the edit, else 0"),
-        Column(
-            "kept", "float64", "", "1 if the word of the category not edited is still heard; missing across categories"
-        ),
-        Column("kept_before", "float64", "", "the same in the clip without the edit"),
-        Column("ndcg_original", "float64", "", "NDCG of the original concept's labels after the edit"),
-        Column("ndcg_desired", "float64", "", "NDCG of the desired concept's labels after the edit"),
-        Column("ndcg_original_before", "float64", "", "NDCG of the original concept's labels before"),
-        Column("ndcg_desired_before", "float64", "", "NDCG of the desired concept's labels before"),
-        Column("p_original_before", "float64", "", "probability of the original concept before"),
-        Column("p_desired_before", "float64", "", "probability of the desired concept before"),
-        Column("p_original", "float64", "", "probability of the original concept after the edit"),
-        Column("p_desired", "float64", "", "probability of the desired concept after the edit"),
-    ),
-)
-_POINT = Column("component", "str", "", "the point of the layer: after its sa, ca or mlp (resid: the same as mlp)")
-_CONCEPT = Column("concept", "str", "", "the concept that the prompt names, and whose labels are looked for")
-DECODER_LENS = Schema(
-    "decoder_lens",
-    ("lens", "other"),
-    (
-        _TASK,
-        _MODEL,
-        _CLASSIFIER,
-        Column("lens", "str", "", "what the stream goes through before the final norm: decoder (nothing), tuned"),
-        Column("reading", "str", "", "free: along the lens' own tokens; forced: along the full model's"),
-        Column("role", "str", "", "lens, or its control other: the same layer's clips of prompts without the concept"),
-        _POINT,
-        Column("layer", "str", "", "the layer whose output is read"),
-        _CONCEPT,
-        _DURATION,
-        _SEED,
-        _PROMPTS,
-    ),
-    (
-        _INDEX,
-        _PROMPT,
-        Column("row", "str", "", "key of the clip in the row store"),
-        Column("baseline", "str", "", "key of the full model's clip of the same prompt and seed"),
-    ),
-    (
-        Column("ndcg", "float64", "", "NDCG of the concept's labels"),
-        Column("ndcg_full", "float64", "", "the same in the full model's clip"),
-        Column("p", "float64", "", "probability of the concept's first label"),
-        Column("heard", "float64", "", "1 if no other word of the concept's category is more probable, else 0"),
-        Column("agreement", "float64", "", "share of tokens that are the full model's"),
-    ),
-)
-TUNED_LENS = Schema(
-    "tuned_lens",
-    ("lens",),
-    (
-        _TASK,
-        _MODEL,
-        Column("lens", "str", "", "decoder (no training) or tuned"),
-        Column("role", "str", "", "lens"),
-        _POINT,
-        Column("layer", "str", "", "the layer whose output is read"),
-        _DURATION,
-        Column("seed", "int64", "", "seed of the fit"),
-        Column("prompts", "int64", "", "number of held-out clips"),
-    ),
-    (_INDEX, _PROMPT),
-    (
-        Column("kl", "float64", "nats", "KL(final ‖ lens), mean over steps, guidance halves and codebooks"),
-        Column("kl_guided", "float64", "nats", "the same of the guided distributions that tokens are sampled from"),
-        Column("agreement", "float64", "", "share of codebooks whose most probable token is the final one's"),
-    ),
-)
-SELF_SIMILARITY = Schema(
-    "self_similarity",
-    ("layers", "moved"),
-    (
-        _TASK,
-        _MODEL,
-        Column("role", "str", "", "layers, or its control moved: the second layer half a clip later"),
-        _POINT,
-        Column("layer", "str", "", "one layer"),
-        Column("other", "str", "", "the layer that it is compared with"),
-        Column("concept", "str", "", "the concept of the prompts"),
-        Column("half", "str", "", "guidance half: cond, uncond, both"),
-        _DURATION,
-        _SEED,
-        _PROMPTS,
-    ),
-    (_INDEX, _PROMPT),
-    (
-        Column("distance", "float64", "", "Euclidean distance, mean over steps (units of the residual stream)"),
-        Column("cosine", "float64", "", "cosine of the two streams, mean over steps"),
-        Column("cka", "float64", "", "linear CKA over the steps of a clip, unbiased"),
-    ),
-)
-SCHEMAS = {schema.task: schema for schema in (INTERCHANGE, DECODER_LENS, TUNED_LENS, SELF_SIMILARITY)}
-AXES, METRICS = INTERCHANGE.axes, INTERCHANGE.metrics
+    def extended(self, roles: Iterable[Role] = (), metrics: Iterable[Metric] = ()) -> Schema:
+        """With further controls and metrics; those that it has stay as they are."""
+        more = tuple(role for role in roles if role.name not in self.roles)
+        columns = tuple(metric for metric in metrics if metric.name not in self.metrics)
+        return replace(self, declared=self.declared + more, metric_columns=self.metric_columns + columns)
+
+    def attach(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table, which carries this schema from now on."""
+        table.attrs["schema"] = self
+        return table
+
+    def to_json(self) -> str:
+        """As text, to be written into files."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    @staticmethod
+    def from_json(text: str) -> Schema:
+        """From text. ValueError for text that is no schema."""
+        try:
+            found = json.loads(text)
+            roles = tuple(Role(**{**role, "dash": tuple(role["dash"])}) for role in found["declared"])
+            axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
+            metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
+            return Schema(found["task"], roles, axes, clips, metrics)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no schema of a results table: {error}") from error
 
 
 def layer_order(layer: str) -> tuple[int, int, str]:

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
 from mech_music.errors import UserError
 from mech_music.metrics.intervals import Intervals, bootstrap_means
-from mech_music.results.columns import SCHEMAS, Column, Schema, layer_order
+from mech_music.metrics.metric import Metric
+from mech_music.results.columns import Column, Schema, layer_order
 from mech_music.store.atomic import replacing
+from mech_music.tasks.registry import find_task, task_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Line: TypeAlias = Mapping[str, Any]
+ABOVE, BELOW, WITHIN = 1, -1, 0  # verdicts: the interval lies above all controls', below all of them, or neither
 _LAYERS = ("layer", "other")
+_SCHEMA = b"mech_music.schema"
 
 
 def schema_of(table: pd.DataFrame) -> Schema:
-    """The schema that the table's ``task`` names. ValueError for no task, several, or one that does not exist."""
+    """The schema that the table carries (`Schema.attach`, `read_table`), or that of the task that it names.
+
+    ValueError for no task, several, or one that does not exist.
+    """
     tasks = set(table["task"]) if "task" in table.columns else set()
-    if len(tasks) != 1 or not tasks <= SCHEMAS.keys():
+    carried = table.attrs.get("schema")
+    if carried is not None and tasks <= {carried.task}:
+        return carried
+    if len(tasks) != 1 or not tasks <= {*task_names()}:
         raise ValueError(
-            f"a table is of one task of {', '.join(SCHEMAS)}, not of {', '.join(map(str, tasks)) or 'none'}"
+            f"a table is of one task of {', '.join(task_names())}, not of {', '.join(map(str, tasks)) or 'none'}"
         )
-    return SCHEMAS[tasks.pop()]
+    return find_task(tasks.pop()).schema
+
+
+@contextmanager
+def needing(what: str, table: pd.DataFrame) -> Iterator[None]:
+    """UserError, one line, if the block asks for a column that the table does not have."""
+    try:
+        yield
+    except KeyError as error:
+        if error.args[0] in table.columns:
+            raise
+        raise UserError(
+            f"{what} of task={schema_of(table).task} needs the column {error}; there are {', '.join(table.columns)}"
+        ) from error
+
+
+def varying(summary: pd.DataFrame) -> list[str]:
+    """The axes in which the lines of a table differ."""
+    return [name for name in schema_of(summary).axes if len(set(summary[name])) > 1]
+
+
+def title_of(summary: pd.DataFrame) -> str:
+    """``self similarity, model tiny``."""
+    models = f", model {', '.join(sorted(set(summary['model'])))}" if "model" in summary else ""
+    return schema_of(summary).task.replace("_", " ") + models
+
+
+def lines_of(table: pd.DataFrame) -> list[Line]:
+    """The lines of a table, each a mapping of its columns."""
+    return [{str(name): value for name, value in line.items()} for line in table.to_dict("records")]
+
+
+def blocks_of(table: pd.DataFrame, keys: Sequence[str]) -> list[list[Line]]:
+    """The lines in blocks that agree on ``keys``, both in the table's order."""
+    blocks: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines_of(table):
+        blocks.setdefault(tuple(line[key] for key in keys), []).append(line)
+    return list(blocks.values())
+
+
+def layers_of(lines: Iterable[Line]) -> list[str]:
+    """The layers of some lines, in their order."""
+    return sorted({line["layer"] for line in lines}, key=layer_order)
 
 
 def conform(table: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +100,7 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
     if twice.any():
         line = table[twice].iloc[0]
         raise ValueError(f"two lines for prompt {line['index']} of {_describe(line)}")
-    return table
+    return schema.attach(table)
 
 
 def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> pd.DataFrame:
@@ -68,7 +122,8 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> p
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
     columns = pd.Index([column.name for column in schema.summary_columns])
-    return _ordered(_typed(pd.DataFrame(lines, columns=columns), schema.summary_columns), schema, list(schema.axes))
+    summary = _typed(pd.DataFrame(lines, columns=columns), schema.summary_columns)
+    return schema.attach(_ordered(summary, schema, list(schema.axes)))
 
 
 def _conditions(table: pd.DataFrame, schema: Schema) -> dict[tuple[Any, ...], np.ndarray]:
@@ -82,7 +137,8 @@ def _measured(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarr
     values = table[list(schema.metrics)].to_numpy(copy=True)
     failed, index = table["failed"].to_numpy(), table["index"].to_numpy()
     values[failed] = np.nan
-    return values, failed, index, np.maximum(table["prompts"].to_numpy(), index + 1)
+    told = table["prompts"].to_numpy() if "prompts" in table else 0
+    return values, failed, index, np.maximum(told, index + 1)
 
 
 def _spread(schema: Schema, found: Intervals) -> dict[str, float]:
@@ -92,14 +148,15 @@ def _spread(schema: Schema, found: Intervals) -> dict[str, float]:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write the long table, atomically; the same table gives the same bytes."""
-    _write_parquet(conform(table), schema_of(table).columns, path)
+    schema = schema_of(table)
+    _write_parquet(conform(table), schema, schema.columns, path)
 
 
 def write_summary(summary: pd.DataFrame, path: Path) -> None:
     """Write a summary, atomically; the same summary gives the same bytes."""
     schema = schema_of(summary)
     columns = schema.summary_columns
-    _write_parquet(_ordered(_typed(summary, columns), schema, list(schema.axes)), columns, path)
+    _write_parquet(_ordered(_typed(summary, columns), schema, list(schema.axes)), schema, columns, path)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -119,20 +176,29 @@ def concat_tables(paths: Sequence[Path]) -> pd.DataFrame:
     """
     if not paths:
         raise UserError("no result tables to join: none of the jobs finished")
-    joined = pd.concat([read_table(path) for path in paths], ignore_index=True)
-    return conform(joined.drop_duplicates([*schema_of(joined).axes, "index"]))
+    tables = [read_table(path) for path in paths]
+    schema = schema_of(tables[0])
+    for table in tables[1:]:  # one job may have metrics and controls that another has not
+        schema = schema.extended(schema_of(table).declared, schema_of(table).metric_columns)
+    joined = pd.concat(tables, ignore_index=True).drop_duplicates([*schema.axes, "index"])
+    return conform(schema.attach(joined.reindex(columns=pd.Index(schema.names))))
 
 
-def _typed(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
-    names = [column.name for column in columns]
-    missing = [name for name in names if name not in table.columns]
-    unknown = [name for name in table.columns if name not in names]
-    if missing or unknown:
-        raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
-    chosen = cast(pd.DataFrame, table[names])
+def _typed(table: pd.DataFrame, columns: Sequence[Column | Metric]) -> pd.DataFrame:
+    _check(table, columns)
+    chosen = cast(pd.DataFrame, table[[column.name for column in columns]])
     found = dict(chosen.dtypes)
     types = {column.name: column.dtype for column in columns if found[column.name] != column.dtype}
     return chosen.astype(types) if types else chosen
+
+
+def _check(table: pd.DataFrame, columns: Sequence[Column | Metric], only: bool = True) -> None:
+    """ValueError names the columns that are not there, and (if ``only`` these may be) those that are too many."""
+    names = [column.name for column in columns]
+    missing = [name for name in names if name not in table.columns]
+    unknown = [name for name in table.columns if name not in names and only]
+    if missing or unknown:
+        raise ValueError(f"columns missing: {missing}, unknown: {unknown}")
 
 
 def _ordered(table: pd.DataFrame, schema: Schema, by: list[str]) -> pd.DataFrame:
@@ -153,7 +219,7 @@ def _describe(line: pd.Series) -> str:
     return ", ".join(f"{axis}={line[axis]}" for axis in telling if axis in line)
 
 
-def _arrow_schema(columns: Sequence[Column]) -> pa.Schema:
+def _arrow_schema(schema: Schema, columns: Sequence[Column | Metric]) -> pa.Schema:
     import pyarrow as pa
 
     types = {"str": pa.string(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
@@ -161,26 +227,32 @@ def _arrow_schema(columns: Sequence[Column]) -> pa.Schema:
         pa.field(column.name, types[column.dtype], metadata={"unit": column.unit, "meaning": column.meaning})
         for column in columns
     ]
-    return pa.schema(fields)
+    return pa.schema(fields, metadata={_SCHEMA: schema.to_json()})
 
 
-def _write_parquet(table: pd.DataFrame, columns: Sequence[Column], path: Path) -> None:
+def _write_parquet(table: pd.DataFrame, own: Schema, columns: Sequence[Column | Metric], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _arrow_schema(columns)
+    schema = _arrow_schema(own, columns)
     # Column by column rather than from_pandas: that would add metadata with the versions of pandas and Arrow.
     arrays = [pa.array(table[field.name].to_numpy(), type=field.type, from_pandas=False) for field in schema]
     with replacing(path) as partial:
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), partial, compression="zstd")
 
 
-def _read(path: Path, columns: Callable[[Schema], Sequence[Column]]) -> pd.DataFrame:
+def _read(path: Path, columns: Callable[[Schema], Sequence[Column | Metric]]) -> pd.DataFrame:
+    """With the schema that the file carries; an older file has that of its task."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         table = pd.read_parquet(path)
-        return _typed(table, columns(schema_of(table)))
+        carried = (pq.read_schema(path).metadata or {}).get(_SCHEMA)
+        schema = Schema.from_json(carried.decode()) if carried else schema_of(table)
+        if schema.task in task_names():
+            _check(table, columns(find_task(schema.task).schema), only=False)
+        return schema.attach(_typed(table, columns(schema)))
     except FileNotFoundError:
         raise UserError(f"no results table at '{path}'") from None
     except (pa.ArrowInvalid, ValueError) as error:

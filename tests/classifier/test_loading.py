@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mech_music.config import schema as config
-from mech_music.config.schema import ClassifierConfig, options
+from mech_music.config.paths import options
+from mech_music.config.schema import ClassifierConfig
 from mech_music.errors import UserError
 from mech_music.listeners.classifier import classifier_id, label_names, load_classifier
 from mech_music.models.musicgen.loading import Checkpoint

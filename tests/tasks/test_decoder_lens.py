@@ -13,7 +13,7 @@ from mech_music.edits.row import Exit, Fit, Reading, Row
 from mech_music.errors import UserError
 from mech_music.prompts.concepts import CONCEPTS, study_prompts
 from mech_music.results import tables
-from mech_music.results.columns import DECODER_LENS
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.decoder_lens.task import DecoderLens
 from tests.answers import Outcome, answered
 from tests.composing import compose_run

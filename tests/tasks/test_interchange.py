@@ -7,7 +7,7 @@ import pytest
 
 from mech_music.edits.row import Edit, Half, Mean, Row, Term
 from mech_music.prompts.concepts import CONCEPTS, prompts_of
-from mech_music.results.columns import INTERCHANGE
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
 from tests.answers import Outcome, answered
 from tests.composing import compose_run

@@ -10,7 +10,7 @@ from mech_music.engine.engine import Answers
 from mech_music.errors import UserError
 from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
 from mech_music.results import tables
-from mech_music.results.columns import SELF_SIMILARITY
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.self_similarity.task import SelfSimilarity
 from tests.composing import compose_run
 

@@ -14,8 +14,8 @@ from mech_music.lenses.files import find_lens, read_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.prompts.concepts import study_prompts
 from mech_music.results import tables
-from mech_music.results.columns import TUNED_LENS
 from mech_music.tasks.protocol import Exporting
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from mech_music.tasks.tuned_lens.task import TunedLens
 from tests.composing import compose_run
 

@@ -10,22 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
 
-from mech_music.config.axes import lens_layers, stream_after
-from mech_music.config.schema import RunConfig, fit_of
+from mech_music.config.axes import stream_after
+from mech_music.config.schema import fit_of
 from mech_music.edits.row import Exit, Fit, LensFile, Row
 from mech_music.metrics import measures as metrics
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts, resolve_concepts
+from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts
 from mech_music.results.audio import Choice
-from mech_music.results.columns import DECODER_LENS
+from mech_music.tasks.decoder_lens.columns import DECODER_LENS
+from mech_music.tasks.decoder_lens.settings import DecoderLensSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
+    from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,20 @@ class _Clip:
 class DecoderLens:
     """Every concept × layer × prompt of the config, with its control."""
 
-    def plan(self, run: RunConfig) -> list[Row]:
+    name: ClassVar[str] = DECODER_LENS.task
+    settings: ClassVar[type[Any]] = Settings
+    schema: ClassVar = DECODER_LENS
+
+    def listeners(self, run: Settings) -> tuple[str, ...]:
+        """What a layer plays is classified."""
+        return ("classifier",)
+
+    def plan(self, run: Settings) -> list[Row]:
         """The full model's clips first, then every layer's."""
         clips = list(_clips(run))
         return list(dict.fromkeys([clip.baseline for clip in clips] + [clip.row for clip in clips]))
 
-    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+    def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every clip. A failed one keeps its line, with ``failed`` set and no metrics."""
         lines = []
         for clip in _clips(run):
@@ -58,11 +73,7 @@ class DecoderLens:
             lines.append(_described(run, clip, answers) | measured | {"failed": failed})
         return pd.DataFrame(lines, columns=pd.Index(DECODER_LENS.names))
 
-    def listeners(self, run: RunConfig) -> tuple[str, ...]:
-        """The classifier, of every clip."""
-        return ("classifier",)
-
-    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+    def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """The first prompts of each concept, through all layers: ``audio.strongest`` of them."""
         shown = table[(table["role"] == "lens") & ~table["failed"] & (table["index"] < run.audio.strongest)]
         return [
@@ -76,10 +87,45 @@ class DecoderLens:
             for line in cast(pd.DataFrame, shown).to_dict("records")
         ]
 
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """NDCG by layer and concept."""
+        from mech_music.tasks.decoder_lens.figures import concept_curves
 
-def _clips(run: RunConfig) -> Iterator[_Clip]:
-    layers, lens = lens_layers(run), _lens(run)
-    for concept in resolve_concepts(run.concept):
+        return (concept_curves,)
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """NDCG by layer and concept."""
+        from mech_music.tasks.decoder_lens.terminal import concepts_table
+
+        return concepts_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.decoder_lens.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.decoder_lens.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.decoder_lens.panels import panels
+
+        return panels()
+
+
+def _clips(run: Settings) -> Iterator[_Clip]:
+    layers, lens = run.layers, _lens(run)
+    for concept in run.concepts:
         own = concept_prompts(concept, run.prompts)
         roles = {"lens": own, "other": _without(concept, run.prompts)}
         for layer in layers:
@@ -97,7 +143,7 @@ def _without(concept: Concept, n: int) -> list[Prompt]:
     return [prompts[index % len(others)][index] for index in range(n)]
 
 
-def _lens(run: RunConfig) -> Fit | LensFile | None:
+def _lens(run: Settings) -> Fit | LensFile | None:
     if run.lens.name == "decoder":
         return None
     if run.lens.path is None:
@@ -107,13 +153,13 @@ def _lens(run: RunConfig) -> Fit | LensFile | None:
     return find_lens(run.lens.path)
 
 
-def _exit(run: RunConfig, layer: int, lens: Fit | LensFile | None) -> Exit | None:
+def _exit(run: Settings, layer: int, lens: Fit | LensFile | None) -> Exit | None:
     """None where the model's own end is read: nothing is to be translated there, and nothing is left out."""
     hook = Hook(layer, stream_after(run.component))
     return None if hook == Hook(run.model.layers - 1, "resid_post") else Exit(hook.name, run.reading, lens)
 
 
-def _described(run: RunConfig, clip: _Clip, answers: Answers) -> dict[str, object]:
+def _described(run: Settings, clip: _Clip, answers: Answers) -> dict[str, object]:
     return {
         "task": DECODER_LENS.task,
         "model": run.model.name,

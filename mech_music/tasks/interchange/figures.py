@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from mech_music.metrics.measures import EFFECTIVENESS, IDEAL_PRECISION, PRECISION
+from mech_music.metrics.metric import Metric
 from mech_music.results import canvas
-from mech_music.results.canvas import Line, Sheet
-from mech_music.results.columns import AXES, layer_order
-from mech_music.tasks.interchange.controls import ABOVE, beside_controls, blocks_of, controls_run
+from mech_music.results.canvas import Sheet
+from mech_music.results.columns import Role, layer_order
+from mech_music.results.tables import ABOVE, Line, blocks_of, layers_of
+from mech_music.tasks.interchange.columns import AXES
+from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,25 +29,24 @@ _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
 _MARK = "Filled points: effectiveness above the intervals of all controls that were run."
 _MOST = 12
+MEASURES = (EFFECTIVENESS, PRECISION)
 
 
 def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Effectiveness and precision against layer, with intervals and controls: one per pair and intervention."""
-    controls, paths = controls_run(summary), []
+    controls, measures, paths = controls_run(summary), [*MEASURES, *extra_metrics(summary)], []
     for lines in _blocks(summary, _BLOCK, "layer curves"):
-        with Sheet(panels=2) as sheet:
+        with Sheet(len(measures), height=0.4 + 2.4 * len(measures)) as sheet:
             places = _places(lines)
-            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
-                for control in controls:
-                    _control(axes, lines, places, control, measure)
-                _effect(axes, lines, places, measure)
-                axes.set_ylabel(canvas.MEASURES[measure])
+            for axes, measure in zip(sheet.axes, measures, strict=True):
+                for number, control in enumerate(controls):
+                    _control(axes, lines, places, control, measure.name, aside=0.02 + 0.015 * number)
+                _effect(axes, lines, places, measure.name)
+                axes.set_ylabel(measure.label)
                 axes.axhline(0, color="black", linewidth=0.6, zorder=0)
             _ideal(sheet.axes[1], lines)
-            _layer_axis(sheet.axes[1], places)
-            sheet.words(
-                canvas.title_of(lines[0]), f"{canvas.how_measured(lines, controls)} {_MARK if controls else ''}"
-            )
+            _layer_axis(sheet.axes[-1], places)
+            sheet.words(_title(lines[0]), f"{_measured(lines, controls)} {_MARK if controls else ''}")
             paths += sheet.save(folder, _name("layers", summary, lines[0], _BLOCK))
     return paths
 
@@ -60,13 +63,13 @@ def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with Sheet(
             panels=2, width=min(11.0, max(5.5, 2.2 + 0.42 * len(places))), height=2.2 + 0.62 * len(components)
         ) as sheet:
-            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
+            for axes, measure in zip(sheet.axes, MEASURES, strict=True):
                 _cells(axes, lines, components, list(places), measure)
             sheet.axes[1].set_xlabel("layer")
             first = lines[0]
             title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
             mark = "Dots: effectiveness above the intervals of all controls that were run." if controls else ""
-            sheet.words(title, f"{canvas.how_measured(lines, controls)} {mark}")
+            sheet.words(title, f"{_measured(lines, controls)} {mark}")
             paths += sheet.save(folder, _name("heatmap", summary, first, keys))
     return paths
 
@@ -87,11 +90,11 @@ def tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
             _ideal(axes, lines)
             axes.axvline(0, color="black", linewidth=0.6, zorder=0)
             axes.axhline(0, color="black", linewidth=0.6, zorder=0)
-            axes.set_xlabel("effectiveness (nats) → nearer the desired concept")
-            axes.set_ylabel(canvas.MEASURES["precision"])
+            axes.set_xlabel(f"{EFFECTIVENESS.title} → nearer the desired concept")
+            axes.set_ylabel(PRECISION.label)
             axes.margins(x=0.09)
             first = lines[0]
-            words = f"{canvas.how_measured(lines, controls)} Numbers are layers. Up and right is better."
+            words = f"{_measured(lines, controls)} Numbers are layers. Up and right is better."
             sheet.words(f"{first['original']} → {first['desired']}, model {first['model']}", words)
             paths += sheet.save(folder, _name("tradeoff", summary, first, keys))
     return paths
@@ -99,25 +102,35 @@ def tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
 
 def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Effectiveness and precision against strength, a line a layer, where strength was swept."""
-    controls, paths = controls_run(summary), []
+    controls, measures, paths = controls_run(summary), [*MEASURES, *extra_metrics(summary)], []
     keys = [axis for axis in _BLOCK if axis != "strength"]
     for lines in _blocks(summary, keys, "dose-response curves"):
         if len({line["strength"] for line in lines}) < 2:
             continue
-        with Sheet(panels=2, height=5.6) as sheet:
+        with Sheet(len(measures), height=0.8 + 2.4 * len(measures)) as sheet:
             best = max(lines, key=lambda line: line["effectiveness"])["layer"]
-            for axes, measure in zip(sheet.axes, canvas.MEASURES, strict=True):
-                _doses(axes, lines, measure)
+            for axes, measure in zip(sheet.axes, measures, strict=True):
+                _doses(axes, lines, measure.name)
                 at_best = [line for line in lines if line["layer"] == best]
                 for control in controls:
-                    _dose_control(axes, at_best, control, measure)
-                axes.set_ylabel(canvas.MEASURES[measure])
+                    _dose_control(axes, at_best, control, measure.name)
+                axes.set_ylabel(measure.label)
                 axes.axhline(0, color="black", linewidth=0.6, zorder=0)
-            sheet.axes[1].set_xlabel("strength (factor on the edit's shift)")
+            sheet.axes[-1].set_xlabel("strength (factor on the edit's shift)")
             where = f"The controls are those of layer {best}." if controls else ""
-            sheet.words(canvas.title_of(lines[0]), f"{canvas.how_measured(lines, controls)} {where}")
+            sheet.words(_title(lines[0]), f"{_measured(lines, controls)} {where}")
             paths += sheet.save(folder, _name("dose", summary, lines[0], keys))
     return paths
+
+
+def _title(line: Line) -> str:
+    """``guitar → piano: replace at the MLP, model tiny``."""
+    component = canvas.COMPONENT_WORDS.get(line["component"], line["component"])
+    return f"{line['original']} → {line['desired']}: {line['technique']} at the {component}, model {line['model']}"
+
+
+def _measured(lines: Lines, controls: Sequence[Role]) -> str:
+    return canvas.how_measured(lines) + ("" if controls else " No controls were run.")
 
 
 # -- what is drawn in which figure -----------------------------------------------------------------------
@@ -136,7 +149,7 @@ def _blocks(summary: pd.DataFrame, keys: Sequence[str], what: str) -> list[Lines
 
 def _places(lines: Lines) -> dict[str, float]:
     """Where each layer stands on the axis: single layers at their number, sets after a gap."""
-    layers = sorted({line["layer"] for line in lines}, key=layer_order)
+    layers = layers_of(lines)
     single = [layer for layer in layers if layer.isdecimal()]
     sets = [layer for layer in layers if not layer.isdecimal()]
     span = int(single[-1]) - int(single[0]) if single else 0
@@ -199,30 +212,31 @@ def _effect(axes: Axes, lines: Lines, places: Mapping[str, float], measure: str)
         axes.plot([places[line["layer"]]], [line[measure]], zorder=5, **marker)
 
 
-def _control(axes: Axes, lines: Lines, places: Mapping[str, float], control: str, measure: str) -> None:
-    """A control behind the effect: a level for the noise floor, a curve for those of the site."""
-    name = f"{control}_{measure}"
-    marker: dict[str, Any] = {"marker": canvas.CONTROL_MARKERS[control], "markersize": 4}
-    style: dict[str, Any] = {"color": "#777777", "linewidth": 1.1, "linestyle": canvas.CONTROL_DASHES[control]}
-    if control == "noise":
-        axes.axhline(lines[0][name], label=canvas.CONTROL_WORDS[control], **style)
-        axes.axhspan(lines[0][f"{name}_low"], lines[0][f"{name}_high"], color="#777777", alpha=0.15, linewidth=0)
+def _control(axes: Axes, lines: Lines, places: Mapping[str, float], control: Role, measure: str, aside: float) -> None:
+    """A control behind the effect: a level for one without a layer, a curve for those of the site.
+
+    ``aside``: how far from its place a set of layers is drawn, as a share of the axis.
+    """
+    name, style = f"{control.name}_{measure}", {"linewidth": 1.1, **canvas.control_style(control)}
+    if control.level:
+        axes.axhline(lines[0][name], **style)
+        axes.axhspan(lines[0][f"{name}_low"], lines[0][f"{name}_high"], color=control.colour, alpha=0.15, linewidth=0)
         return
+    marker: dict[str, Any] = {"marker": control.marker, "markersize": 4}
     single, sets = _split(lines)
-    label: str | None = canvas.CONTROL_WORDS[control]
     if single:
         x = np.array([places[line["layer"]] for line in single])
-        _curve(axes, single, x, name, label=label, **marker, **style)
-        label = None
+        _curve(axes, single, x, name, **marker, **style)
     if sets:
-        aside = (0.02 if control == "self" else 0.035) * (max(places.values()) - min(places.values()) + 1)
-        x = np.array([places[line["layer"]] for line in sets]) + aside
-        _bars(axes, sets, x, name, color="#777777", linestyle="none", linewidth=1, label=label, **marker)
+        span = max(places.values()) - min(places.values()) + 1
+        x = np.array([places[line["layer"]] for line in sets]) + aside * span
+        bars = {"color": control.colour, "linestyle": "none", "linewidth": 1, "label": control.label}
+        _bars(axes, sets, x, name, **bars | ({"label": None} if single else {}), **marker)
 
 
 def _ideal(axes: Axes, lines: Lines) -> None:
     level = float(np.nanmean(_column(lines, "ideal_precision")))
-    axes.axhline(level, color="black", linewidth=0.9, linestyle=":", label="ideal precision (pure swap)")
+    axes.axhline(level, color="black", linewidth=0.9, linestyle=":", label=IDEAL_PRECISION.title)
 
 
 def _layer_axis(axes: Axes, places: Mapping[str, float]) -> None:
@@ -233,14 +247,14 @@ def _layer_axis(axes: Axes, places: Mapping[str, float]) -> None:
     axes.set_xlabel("layer edited")
 
 
-def _cells(axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: str) -> None:
+def _cells(axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: Metric) -> None:
     values = np.full((len(components), len(layers)), np.nan)
     above = np.zeros(values.shape, dtype=bool)
     for line in lines:
         at = components.index(line["component"]), layers.index(line["layer"])
-        values[at], above[at] = line[measure], line["verdict"] == ABOVE
+        values[at], above[at] = line[measure.name], line["verdict"] == ABOVE
     most = float(np.nanmax(np.abs(values))) or 1.0
-    signed = measure == "effectiveness"
+    signed = measure is EFFECTIVENESS
     scale: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
     )
@@ -249,7 +263,7 @@ def _cells(axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence
     axes.set_yticks(range(len(components)), [canvas.COMPONENT_WORDS.get(name, name) for name in components])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.figure.colorbar(image, ax=axes, label=f"{measure}\n(nats)", pad=0.01, aspect=8)
+    axes.figure.colorbar(image, ax=axes, label=f"{measure.name}\n({measure.unit})", pad=0.01, aspect=8)
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
@@ -313,17 +327,16 @@ def _ends(lines: Lines) -> Lines:
     return [*single[:1], *single[-1:], best, *sets]
 
 
-def _control_cloud(axes: Axes, lines: Lines, control: str) -> None:
-    marker = {"self": "x", "random": "+", "noise": "*"}[control]
-    x, y = _column(lines, f"{control}_effectiveness"), _column(lines, f"{control}_precision")
-    label, size = canvas.CONTROL_WORDS[control], 60 if control == "noise" else 18
-    axes.scatter(x, y, marker=marker, s=size, color="#777777", linewidth=0.8, label=label, zorder=1)
+def _control_cloud(axes: Axes, lines: Lines, control: Role) -> None:
+    x, y = _column(lines, f"{control.name}_effectiveness"), _column(lines, f"{control.name}_precision")
+    style: dict[str, Any] = {"marker": control.marker, "color": control.colour, "label": control.label}
+    axes.scatter(x, y, s=60 if control.level else 18, linewidth=0.8, zorder=1, **style)
 
 
 def _doses(axes: Axes, lines: Lines, measure: str) -> None:
     import matplotlib as mpl
 
-    layers = sorted({line["layer"] for line in lines}, key=layer_order)
+    layers = layers_of(lines)
     shades = mpl.colormaps["viridis"](np.linspace(0.0, 0.9, len(layers)))
     few = len(layers) <= 8
     named = layers if few else {line["layer"] for line in _ends(lines)}
@@ -337,7 +350,7 @@ def _doses(axes: Axes, lines: Lines, measure: str) -> None:
             axes.plot(x, _column(own, measure), linewidth=0.6, alpha=0.6, **style)
 
 
-def _dose_control(axes: Axes, lines: Lines, control: str, measure: str) -> None:
+def _dose_control(axes: Axes, lines: Lines, control: Role, measure: str) -> None:
     own = sorted(lines, key=lambda line: line["strength"])
-    style: dict[str, Any] = {"color": "#777777", "linewidth": 1.1, "linestyle": canvas.CONTROL_DASHES[control]}
-    _curve(axes, own, _column(own, "strength"), f"{control}_{measure}", label=canvas.CONTROL_WORDS[control], **style)
+    style = {"linewidth": 1.1, **canvas.control_style(control)}
+    _curve(axes, own, _column(own, "strength"), f"{control.name}_{measure}", **style)

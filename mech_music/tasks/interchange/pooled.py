@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 
 from mech_music.metrics.intervals import bootstrap_means
+from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.results import canvas
-from mech_music.results.canvas import Line, Sheet
-from mech_music.results.columns import AXES, layer_order
-from mech_music.tasks.interchange.controls import beside_controls, blocks_of, controls_run
+from mech_music.results.canvas import Sheet
+from mech_music.results.columns import Role, layer_order
+from mech_music.results.tables import Line, blocks_of
+from mech_music.tasks.interchange.columns import AXES
+from mech_music.tasks.interchange.controls import beside_controls, controls_run
+from mech_music.tasks.interchange.figures import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,16 +43,16 @@ def pooled_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with Sheet(
             2 * columns, width=1.4 + 2.9 * columns, height=5.4, columns=columns, share_x=False, share_y="row"
         ) as sheet:
-            for place, measure in enumerate(canvas.MEASURES):
+            for place, measure in enumerate(MEASURES):
                 for column, component in enumerate(components):
                     axes = sheet.axes[place * columns + column]
                     own = [line for line in lines if line["component"] == component]
-                    _curves(axes, own, measure, controls)
+                    _curves(axes, own, measure.name, controls)
                     if place == 0:
                         axes.set_title(canvas.COMPONENT_WORDS[component], fontsize=9, fontweight="normal")
                     else:
                         axes.set_xlabel("layer edited")
-                sheet.axes[place * columns].set_ylabel(canvas.MEASURES[measure])
+                sheet.axes[place * columns].set_ylabel(measure.label)
             sheet.words(_title(lines), _caption(lines, controls, f"{_bands(lines)}. "))
             paths += sheet.save(folder, _name("pooled", summary, lines[0]))
     return paths
@@ -61,18 +65,18 @@ def pooled_tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with Sheet(1, height=5.6) as sheet:
             (axes,) = sheet.axes
             for control in controls:
-                course = _course(lines, f"{control}_effectiveness"), _course(lines, f"{control}_precision")
+                course = [_course(lines, f"{control.name}_{measure.name}") for measure in MEASURES]
                 x, y = ([ends[0] for ends in values.values()] for values in course)
-                marker: dict[str, Any] = {"marker": canvas.CONTROL_MARKERS[control], "s": 22, "linewidth": 0.8}
-                axes.scatter(x, y, color=canvas.CONTROL_COLOUR, label=canvas.CONTROL_WORDS[control], **marker)
+                marker: dict[str, Any] = {"marker": control.marker, "s": 22, "linewidth": 0.8}
+                axes.scatter(x, y, color=control.colour, label=control.label, **marker)
             techniques = _techniques(lines)
             for component, technique in sorted({(line["component"], line["technique"]) for line in lines}):
                 own = [line for line in lines if (line["component"], line["technique"]) == (component, technique)]
                 _points(axes, own, component, technique, techniques)
             axes.axvline(0, color="black", linewidth=0.6, zorder=0)
             axes.axhline(0, color="black", linewidth=0.6, zorder=0)
-            axes.set_xlabel("effectiveness (nats) → nearer the desired concept")
-            axes.set_ylabel(canvas.MEASURES["precision"])
+            axes.set_xlabel(f"{EFFECTIVENESS.title} → nearer the desired concept")
+            axes.set_ylabel(PRECISION.label)
             words = f"{_caption(lines, controls)} Numbers are layers. Up and right is better."
             sheet.words(_title(lines), words)
             paths += sheet.save(folder, _name("pooled-tradeoff", summary, lines[0]))
@@ -114,11 +118,10 @@ def _course(lines: Sequence[Line], column: str) -> dict[int, Ends]:
 # -- marks -------------------------------------------------------------------------------------------------
 
 
-def _curves(axes: Axes, lines: Sequence[Line], measure: str, controls: Sequence[str]) -> None:
+def _curves(axes: Axes, lines: Sequence[Line], measure: str, controls: Sequence[Role]) -> None:
     for control in controls:
-        dash = canvas.CONTROL_DASHES[control]
-        style: dict[str, Any] = {"color": canvas.CONTROL_COLOUR, "linewidth": 1.0, "linestyle": dash}
-        _band(axes, _course(lines, f"{control}_{measure}"), label=canvas.CONTROL_WORDS[control], **style)
+        style = {"linewidth": 1.0, **canvas.control_style(control)}
+        _band(axes, _course(lines, f"{control.name}_{measure}"), **style)
     shade, techniques = canvas.colour(lines[0]["component"]), _techniques(lines)
     for technique, look in zip(techniques, _LINES, strict=False):
         own = [line for line in lines if line["technique"] == technique]
@@ -170,7 +173,7 @@ def _bands(lines: Sequence[Line]) -> str:
     return f"Bands: {100 * lines[0]['level']:g} % bootstrap intervals over pairs"
 
 
-def _caption(lines: Sequence[Line], controls: Sequence[str], bands: str = "") -> str:
+def _caption(lines: Sequence[Line], controls: Sequence[Role], bands: str = "") -> str:
     pairs = _pairs(lines)
     named = ", ".join(f"{original} → {desired}" for original, desired in pairs[:6])
     more = f" and {len(pairs) - 6} more" if len(pairs) > 6 else ""

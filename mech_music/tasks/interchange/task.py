@@ -1,23 +1,22 @@
 """Interchange interventions: put one concept's mean activations in the place of another's.
 
 Vélez Vásquez, Pouw, Burgoyne, Zuidema, "Exploring the inner mechanisms of large generative music
-models" (ISMIR 2024), section 4: generate from prompts of the *original* concept while a hook's output
+models" (ISMIR 2024), section 3: generate from prompts of the *original* concept while a hook's output
 is replaced by, or adjusted towards, its mean over prompts of the *desired* concept; ask the classifier
 what became of either. Each table carries its controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from mech_music.config.axes import n_steps, parse_frames, parse_layers
-from mech_music.config.schema import Direction, RunConfig, TechniqueConfig, load_technique
+from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Edit, Mean, Row, Term
 from mech_music.metrics import measures as metrics
 from mech_music.models.hooks import Hook
@@ -31,13 +30,22 @@ from mech_music.prompts.concepts import (
     concept_prompts,
     label_of,
     prompts_of,
-    resolve_pairs,
 )
-from mech_music.results.audio import Choice, strongest_and_weakest
-from mech_music.results.columns import INTERCHANGE, METRICS, Role
+from mech_music.results.audio import Choice
+from mech_music.tasks.interchange.clips import strongest_and_weakest
+from mech_music.tasks.interchange.columns import INTERCHANGE
+from mech_music.tasks.interchange.declared import ExtraMetric, Heard, load_control, load_metric
+from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.listeners.protocol import Reading
+    from mech_music.report.view import View
+    from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
@@ -46,7 +54,7 @@ _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with anothe
 class Trial:
     """One line of the table to be: an edited clip, and the same prompt and seed without the edit."""
 
-    role: Role
+    role: str
     technique: str
     layer: str
     original: Concept
@@ -60,53 +68,111 @@ class Trial:
 class Interchange:
     """The main job: every pair × intervention × prompt of the config, with its controls."""
 
-    def plan(self, run: RunConfig) -> list[Row]:
+    name: ClassVar[str] = INTERCHANGE.task
+    settings: ClassVar[type[Any]] = Settings
+    schema: ClassVar = INTERCHANGE
+
+    def listeners(self, run: Settings) -> tuple[str, ...]:
+        """The classifier, and whoever an extra metric needs."""
+        asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
+        return tuple(dict.fromkeys(["classifier", *asked]))
+
+    def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
         trials = list(_trials(run))
         return list(dict.fromkeys([trial.baseline for trial in trials] + [trial.row for trial in trials]))
 
-    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+    def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
         parts = []
+        extra = [load_metric(name) for name in run.metrics]
+        roles = [load_control(name).role for name in run.controls]
+        schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers)))
-        return pd.concat(parts, ignore_index=True).loc[:, list(INTERCHANGE.names)]
+            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers, extra)))
+        return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
-    def listeners(self, run: RunConfig) -> tuple[str, ...]:
-        """The classifier, of every clip."""
-        return ("classifier",)
-
-    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+    def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """Those of the strongest and of the weakest effects."""
         return strongest_and_weakest(table, run.audio.strongest, run.audio.weakest)
+
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """By layer, by component, by strength; and over many pairs."""
+        from mech_music.tasks.interchange import figures, pooled
+
+        return (
+            figures.layer_curves,
+            figures.heatmap,
+            figures.tradeoff,
+            figures.dose_response,
+            pooled.pooled_curves,
+            pooled.pooled_tradeoff,
+        )
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """Every effect beside its controls."""
+        from mech_music.tasks.interchange.terminal import effects_table
+
+        return effects_table(summary, width)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.interchange.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.interchange.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.interchange.panels import panels
+
+        return panels()
 
 
 # -- planning ----------------------------------------------------------------------------------------
 
 
-def _trials(run: RunConfig) -> Iterator[Trial]:
+def _trials(run: Settings) -> Iterator[Trial]:
     """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
-    edited = [(Role.technique, run.technique)]
-    edited += [(Role(name), load_technique(name, run.strength)) for name in run.controls if name != Role.noise]
-    for original, desired in resolve_pairs(run.pair):
+    controls = {name: load_control(name).technique for name in run.controls}
+    edited = [(INTERCHANGE.roles[0], run.technique)]
+    edited += [(role, load_technique(name, run.strength)) for role, name in controls.items() if name is not None]
+    steps = run.steps
+    for original, desired in run.pairs:
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
-        if Role.noise in run.controls:
+        for role in (role for role, technique in controls.items() if technique is None):
             for index, prompt in prompts:
                 baseline = Row(prompt.text, run.seed)
                 other = Row(prompt.text, run.seed + _NOISE_SEED)
-                yield Trial(Role.noise, "none", "", original, desired, index, prompt, other, baseline)
-        for label, layers in parse_layers(run.layer, run.model.layers):
+                yield Trial(role, "none", "", original, desired, index, prompt, other, baseline)
+        for label, layers in run.layers:
             for role, technique in edited:
                 for index, prompt in prompts:
                     baseline = Row(prompt.text, run.seed)
-                    edits = tuple(_edit(run, technique, layer, original, desired, index) for layer in layers)
+                    edits = tuple(_edit(run, technique, layer, steps, original, desired, index) for layer in layers)
                     row = replace(baseline, edits=edits)
                     yield Trial(role, technique.name, label, original, desired, index, prompt, row, baseline)
 
 
 def _edit(
-    run: RunConfig, technique: TechniqueConfig, layer: int, original: Concept, desired: Concept, index: int
+    run: Settings,
+    technique: TechniqueConfig,
+    layer: int,
+    steps: tuple[int, int] | None,
+    original: Concept,
+    desired: Concept,
+    index: int,
 ) -> Edit:
     """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
     concepts = {"original": original, "desired": desired}
@@ -119,7 +185,7 @@ def _edit(
         hook=Hook(layer, run.component.point).name,
         scale=float(technique.scale),
         shift=shift,
-        frames=parse_frames(run.frames, n_steps(run), run.model.frame_rate),
+        frames=steps,
         half=run.half,
         random=index if technique.direction is Direction.random else None,
     )
@@ -128,10 +194,10 @@ def _edit(
 # -- scoring -----------------------------------------------------------------------------------------
 
 
-def _described(run: RunConfig, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
+def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
     """The axes and the clip of each line."""
     common = {
-        "task": "interchange",
+        "task": INTERCHANGE.task,
         "model": run.model.name,
         "classifier": run.classifier.name,
         "strength": float(run.strength),
@@ -146,7 +212,7 @@ def _described(run: RunConfig, trials: Sequence[Trial], answers: Answers) -> lis
         {
             **common,
             "technique": trial.technique,
-            "role": trial.role.value,
+            "role": trial.role,
             "component": run.component.value if trial.layer else "",
             "layer": trial.layer,
             "original": trial.original.name,
@@ -160,18 +226,33 @@ def _described(run: RunConfig, trials: Sequence[Trial], answers: Answers) -> lis
     ]
 
 
-def _measured(trials: Sequence[Trial], answers: Answers) -> pd.DataFrame:
+def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
     """The metrics of the trials of one pair; NaN where either clip failed."""
     before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
     after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
-    columns = {name: np.full(len(trials), np.nan) for name in METRICS}
+    names = [*INTERCHANGE.metrics, *(one.metric.name for one in extra)]
+    columns = {name: np.full(len(trials), np.nan) for name in names}
     good = np.flatnonzero(~failed).tolist()
     if good:
-        measured = _metrics(trials[0], [trials[i].prompt for i in good], before[good], after[good])
-        for name, values in measured.items():
+        pair, prompts = trials[0], [trials[i].prompt for i in good]
+        measured = _metrics(pair, prompts, before[good], after[good])
+        others = dict.fromkeys(name for one in extra for name in one.listeners)
+        readings = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
+        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, readings)
+        for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
             columns[name][good] = values
     return pd.DataFrame({**columns, "failed": failed})
+
+
+def _readings(listener: str, trials: Sequence[Trial], answers: Answers) -> tuple[Reading, Reading]:
+    """What a listener reads of the clips without and with the edit."""
+
+    def stacked(rows: Iterable[Row]) -> Reading:
+        found = [answers.reading(row, listener) for row in rows]
+        return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
+
+    return stacked(trial.baseline for trial in trials), stacked(trial.row for trial in trials)
 
 
 def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:

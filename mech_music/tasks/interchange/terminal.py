@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from mech_music.results.columns import AXES
-from mech_music.tasks.interchange.controls import ABOVE, BELOW, beside_controls, blocks_of, controls_run
+from mech_music.metrics.metric import Metric
+from mech_music.results.columns import Role
+from mech_music.results.tables import ABOVE, BELOW, Line, blocks_of
+from mech_music.results.terminal import empty_table, number, spread
+from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
+from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
 
 _MARKS = {ABOVE: "▲", BELOW: "▼"}
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
 _WIDE, _ROOMY = 100, 112
-Line: TypeAlias = Mapping[str, Any]
+
+
+class _Told(NamedTuple):
+    """What stands beside every effect, and how wide the terminal is."""
+
+    controls: list[Role]
+    extra: list[Metric]
+    width: int
+
+    @property
+    def wide(self) -> bool:
+        return self.width >= _WIDE
 
 
 def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Table:
@@ -29,20 +43,20 @@ def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Tab
     below 100 columns the parts of the effectiveness, the ideal precision and the best layers' controls go.
     """
     effects = beside_controls(summary).sort_values(_PAIR_FIRST, kind="stable")
-    controls = controls_run(summary)
+    told = _Told(controls_run(summary), extra_metrics(summary), width)
     blocks = blocks_of(effects, _BLOCK)
     outer = Table.grid()
     if not blocks:
         outer.add_row("No interventions: the table holds controls only.")
     elif len(blocks) > most:
-        outer.add_row(_best_layers(blocks, _varying(effects), controls, width))
+        outer.add_row(_best_layers(blocks, _varying(effects), told))
     else:
         for place, block in enumerate(blocks):
             if place:
                 outer.add_row("")
-            outer.add_row(_block(block, _varying(effects), controls, width))
+            outer.add_row(_block(block, _varying(effects), told))
     if blocks:
-        outer.add_row(Text(_explanation(effects, controls, best=len(blocks) > most), style="dim"))
+        outer.add_row(Text(_explanation(effects, told, best=len(blocks) > most), style="dim"))
     return outer
 
 
@@ -61,53 +75,55 @@ def _pair(line: Line) -> str:
 
 
 def _empty(width: int, **options: Any) -> Table:
-    right = 1 if width >= _ROOMY else 0
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, right, 0, 0), **options)
+    return empty_table(padding=(0, 1 if width >= _ROOMY else 0, 0, 0), **options)
 
 
-def _block(block: list[Line], varying: list[str], controls: list[str], width: int) -> Table:
+def _block(block: list[Line], varying: list[str], told: _Told) -> Table:
     """One pair, component and technique: a line per layer, the noise floor below."""
     left: dict[str, Any] = {"title_justify": "left", "caption_justify": "left"}
-    title, caption = _title(block[0], varying), _floor(block, controls)
-    table = _empty(width, title=title, title_style="bold", caption=caption, caption_style="cyan", **left)
+    title, caption = _title(block[0], varying), _floor(block, told.controls)
+    table = _empty(told.width, title=title, title_style="bold", caption=caption, caption_style="cyan", **left)
     table.add_column("layer", no_wrap=True)
-    lines = [_numbers(line, controls, width >= _WIDE) for line in block]
+    lines = [_numbers(line, told, told.wide) for line in block]
+    beside = {control.name for control in told.controls}
     for name in lines[0]:
-        table.add_column(name, justify="right", no_wrap=True, style="cyan" if name in controls else None)
+        table.add_column(name, justify="right", no_wrap=True, style="cyan" if name in beside else None)
     for line, numbers in zip(block, lines, strict=True):
         table.add_row(line["layer"], *numbers.values(), style=_style(line))
     return table
 
 
-def _numbers(line: Line, controls: list[str], wide: bool) -> dict[str, str]:
+def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
     """The cells of one layer, by column heading."""
-    parts = {part: _signed(line[f"effectiveness_{part}"]) for part in ("original", "desired")}
-    sites = {name: _spread(line, f"{name}_effectiveness") for name in controls if name != "noise"}
+    parts = {part: number(line[f"effectiveness_{part}"], "+") for part in ("original", "desired")}
+    sites = {one.name: spread(line, f"{one.name}_effectiveness", "+") for one in told.controls if not one.level}
     return {
         "effectiveness": _effect(line),
         **(parts if wide else {}),
-        "precision": _signed(line["precision"]),
-        **({"ideal": _signed(line["ideal_precision"])} if wide else {}),
+        "precision": number(line["precision"], "+"),
+        **({"ideal": number(line["ideal_precision"], "+")} if wide else {}),
         "kept": _share(line["kept"]),
         "flipped": _share(line["flipped"]),
+        **{metric.word or metric.name: spread(line, metric.name) for metric in told.extra},
         **sites,
         "n": str(line["n"]),
     }
 
 
-def _best_layers(blocks: list[list[Line]], varying: list[str], controls: list[str], width: int) -> Table:
+def _best_layers(blocks: list[list[Line]], varying: list[str], told: _Told) -> Table:
     """One line per block: its most effective single layer; sets of layers on lines of their own."""
-    table = _empty(width)
+    table = _empty(told.width)
+    highest = bool(told.controls) and told.wide
     table.add_column("pair", overflow="fold")
     for name in ("part", "technique", *varying, "layer"):
         table.add_column(name, no_wrap=True)
-    shown = ["effectiveness", "precision", "kept", "flipped"]
-    for name in shown + (["highest control"] if controls and width >= _WIDE else []):
+    shown = ["effectiveness", "precision", "kept", "flipped", *(metric.word or metric.name for metric in told.extra)]
+    for name in shown + (["highest control"] if highest else []):
         table.add_column(name, justify="right", no_wrap=True, style="cyan" if "control" in name else None)
     for line in (line for block in blocks for line in _best(block)):
-        numbers = _numbers(line, controls, wide=False)
+        numbers = _numbers(line, told, wide=False)
         cells = [numbers[name] for name in shown]
-        cells += [_highest(line, controls)] if controls and width >= _WIDE else []
+        cells += [_highest(line, told.controls)] if highest else []
         others = [str(line[axis]) for axis in varying]
         names = [_pair(line), line["component"], line["technique"], *others, line["layer"]]
         table.add_row(*names, *cells, style=_style(line))
@@ -121,13 +137,13 @@ def _best(block: list[Line]) -> Iterator[Line]:
     yield from (line for line in block if not line["layer"].isdecimal())
 
 
-def _highest(line: Line, controls: list[str]) -> str:
-    means = {name: line[f"{name}_effectiveness"] for name in controls}
+def _highest(line: Line, controls: Sequence[Role]) -> str:
+    means = {control.name: line[f"{control.name}_effectiveness"] for control in controls}
     present = {name: mean for name, mean in means.items() if not math.isnan(mean)}
     if not present:
         return "–"
     name = max(present, key=present.__getitem__)
-    return f"{name} {_spread(line, f'{name}_effectiveness')}"
+    return f"{name} {spread(line, f'{name}_effectiveness', '+')}"
 
 
 def _style(line: Line) -> str | None:
@@ -135,30 +151,19 @@ def _style(line: Line) -> str | None:
 
 
 def _effect(line: Line) -> str:
-    return f"{_spread(line, 'effectiveness')} {_MARKS.get(line['verdict'], ' ')}"
-
-
-def _spread(line: Line, metric: str) -> str:
-    """``mean ±half the width of the interval``; a dash where there is nothing."""
-    mean, low, high = (line[metric + end] for end in ("", "_low", "_high"))
-    if math.isnan(mean):
-        return "–"
-    return _signed(mean) + (f" ±{(high - low) / 2:.2f}" if not math.isnan(low) else "")
-
-
-def _signed(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.2f}".replace("-", "−")
+    return f"{spread(line, 'effectiveness', '+')} {_MARKS.get(line['verdict'], ' ')}"
 
 
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def _floor(block: list[Line], controls: list[str]) -> str | None:
-    """What holds for a whole block: the noise floor, what is kept without an edit, failed clips."""
+def _floor(block: list[Line], controls: Sequence[Role]) -> str | None:
+    """What holds for a whole block: controls without a layer, what is kept without an edit, failed clips."""
     line, failed, words = block[0], sum(line["failed"] for line in block), []
-    if "noise" in controls and not math.isnan(line["noise_effectiveness"]):
-        words.append(f"noise (no edit, another seed) {_spread(line, 'noise_effectiveness')}")
+    for name in (control.name for control in controls if control.level):
+        if not math.isnan(line[f"{name}_effectiveness"]):
+            words.append(f"{name} (no edit, another seed) {spread(line, f'{name}_effectiveness', '+')}")
     if not math.isnan(line["kept_before"]):
         words.append(f"kept without an edit {_share(line['kept_before'])}")
     if failed:
@@ -166,11 +171,15 @@ def _floor(block: list[Line], controls: list[str]) -> str | None:
     return " · ".join(words) or None
 
 
-def _explanation(effects: pd.DataFrame, controls: list[str], best: bool) -> str:
+def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
     level = f"{100 * effects['level'].iloc[0]:g} %"
-    text = f"Mean ± half of the {level} interval over prompts; effectiveness and precision in nats."
-    if controls:
-        text += f" ▲ above, ▼ below the intervals of all controls ({', '.join(controls)})."
+    measures = [INTERCHANGE.metric(name) for name in ("effectiveness", "precision")]
+    words = " and ".join(f"{measure.name} ({measure.also})" for measure in measures)
+    text = f"Mean ± half of the {level} interval over prompts; {words} in nats."
+    text += "".join(f" {metric.title}: {metric.meaning}." for metric in told.extra)
+    if told.controls:
+        names = ", ".join(control.name for control in told.controls)
+        text += f" ▲ above, ▼ below the intervals of all controls ({names})."
     if best:
         text += " A single layer shown is the best of its block, chosen on the same prompts: a little flattered."
     return text

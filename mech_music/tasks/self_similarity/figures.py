@@ -9,18 +9,14 @@ import numpy as np
 import pandas as pd
 
 from mech_music.results import canvas
-from mech_music.results.canvas import Line, Sheet
-from mech_music.results.columns import SELF_SIMILARITY
-from mech_music.tasks.interchange.controls import blocks_of
+from mech_music.results.canvas import Sheet
+from mech_music.results.tables import Line, blocks_of
+from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MEASURES = {
-    "distance": ("Euclidean distance", "viridis_r"),
-    "cosine": ("cosine", "viridis"),
-    "cka": ("CKA (unbiased)", "viridis"),
-}
+_COLOURS = {"distance": "viridis_r", "cosine": "viridis", "cka": "viridis"}
 _COLOUR = "#0072B2"
 
 
@@ -30,7 +26,7 @@ def layer_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     for lines in blocks_of(summary, SELF_SIMILARITY.axes_beside("layer", "other", "concept")):
         layers = sorted({int(line["layer"]) for line in lines} | {int(line["other"]) for line in lines})
         with Sheet(6, width=9.6, height=5.9, columns=3, share_x=False) as sheet:
-            for place, measure in enumerate(_MEASURES):
+            for place, measure in enumerate(SELF_SIMILARITY.metrics):
                 _map(sheet.axes[place], lines, layers, measure)
                 _towards_last(sheet.axes[3 + place], lines, layers, measure)
             first = lines[0]
@@ -38,8 +34,7 @@ def layer_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
             concepts = sorted({line["concept"] for line in lines})
             title = f"How alike layers are: residual stream {where}, model {first['model']}"
             sheet.words(title, _caption(first, concepts))
-            telling = [f"{key}-{first[key]}" for key in ("component", "half", "duration", "seed", "prompts")
-                       if len(set(summary[key])) > 1]  # fmt: skip
+            telling = canvas.telling(summary, first, ("component", "half", "duration", "seed", "prompts"))
             paths += sheet.save(folder, canvas.file_name("similarity", first["model"], *telling))
     return paths
 
@@ -67,13 +62,12 @@ def _map(axes: Axes, lines: list[Line], layers: list[int], measure: str) -> None
     values = np.full((len(layers), len(layers)), np.nan)
     for (a, b), (mean, _, _) in _mean(lines, "layers", measure).items():
         values[layers.index(a), layers.index(b)] = values[layers.index(b), layers.index(a)] = mean
-    words, colours = _MEASURES[measure]
     scale: dict[str, Any] = {"vmin": 0.0} if measure == "distance" else {"vmax": 1.0}
-    image = axes.imshow(values, origin="lower", cmap=colours, **scale)
+    image = axes.imshow(values, origin="lower", cmap=_COLOURS[measure], **scale)
     ticks = range(0, len(layers), max(1, -(-len(layers) // 8)))
     axes.set_xticks(ticks, [str(layers[at]) for at in ticks])
     axes.set_yticks(ticks, [str(layers[at]) for at in ticks])
-    axes.set_title(words, fontsize=9, fontweight="normal")
+    axes.set_title(SELF_SIMILARITY.metric(measure).title, fontsize=9, fontweight="normal")
     axes.set_xlabel("layer")
     axes.set_ylabel("layer")
     axes.spines[:].set_visible(False)
@@ -82,7 +76,7 @@ def _map(axes: Axes, lines: list[Line], layers: list[int], measure: str) -> None
 
 def _towards_last(axes: Axes, lines: list[Line], layers: list[int], measure: str) -> None:
     last = layers[-1]
-    control = {"color": canvas.CONTROL_COLOUR, "linestyle": (0, (2, 1.5)), "label": canvas.CONTROL_WORDS["moved"]}
+    control = canvas.control_style(SELF_SIMILARITY.role("moved"))
     effect = {"color": _COLOUR, "label": "layer and last layer"}
     styles: dict[str, dict[str, Any]] = {"layers": effect, "moved": control}
     for role, style in styles.items():
@@ -93,4 +87,4 @@ def _towards_last(axes: Axes, lines: list[Line], layers: list[int], measure: str
         axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
     axes.set_xticks(layers[:: max(1, -(-len(layers) // 8))])
     axes.set_xlabel("layer")
-    axes.set_ylabel(f"{_MEASURES[measure][0]}\nto layer {last}")
+    axes.set_ylabel(f"{SELF_SIMILARITY.metric(measure).title}\nto layer {last}")

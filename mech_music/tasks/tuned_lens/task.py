@@ -7,35 +7,49 @@ without ``lens.path``, ``task=decoder_lens lens=tuned`` finds it in the store, o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from mech_music.config.axes import lens_layers, stream_after
-from mech_music.config.schema import RunConfig, fit_of
+from mech_music.config.axes import stream_after
+from mech_music.config.schema import fit_of
 from mech_music.edits.row import Translator
 from mech_music.errors import UserError
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.models.hooks import Hook
 from mech_music.results.audio import Choice
-from mech_music.results.columns import TUNED_LENS
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
+from mech_music.tasks.tuned_lens.settings import TunedLensSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
+    from mech_music.tasks.protocol import Figure
 
 
 class TunedLens:
     """One translator for each layer of the config but the last, whose stream is the end itself."""
 
-    def plan(self, run: RunConfig) -> list[Translator]:
+    name: ClassVar[str] = TUNED_LENS.task
+    settings: ClassVar[type[Any]] = Settings
+    schema: ClassVar = TUNED_LENS
+
+    def listeners(self, run: Settings) -> tuple[str, ...]:
+        """Nothing is decoded."""
+        return ()
+
+    def plan(self, run: Settings) -> list[Translator]:
         """The translators, by layer. UserError if only the end itself is asked for."""
         if found := list(_translators(run).values()):
             return found
         raise UserError(f"layer={run.layer}: the last layer's output is the end itself, nothing is to be translated")
 
-    def score(self, run: RunConfig, answers: Answers) -> pd.DataFrame:
+    def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Both lenses on the clips held out."""
         _, held_out = clips_of(fit_of(run.lens))
         lines = []
@@ -47,28 +61,45 @@ class TunedLens:
                     lines.append(_described(run, lens, layer, index, row.prompt) | measured)
         return pd.DataFrame(lines, columns=pd.Index(TUNED_LENS.names)).assign(failed=False)
 
-    def listeners(self, run: RunConfig) -> tuple[str, ...]:
-        """None: nothing is decoded."""
-        return ()
-
-    def choose_clips(self, run: RunConfig, table: pd.DataFrame) -> list[Choice]:
+    def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """There are none: nothing is decoded."""
         return []
 
-    def export(self, run: RunConfig, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
         """The lens as ``lens.safetensors`` and ``lens.json``."""
         records = {source.hook: answers.records[source] for source in _translators(run).values()}
         maps = {hook: (record["weight"], record["bias"]) for hook, record in records.items()}
         write_lens(maps, fit_of(run.lens), run.model.name, weights, folder)
 
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """KL and agreement by layer."""
+        from mech_music.tasks.tuned_lens.figures import divergence_curves
 
-def _translators(run: RunConfig) -> dict[int, Translator]:
+        return (divergence_curves,)
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """KL by layer."""
+        from mech_music.tasks.tuned_lens.terminal import divergence_table
+
+        return divergence_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.tuned_lens.page import page
+
+        return page()
+
+
+def _translators(run: Settings) -> dict[int, Translator]:
     end, point = Hook(run.model.layers - 1, "resid_post"), stream_after(run.component)
-    hooks = {layer: Hook(layer, point) for layer in lens_layers(run)}
+    hooks = {layer: Hook(layer, point) for layer in run.layers}
     return {layer: Translator(hook.name, fit_of(run.lens)) for layer, hook in hooks.items() if hook != end}
 
 
-def _described(run: RunConfig, lens: str, layer: int, index: int, prompt: str) -> dict[str, object]:
+def _described(run: Settings, lens: str, layer: int, index: int, prompt: str) -> dict[str, object]:
     return {
         "task": TUNED_LENS.task,
         "model": run.model.name,

@@ -17,12 +17,15 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mech_music.cli.explain import explain
+from mech_music.cli.foreign import of_another_task
 from mech_music.cli.launcher.composer import Composer
-from mech_music.config.schema import RunConfig, StatisticsConfig, as_run, folder_name
-from mech_music.config.validation import validate
-from mech_music.engine.workers import Advance, n_cores, spread
+from mech_music.cli.validation import validate
+from mech_music.config.schema import RunConfig, StatisticsConfig, folder_name
+from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
+from mech_music.machine import n_cores
 from mech_music.results.sweep import Done, Failed, record_failure
+from mech_music.tasks.registry import as_run
 
 
 class PackedLauncher(Launcher):
@@ -53,7 +56,7 @@ class PackedLauncher(Launcher):
         try:
             config = composer(overrides)
         except Exception as error:
-            return record_failure(self._folder(number, overrides), explain(error))
+            return record_failure(self._folder(number, overrides), explain(of_another_task(error, overrides)))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config

@@ -1,0 +1,113 @@
+"""Controls and further metrics of an interchange: each a YAML, in ``conf/`` or in a folder of the user's.
+
+``control/<name>.yaml`` names a technique and says how it is shown; ``metric/<name>.yaml`` names a function and says
+what its numbers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mech_music.config.paths import find_config
+from mech_music.config.targets import target_of
+from mech_music.errors import UserError, first_line
+from mech_music.metrics.metric import Metric
+from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.results.columns import Role
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float, Float64
+
+    from mech_music.listeners.protocol import Reading
+
+Declared = TypeVar("Declared")
+
+
+@dataclass
+class _ControlConfig:
+    technique: str | None = MISSING
+    word: str = ""
+    meaning: str = ""
+    colour: str = "#777777"
+    dash: list[float] = field(default_factory=lambda: [4, 1.5, 1, 1.5, 1, 1.5])
+    marker: str = "1"
+
+
+@dataclass
+class _MetricConfig:
+    _target_: str = MISSING
+    listeners: list[str] = field(default_factory=list)
+    unit: str = ""
+    meaning: str = ""
+    word: str = ""
+    also: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Control:
+    """An edit beside the technique's. ``technique``: its affine map by name; None for no edit and another seed."""
+
+    role: Role
+    technique: str | None
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a metric is measured on: clips of one pair, with the classifier's logits without and with the edit.
+
+    ``readings``: of the listeners that the metric's YAML names, the arrays ``[clip, …]`` without and with the edit.
+    """
+
+    before: Float[np.ndarray, "clip label"]
+    after: Float[np.ndarray, "clip label"]
+    original: Concept
+    desired: Concept
+    prompts: Sequence[Prompt]
+    readings: Mapping[str, tuple[Reading, Reading]]
+
+
+@dataclass(frozen=True)
+class ExtraMetric:
+    """A metric beside the paper's: how it is called, who must have heard the clips, and a number for each of them."""
+
+    metric: Metric
+    listeners: tuple[str, ...]
+    measure: Callable[[Heard], Float64[np.ndarray, " clip"]]
+
+
+def load_control(name: str) -> Control:
+    """The control that ``control/<name>.yaml`` declares. UserError if there is none."""
+    return _control(find_config("control", name))
+
+
+@cache
+def _control(path: Path) -> Control:
+    found = _read(path, _ControlConfig)
+    dash = tuple(float(length) for length in found.dash)
+    level = found.technique is None
+    role = Role(path.stem, found.word, found.meaning, found.colour, dash, found.marker, level)
+    return Control(role, found.technique)
+
+
+def load_metric(name: str) -> ExtraMetric:
+    """The metric that ``metric/<name>.yaml`` declares. UserError if there is none, or if its function is not there."""
+    found = _read(find_config("metric", name), _MetricConfig)
+    metric = Metric(name, found.unit, found.meaning, found.word, found.also, found.note)
+    return ExtraMetric(metric, tuple(found.listeners), target_of(found._target_))
+
+
+def _read(path: Path, declares: type[Declared]) -> Declared:
+    try:
+        merged: Any = OmegaConf.merge(OmegaConf.structured(declares), OmegaConf.load(path))
+        return cast(Declared, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise UserError(f"'{path}' cannot be read ({first_line(error)})") from error

@@ -1,0 +1,73 @@
+"""The axes of an interchange."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from omegaconf import MISSING
+
+from mech_music.config.axes import check_component, check_prompts, n_steps, parse_frames, parse_layers
+from mech_music.config.paths import options
+from mech_music.config.schema import RunConfig, TechniqueConfig
+from mech_music.edits.row import Half, History
+from mech_music.errors import UserError, unknown
+from mech_music.models.hooks import Component
+from mech_music.prompts.concepts import Concept, resolve_pairs
+
+
+@dataclass
+class InterchangeSettings(RunConfig):
+    """What is edited (``component``, ``layer``, ``frames``, ``half``), how (``technique``, ``strength``, ``history``),
+    for which ``pair`` of concepts, beside which ``controls``; ``metrics`` are those beside the task's own."""
+
+    technique: TechniqueConfig = MISSING
+    component: Component = Component.mlp
+    layer: str = "all"
+    pair: str = "guitar-piano"
+    half: Half = Half.both
+    frames: str = "all"
+    strength: float = 1.0
+    history: History = History.own
+    controls: list[str] = field(default_factory=lambda: ["self", "random", "noise"])
+    metrics: list[str] = field(default_factory=list)
+
+    @property
+    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Each intervention's label and the layers that it edits at once."""
+        return parse_layers(self.layer, self.model.layers)
+
+    @property
+    def pairs(self) -> list[tuple[Concept, Concept]]:
+        """Original and desired concepts."""
+        return resolve_pairs(self.pair)
+
+    @property
+    def steps(self) -> tuple[int, int] | None:
+        """The half-open slice of steps that is edited; None for all."""
+        return parse_frames(self.frames, n_steps(self), self.model.frame_rate)
+
+    def check(self) -> None:
+        check_prompts(self.prompts, lambda: [concept for pair in self.pairs for concept in pair])
+        _ = self.layers, self.steps
+        check_component(self.component, self.model)
+        if not math.isfinite(self.strength):
+            raise UserError(f"strength={self.strength:g}: expected a finite number")
+        for kind, names in (("control", self.controls), ("metric", self.metrics)):
+            for name in names:
+                if name not in options(kind):
+                    raise UserError(unknown(kind, name, options(kind)))
+        _check_technique(self.technique)
+
+    def told_apart(self) -> list[str]:
+        return [self.component.value, self.technique.name, self.pair]
+
+
+def _check_technique(technique: TechniqueConfig) -> None:
+    for concept, weight in technique.shift.items():
+        if concept not in ("original", "desired"):
+            raise UserError(unknown("concept in technique.shift", concept, ("original", "desired")))
+        if not math.isfinite(weight):
+            raise UserError(f"technique.shift.{concept}={weight:g}: expected a finite number")
+    if not math.isfinite(technique.scale):
+        raise UserError(f"technique.scale={technique.scale:g}: expected a finite number")

@@ -1,0 +1,48 @@
+"""The table of self-similarity."""
+
+from mech_music.metrics.metric import Metric
+from mech_music.results.columns import (
+    DURATION,
+    INDEX,
+    MODEL,
+    POINT,
+    PROMPT,
+    PROMPTS,
+    SEED,
+    TASK,
+    Column,
+    Role,
+    Schema,
+)
+
+SELF_SIMILARITY = Schema(
+    "self_similarity",
+    (
+        Role("layers", "layers", "two layers at the same step"),
+        Role("moved", "half a clip later", "the second layer half a clip later: what any two moments share"),
+    ),
+    (
+        TASK,
+        MODEL,
+        Column("role", "str", "", "layers, or its control moved: the second layer half a clip later"),
+        POINT,
+        Column("layer", "str", "", "one layer"),
+        Column("other", "str", "", "the layer that it is compared with"),
+        Column("concept", "str", "", "the concept of the prompts"),
+        Column("half", "str", "", "guidance half: cond, uncond, both"),
+        DURATION,
+        SEED,
+        PROMPTS,
+    ),
+    (INDEX, PROMPT),
+    (
+        Metric(
+            "distance",
+            "",
+            "Euclidean distance, mean over steps (units of the residual stream)",
+            "Euclidean distance",
+        ),
+        Metric("cosine", "", "cosine of the two streams, mean over steps"),
+        Metric("cka", "", "linear CKA over the steps of a clip, unbiased", "CKA (unbiased)"),
+    ),
+)
