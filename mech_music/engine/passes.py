@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -229,24 +229,19 @@ class PassRunner:
         hooks: Sequence[Hook],
         visit: Visit,
         advance: Advance,
-        **more: object,
+        **more: Unpack[Generation],
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
         n_frames = self.model.n_frames(self.settings.duration)
-        own = {
-            "on_step": lambda _: advance(len(rows) / self.n_steps),
+        own: Generation = {
+            "seeds": [row.seed for row in whole],
+            "duration": self.settings.duration,
+            "sampling": self.settings.sampling,
             "prefix": given_tokens(whole, self.model, n_frames),
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
         }
-        return self.model.visit(
-            [row.prompt for row in whole],
-            hooks,
-            visit,
-            seeds=[row.seed for row in whole],
-            duration=self.settings.duration,
-            sampling=self.settings.sampling,
-            **(own | more),
-        )[: len(rows)]
+        return self.model.visit([row.prompt for row in whole], hooks, visit, **(own | more))[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
 
