@@ -29,9 +29,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mech_music.activations.recording import Record
+from mech_music.activations.sources import Source as Origin
+from mech_music.activations.streams import BUDGET, Stream, stream
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
-from mech_music.edits.row import History, LensFile, Mean, Row, Similarity, Source, Translator
+from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, spread
@@ -44,7 +46,7 @@ from mech_music.store import Store
 from mech_music.store.shards import Arrays
 
 if TYPE_CHECKING:
-    from mech_music.models.protocol import Generator
+    from mech_music.models.protocol import Generator, NamesFilter
 
 _AUDIO_BATCH = 32
 _HEARD_AT_ONCE = 64  # stored clips that one process reads for a listener before it asks for more
@@ -203,6 +205,20 @@ class Engine:
                 self.store.put_audio(keys[row], waveform, self.passes.model.sample_rate)
         stored = [clip for row in rows if (clip := self.store.audio(keys[row])) is not None]
         return np.stack([waveform for waveform, _ in stored]), stored[0][1]
+
+    def stream(
+        self, hooks: NamesFilter, source: Origin | Sequence[Row], half: Half = Half.both, budget: int = BUDGET
+    ) -> Stream:
+        """Activations at hooks, as an iterator in constant memory: see `mech_music.activations.streams.stream`.
+
+        ``source``: rows (generated, with their edits), given tokens or audio, or no prompt at all
+        (`mech_music.activations.sources`). What rows' edits need is recorded first. UserError for hooks and halves
+        that the model does not have.
+        """
+        if not isinstance(source, Origin):
+            self.ensure(sources_of(source))
+        model, settings = self.passes.model, self.settings
+        return stream(model, hooks, source, half, settings.sampling, settings.duration, self.passes.edits, budget)
 
     def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
         """What the stored clips under ``keys`` are, as they were asked for; those of another model have other keys.
