@@ -187,9 +187,7 @@ def test_every_file_damaged(undisturbed: Process, tmp_path: Path, damage: str) -
     assert process.wait() == 0, process.printed
     assert process.tables == undisturbed.tables
     damaged = next(holding.items for holding in upkeep.survey(store) if holding.what == "damaged")
-    read = [
-        path for path in files if path.parent.name != "clips"
-    ]  # of clips only the keys, unless they are heard again
+    read = [path for path in files if path.parent.name != "clips"]  # of clips, only keys
     assert damaged >= len(read) - 2, "what the sweep reads"
     assert damaged + len(upkeep.verify(store, lambda: None)) == len(files)
 

@@ -17,28 +17,28 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, astuple, dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import asdict, astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mech_music.activations.recording import Record
 from mech_music.activations.sources import Source as Origin
 from mech_music.activations.streams import BUDGET, Stream, stream
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
+from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
-from mech_music.listeners.protocol import Listener, Reading
+from mech_music.listeners.protocol import Listener
 from mech_music.machine import is_out_of_memory, n_cores
 from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
@@ -54,36 +54,6 @@ _POLL = 0.5  # seconds between looks at what other processes are making
 Request = Row | Source
 Listeners = Mapping[str, Callable[[], Listener]]
 Unit = TypeVar("Unit")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What an engine says to requests: clips by row, what listeners read of them, recordings by source."""
-
-    keys: Mapping[Row, str]
-    readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
-    records: Mapping[Source, Record] = field(default_factory=dict)
-    clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
-
-    def key(self, row: Row) -> str:
-        """The clip's key in the store."""
-        return self.keys[row]
-
-    def reading(self, row: Row, listener: str) -> Reading:
-        """The listener's arrays of one clip; NaN throughout if the clip failed."""
-        return self.readings[listener][self.keys[row]]
-
-    def tokens(self, row: Row) -> Int16[np.ndarray, "codebook frame"]:
-        """``[codebook, 0]`` where tokens are not kept."""
-        return self._clips[self.keys[row]]["tokens"]
-
-    def failed(self, row: Row) -> bool:
-        """Whether an activation on the way to the clip was not finite."""
-        return bool(self._clips[self.keys[row]]["failed"])
-
-    @cached_property
-    def _clips(self) -> Mapping[str, Arrays]:
-        return self.clips(self.keys.values())
 
 
 class Engine:
