@@ -32,11 +32,12 @@ from mech_music.activations.recording import Record
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
 from mech_music.edits.row import History, LensFile, Mean, Row, Similarity, Source, Translator
-from mech_music.engine.capacity import Capacity, is_out_of_memory
+from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
-from mech_music.engine.workers import Advance, n_cores, spread
+from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
 from mech_music.listeners.protocol import Listener, Reading
+from mech_music.machine import is_out_of_memory, n_cores
 from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mech_music.activations.observe import observe, padded
+from mech_music.activations.observe import Consumer, observe, padded
 from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.edits.compile import compile_edits, visitor, with_sources
@@ -200,13 +200,28 @@ class PassRunner:
     def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
         """What rows, with their own edits, have at hooks: for patches."""
         found: dict[tuple[Row, Hook], list[Tensor]] = {}
-        settings = self.settings
         for pack in self.packs(rows, 32):
             recorder = RowRecorder(pack, hooks)
-            how: Generation = {"sampling": settings.sampling, "duration": settings.duration}
-            observe(self.model, pack, hooks, recorder.see, self._edits, **how)
+            self.observe(pack, hooks, recorder.see, lambda _: None)
             found |= recorder.values
         return found
+
+    def observe(
+        self,
+        rows: Sequence[Row],
+        hooks: Sequence[Hook],
+        see: Consumer,
+        advance: Advance,
+        forced: Int[Tensor, "#row codebook frame"] | None = None,
+    ) -> Int[Tensor, "row codebook frame"]:
+        """Generate rows that may share a pass, with their edits, showing what hooks have."""
+        how: Generation = {
+            "sampling": self.settings.sampling,
+            "duration": self.settings.duration,
+            "forced": forced,
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
+        }
+        return observe(self.model, rows, hooks, see, self._edits, **how)
 
     def generate(
         self,
@@ -214,24 +229,19 @@ class PassRunner:
         hooks: Sequence[Hook],
         visit: Visit,
         advance: Advance,
-        **more: object,
+        **more: Unpack[Generation],
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
         n_frames = self.model.n_frames(self.settings.duration)
-        own = {
-            "on_step": lambda _: advance(len(rows) / self.n_steps),
+        own: Generation = {
+            "seeds": [row.seed for row in whole],
+            "duration": self.settings.duration,
+            "sampling": self.settings.sampling,
             "prefix": given_tokens(whole, self.model, n_frames),
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
         }
-        return self.model.visit(
-            [row.prompt for row in whole],
-            hooks,
-            visit,
-            seeds=[row.seed for row in whole],
-            duration=self.settings.duration,
-            sampling=self.settings.sampling,
-            **(own | more),
-        )[: len(rows)]
+        return self.model.visit([row.prompt for row in whole], hooks, visit, **(own | more))[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
 

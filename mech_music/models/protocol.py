@@ -58,6 +58,11 @@ class Generator(Protocol):
     """What identifies its weights: clips of models with one fingerprint are the same clips."""
 
     @property
+    def fingerprint(self) -> str:
+        """What identifies the weights, for instance their SHA-256; it decides what a stored clip is."""
+        ...
+
+    @property
     def n_layers(self) -> int: ...
     @property
     def d_model(self) -> int: ...

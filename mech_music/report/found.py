@@ -79,11 +79,6 @@ class Found:
         """The lines of the table that are no control's."""
         return cast(pd.DataFrame, self.table[self.table["role"] == self.schema.roles[0]])
 
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Original and desired concept of every pair, in the table's order."""
-        return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
-
 
 def read_results(folder: Path) -> list[Found]:
     """Everything in the folder of a run or of a sweep, finished or not: one for each task that it holds.

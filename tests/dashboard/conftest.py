@@ -23,7 +23,7 @@ SINGLE = ("prompts=2", "statistics.resamples=20", "layer=last", "logger=wandb", 
 
 
 def without_figures(patch: pytest.MonkeyPatch) -> None:
-    for module in ("job", "results"):
+    for module in ("cli.job", "results.results"):
         patch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
 
 

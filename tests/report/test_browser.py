@@ -128,14 +128,14 @@ def test_a_lens_s_curves_are_drawn(lens: Any) -> None:
         assert "full model" in said
         assert charts.nth(place).locator(".scatterlayer .trace").count() >= 3  # full model, control, lens
     legend = lens.locator("#curves .legend").inner_text()
-    assert all(word in legend for word in ("DecoderLens", "control: prompts without the concept", "full model"))
+    assert all(word in legend for word in ("DecoderLens", "control: prompts without it", "full model"))
 
 
 def test_a_lens_s_cell_shows_its_control_and_plays_its_clips(lens: Any) -> None:
     lens.get_by_role("button", name="jazz, layer 6: NDCG").click()
     assert lens.locator("#cell-h").inner_text() == "jazz: layer 6 through the DecoderLens"
     rows = lens.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
-    assert [row.split("\n")[0] for row in rows] == ["this layer", "control", "full model"]
+    assert [row.split("\n")[0] for row in rows] == ["this layer", "other", "full model"]
     titles = lens.locator("#cell-clips figcaption").all_inner_texts()
     assert titles[:2] == ["The full model", "Layer 6 through the DecoderLens"]
     lens.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")

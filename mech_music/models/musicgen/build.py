@@ -17,8 +17,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from mech_music.engine.capacity import free_on, is_out_of_memory
 from mech_music.errors import UserError, first_line
+from mech_music.machine import free_on, is_out_of_memory
 from mech_music.models.musicgen.bundled import register_t5
 from mech_music.models.musicgen.footprint import Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES, find_codec, text_encoder_of

@@ -40,9 +40,12 @@ from mech_music.tasks.interchange.settings import InterchangeSettings as Setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
     from mech_music.listeners.protocol import Reading
+    from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
@@ -114,6 +117,27 @@ class Interchange:
         from mech_music.tasks.interchange.terminal import effects_table
 
         return effects_table(summary, width)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.interchange.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.interchange.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.interchange.panels import panels
+
+        return panels()
 
 
 # -- planning ----------------------------------------------------------------------------------------
