@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mech_music.cli.explain import in_one_line
+from mech_music.config.paths import also_in
 from mech_music.errors import UserError
 
 _ABOUT = """\
@@ -31,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--entity", help="W&B user or team (default: that of the runs, else the account's own)")
     saved = "save both to W&B (needs a login); a second time brings them up to date"
     add("--publish", action="store_true", help=saved)
+    add("--config-dir", type=Path, help="where the runs' own task is, as it was given to them")
     add("--out", type=Path, help="where the JSON is written (default: dashboard/ in the folder)")
     return parser
 
@@ -46,6 +48,11 @@ def newest(place: Path) -> Path:
 def run(arguments: Sequence[str] | None, console: Console) -> None:
     """Do what the arguments say. UserError for a mistake."""
     options = _parser().parse_args(arguments)
+    with also_in(options.config_dir):
+        _make(options, console)
+
+
+def _make(options: argparse.Namespace, console: Console) -> None:
     folder: Path = options.folder or newest(Path())
     from mech_music.report.found import read_results
 

@@ -35,6 +35,7 @@ class Choice:
     end: str
     n: int
     job: int
+    duration: float
     line: Mapping[str, Any]
 
     @property
@@ -102,15 +103,15 @@ def _choices(rank: str, clips: Clips, effects: pd.DataFrame, jobs: Sequence[Job]
         effect = schema_of(job.table).roles[0]
         measured = job.table.query(f"role == '{effect}' and not failed").dropna(subset=[rank])
         for values, lines in measured.groupby(axes, sort=False, dropna=False):
-            cell = cells.get(cast(tuple[Any, ...], values)) if job.run is not None else None
-            if cell is not None:
-                for choice in _ends(rank, clips.ends, cell, place, lines):
-                    choices.setdefault((cell, choice.end), choice)
+            cell = cells.get(cast(tuple[Any, ...], values))
+            if cell is not None and job.run is not None:
+                for end, n, line in _ends(rank, clips.ends, lines):
+                    choices.setdefault((cell, end), Choice(cell, end, n, place, job.run.duration, line))
     size = effects[rank].to_numpy()
     return sorted(choices.values(), key=lambda choice: (clips.ends.index(choice.end), -size[choice.cell]))
 
 
-def _ends(rank: str, wanted: Sequence[str], cell: int, job: int, lines: pd.DataFrame) -> Iterator[Choice]:
+def _ends(rank: str, wanted: Sequence[str], lines: pd.DataFrame) -> Iterator[tuple[str, int, dict[str, Any]]]:
     order = cast(list[dict[str, Any]], lines.sort_values(rank, kind="stable").to_dict("records"))
     first = min(order, key=lambda line: line["index"])
     ends = {"first": first, "strongest": order[-1], "weakest": order[0]}
@@ -118,7 +119,7 @@ def _ends(rank: str, wanted: Sequence[str], cell: int, job: int, lines: pd.DataF
     for end in wanted:
         if ends[end]["index"] not in heard:
             heard.append(ends[end]["index"])
-            yield Choice(cell, end, len(order), job, ends[end])
+            yield end, len(order), ends[end]
 
 
 def _within(choices: Sequence[Choice], room: int) -> Iterator[Choice]:
@@ -126,7 +127,7 @@ def _within(choices: Sequence[Choice], room: int) -> Iterator[Choice]:
     carried: set[str] = set()
     for choice in choices:
         carried |= set(choice.keys)
-        a_clip = _A_CLIP + _A_SECOND * float(choice.line["duration"])
+        a_clip = _A_CLIP + _A_SECOND * choice.duration
         if len(carried) * a_clip > room or len(carried) > MOST:
             return
         yield choice

@@ -11,8 +11,6 @@ from mech_music.report.words import methods
 from mech_music.results.columns import Schema
 from mech_music.tasks.registry import declared, find_task
 
-_SHARED = ("task", "model", "classifier", "role", "duration", "seed", "prompts")
-
 
 def view_of(schema: Schema) -> View:
     """The page of the schema's task, with the metrics that a user added."""
@@ -26,12 +24,10 @@ def view_of(schema: Schema) -> View:
 
 def default_view(schema: Schema) -> View:
     """Every metric beside its controls: against the first axis that is a number, and by the first of the others."""
-    own = [column for column in schema.axis_columns if column.name not in _SHARED]
-    numbers = [column.name for column in own if column.dtype != "str" or column.name == "layer"]
-    across = next(iter([*numbers, *(column.name for column in own), "prompts"]))
-    down = next((column.name for column in own if column.name != across), "model")
+    across, *others = schema.own_axes
+    down = next(axis for axis in [*others, "model", *schema.axes] if axis in {*schema.axes} - {across, "role"})
     rank, clips = schema.metrics[0], {column.name for column in schema.clip_columns}
-    lines = () if down == "model" else (down,)
+    lines = (down,) if others else ()
     return View(
         kind=schema.task.replace("_", " "),
         title=lambda found: f"{found.schema.task.replace('_', ' ').capitalize()}, model {found.models}",
@@ -49,6 +45,7 @@ def default_view(schema: Schema) -> View:
 
 
 def _methods(found: Found) -> list[Paragraph]:
-    axes = [f"{column.name}: {column.meaning}." for column in found.schema.axis_columns if column.name not in _SHARED]
+    own = found.schema.own_axes
+    axes = [f"{column.name}: {column.meaning}." for column in found.schema.axis_columns if column.name in own]
     roles = [f"{role.name}: {role.meaning or role.label}." for role in found.schema.controls]
     return methods(found, "lines", [("Axes", axes), ("Controls", roles)])

@@ -72,7 +72,7 @@ class Found:
     @property
     def models(self) -> str:
         """The models' names."""
-        return ", ".join(dict.fromkeys(self.table["model"]))
+        return ", ".join(dict.fromkeys(self.table["model"])) if "model" in self.table else "unnamed"
 
     @property
     def effects(self) -> pd.DataFrame:
@@ -149,6 +149,8 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
 
 def _config(place: Path, task: str) -> tuple[RunConfig | None, str]:
     """A job's config, or none and why."""
+    if task not in task_names():
+        return None, f"The task {task} is not known here: name its folder as --config-dir to have its clips."
     try:
         return read_run(place / _CONFIG, task), ""
     except ForeignClass as error:

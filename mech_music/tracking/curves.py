@@ -12,7 +12,6 @@ from mech_music.results.tables import Line, lines_of, schema_of
 from mech_music.tasks.registry import declared
 
 ENDS = ("", "_low", "_high")
-_SHARED = ("task", "model", "classifier", "role", "duration", "seed", "prompts")
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,9 @@ def curves_by_axis(summary: pd.DataFrame, apart: Sequence[str] = ()) -> Curves:
     (``apart``, else all), they begin with these: ``guitar/ndcg``.
     """
     schema = schema_of(summary)
-    own = [column for column in schema.axis_columns if column.name not in _SHARED]
-    x = next((column.name for column in own if column.name == "layer" or column.dtype != "str"), "prompts")
+    x, *others = schema.own_axes
     lines = lines_of(summary)
-    before = prefixes(lines, [word_of(axis) for axis in apart or [one.name for one in own if one.name != x]])
+    before = prefixes(lines, [word_of(axis) for axis in apart or others])
     found = Curves(x)
     for line in lines:
         control = "" if line["role"] == schema.roles[0] else f"control/{line['role']}/"
