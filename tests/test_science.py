@@ -10,7 +10,9 @@ import pytest
 
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import Settings
+from mech_music.listeners.classifier import ClassifierListener
 from mech_music.models.musicgen.loading import Checkpoint
+from mech_music.models.sampling import Sampling
 from mech_music.results.tables import summarise
 from mech_music.store import Store
 from mech_music.tasks.interchange.task import Interchange
@@ -22,15 +24,14 @@ COMMON = ("prompts=24", "controls=[noise]", "layer=together", "engine.device=cpu
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     run = compose_run(*COMMON)
-    voice = Checkpoint(run.model, run.classifier, "cpu")
-    from mech_music.models.sampling import Sampling
-
-    return Engine(voice, Store(tmp_path_factory.mktemp("store")), Settings(Sampling(), 4.0), quiet=True)
+    listeners = {"classifier": lambda: ClassifierListener(run.classifier, "cpu")}
+    store = Store(tmp_path_factory.mktemp("store"))
+    return Engine(Checkpoint(run.model, "cpu"), store, Settings(Sampling(), 4.0), listeners, quiet=True)
 
 
 def summary_of(engine: Engine, *overrides: str) -> pd.DataFrame:
     run, task = compose_run(*COMMON, *overrides), Interchange()
-    summary = summarise(task.score(run, engine.answers(task.plan(run))), 500, 0.95, 0)
+    summary = summarise(task.score(run, engine.answers(task.plan(run), task.listeners(run))), 500, 0.95, 0)
     return summary.set_index("role")
 
 

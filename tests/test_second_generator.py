@@ -67,7 +67,8 @@ def test_rows_edits_packing_and_store(tmp_path: Path) -> None:
         again = engine(tmp_path / name, **how).answers(wanted, ("classifier",))
         for row in wanted:
             assert np.array_equal(again.tokens(row), whole.tokens(row))
-            assert np.array_equal(*(a.reading(row, "classifier")["logits"] for a in (again, whole)))
+            one, other = (answers.reading(row, "classifier")["logits"] for answers in (again, whole))
+            assert np.array_equal(one, other)
     prefix = whole.tokens(wanted[-1])
     assert prefix[0, :2].tolist() == [3, 4]
     own = engine(tmp_path / "whole")

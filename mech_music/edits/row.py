@@ -229,12 +229,13 @@ class Row:
     """One clip: nothing else decides it, given the model and the generation settings.
 
     The sampling noise is a function of ``(prompt, seed)``, so the same prompt and seed with and
-    without edits are a matched pair. ``exit``: where the tokens are read off, if not at the end.
+    without edits are a matched pair. ``edits``: of any kind (`AnyEdit`). ``exit``: where the tokens are read off, if
+    not at the end.
     """
 
     prompt: str
     seed: int
-    edits: tuple[AnyEdit, ...] = ()
+    edits: tuple[Any, ...] = ()
     exit: Exit | None = None
     prefix: Prefix | None = None
 

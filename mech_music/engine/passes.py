@@ -36,11 +36,11 @@ from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 
 if TYPE_CHECKING:
-    from mech_music.models.musicgen.model import HookedMusicGen
+    from mech_music.models.protocol import Generator
 
 _VERSION = 4  # raise it when a change of this code changes what a row gives
 _KEPT_NOISE = 2**28  # bytes of noise that the exits of one pass share; more is drawn again for each
-_Kind = tuple[str, int]
+_Kind = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class PassRunner:
         }
         self.scorer = ClipScorer(lambda: source.model, store, settings.duration, self.about, keep_tokens, keep_audio)
         self.recording = Recording(self)
-        self._lengths: dict[str, int] = {}
+        self._groups: dict[str, str] = {}
         self._files: dict[LensFile, Mapping[str, Translation]] = {}
 
     @property
-    def model(self) -> HookedMusicGen:
+    def model(self) -> Generator:
         return self.source.model
 
     @cached_property
@@ -106,7 +106,7 @@ class PassRunner:
 
         def kind(row: Row) -> _Kind:
             along = row in read_along or bool(row.exit and row.exit.reading is Reading.forced)
-            return ("along" if along else "exit" if row.exit else "", self._length(row))
+            return ("along" if along else "exit" if row.exit else "", self._group(row))
 
         packs = []
         for _, same in groupby(sorted(rows, key=kind), key=kind):
@@ -123,10 +123,10 @@ class PassRunner:
             ]
         return packs
 
-    def _length(self, row: Row) -> int:
-        if row.prompt not in self._lengths:
-            self._lengths[row.prompt] = self.model.group_of(row.prompt)
-        return self._lengths[row.prompt]
+    def _group(self, row: Row) -> str:
+        if row.prompt not in self._groups:
+            self._groups[row.prompt] = str(self.model.group_of(row.prompt))
+        return self._groups[row.prompt]
 
     # -- passes --------------------------------------------------------------------------------
 

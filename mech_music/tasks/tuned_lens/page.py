@@ -61,7 +61,8 @@ def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     effects = beside_roles(summary)
     same = [axis for axis in TUNED_LENS.axes if axis not in ("lens", "role")]
     plain = cast(pd.DataFrame, effects[effects["lens"] == "decoder"])
-    beside = effects.merge(plain[[*same, "kl"]].rename(columns={"kl": "plain"}), how="left", on=same)
+    untrained = cast(pd.DataFrame, plain[[*same, "kl"]]).rename(columns={"kl": "plain"})
+    beside = effects.merge(untrained, how="left", on=same)
     return effects.assign(ratio=[f"{value:.2f}" for value in beside["kl"] / beside["plain"]])
 
 
