@@ -85,7 +85,7 @@ def _stored(folder: Path) -> str:
     if not all((folder / part).is_dir() for part in upkeep.PARTS):
         return "empty"
     holdings = upkeep.survey(folder)
-    rows = sum(holding.items for holding in holdings if holding.what == "rows")
+    rows = sum(holding.items for holding in holdings if holding.what == "clips")
     return f"{rows:,} clips, {sum(holding.size for holding in holdings) / 1e6:,.1f} MB"
 
 

@@ -42,11 +42,11 @@ def test_from_a_filled_cache_to_results(hub: Path, published: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert set(pd.read_parquet(tmp_path / "out" / "table.parquet")["model"]) == {"small"}
     source = f"facebook/musicgen-small @ {COMMIT}"
-    rows = next(holding for holding in survey(tmp_path / "store") if holding.what == "rows")
+    rows = next(holding for holding in survey(tmp_path / "store") if holding.what == "clips")
     assert dict(rows.about)["source"] == source
     (folder,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
     run = finished(folder)
-    assert run.config["voice"]["source"] == source
+    assert run.config["origin"]["source"] == source
     assert run.config["model"]["revision"] == COMMIT
 
 
