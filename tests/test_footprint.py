@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from mech_music import machine
 from mech_music.config.paths import conf_dir
-from mech_music.engine.capacity import MIN_PASS, Capacity, row_bytes
+from mech_music.engine.capacity import MIN_PASS, Capacity
 from mech_music.errors import UserError
 from mech_music.models.musicgen.footprint import (
     CODEC_PARAMETERS,
@@ -100,7 +100,7 @@ def test_second_copy_on_a_cpu(melody: bool) -> None:
 
 
 def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
-    least = MIN_PASS * row_bytes(made, 4.0)
+    least = MIN_PASS * made.row_bytes(4.0)
     monkeypatch.setattr(machine, "free_memory", lambda: least - 1)
     with pytest.raises(UserError, match="a pass of 8 rows, the smallest, needs") as caught:
         Capacity(made, 4.0, 0, 1)

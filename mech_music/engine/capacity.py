@@ -14,7 +14,7 @@ from mech_music.models.musicgen.footprint import SHARE, gigabytes
 from mech_music.models.protocol import MIN_PASS
 
 if TYPE_CHECKING:
-    from mech_music.models.musicgen.model import HookedMusicGen
+    from mech_music.models.protocol import Generator
 
 log = logging.getLogger(__name__)
 _CPU_PASS = 128  # twice as many are 4 % faster on tiny and take twice the memory (benchmark "limit")
@@ -35,7 +35,7 @@ class Capacity:
         n_workers: processes that make passes at the same time.
     """
 
-    def __init__(self, model: HookedMusicGen, duration: float, wanted: int, n_workers: int) -> None:
+    def __init__(self, model: Generator, duration: float, wanted: int, n_workers: int) -> None:
         self.rows = wanted or _automatic(model, duration, n_workers)
 
     def halve(self, rows: int) -> bool:
@@ -47,34 +47,29 @@ class Capacity:
         return True
 
 
-def _automatic(model: HookedMusicGen, duration: float, n_workers: int) -> int:
+def _automatic(model: Generator, duration: float, n_workers: int) -> int:
     on_cpu, free = model.device.type != "cuda", free_on(model.device)
     if free is None:
         return _CPU_PASS
     free -= model.pending_bytes()
-    if (least := MIN_PASS * row_bytes(model, duration)) > free / n_workers:
+    if (least := MIN_PASS * model.row_bytes(duration)) > free / n_workers:
         raise UserError(
             f"a pass of {MIN_PASS} rows, the smallest, needs {gigabytes(least)} for its keys and values, but "
             f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller "
             "model, or free memory"
         )
-    each = row_bytes(model, duration) if on_cpu else _probed_row_bytes(model, duration)
+    each = model.row_bytes(duration) if on_cpu else _probed_row_bytes(model, duration)
     fitting = max(MIN_PASS, int(SHARE * free / n_workers / each))
     return min(_CPU_PASS, fitting) if on_cpu else fitting
 
 
-def row_bytes(model: HookedMusicGen, duration: float) -> int:
-    """What one row of a pass holds at least: keys and values, in both guidance halves."""
-    return model.row_bytes(duration)
-
-
-def _probed_row_bytes(model: HookedMusicGen, duration: float) -> float:
+def _probed_row_bytes(model: Generator, duration: float) -> float:
     """Measured: how much more two steps of a larger pass take (caches have their full length from the first step)."""
     few, many = (_peak(model, duration, rows) for rows in _PROBES)
-    return max(row_bytes(model, duration), (many - few) / (_PROBES[1] - _PROBES[0]))
+    return max(model.row_bytes(duration), (many - few) / (_PROBES[1] - _PROBES[0]))
 
 
-def _peak(model: HookedMusicGen, duration: float, rows: int) -> int:
+def _peak(model: Generator, duration: float, rows: int) -> int:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(model.device)
 
@@ -83,7 +78,8 @@ def _peak(model: HookedMusicGen, duration: float, rows: int) -> int:
             raise _Enough
 
     with suppress(_Enough):
-        model.generate([model.probe_prompt] * rows, list(range(rows)), duration, on_step=stop)
+        prompts, seeds = [model.probe_prompt] * rows, list(range(rows))
+        model.visit(prompts, (), lambda *_: None, seeds=seeds, duration=duration, on_step=stop)
     return torch.cuda.max_memory_allocated(model.device)
 
 

@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from mech_music.edits.row import Exit, Reading, Row
-from mech_music.engine.capacity import row_bytes
 from mech_music.engine.passes import PassRunner, Settings
 from mech_music.errors import UserError
 from mech_music.models.hooks import IN_ATTENTION
@@ -193,7 +192,7 @@ def test_memory_of_a_row(melody: HookedMusicGen) -> None:
     assert (shape.melody, melody.n_melody) == (MELODY, MELODY)
     steps, words = melody.n_steps(0.4), melody.prompt_length(PROMPTS[0])
     assert kept[-1] == kept[0] == 2 * shape.row_bytes(steps, "float32", words)
-    assert row_bytes(melody, 0.4) == shape.row_bytes(steps, "float32")
+    assert melody.row_bytes(0.4) == shape.row_bytes(steps, "float32")
     assert shape.parameters == sum(value.numel() for value in melody.musicgen.lm.parameters())
 
 
