@@ -56,7 +56,7 @@ def test_a_patched_stream_is_the_other_clips_from_there_on(made: HookedMusicGen,
     """The last one: with the other clip's noise, its tokens. Below, later layers still attend to the own text."""
     patched = Row(ROCK, 0, (Patch(hook, B),))
     last = "blocks.2.hook_resid_post"
-    maps = own.passes._edits([A, patched, B])[1]
+    maps = own.passes.edits([A, patched, B])[1]
     seen: list[Tensor] = []
 
     def see(at: Hook, step: int, value: Tensor) -> Tensor:

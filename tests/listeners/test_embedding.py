@@ -11,8 +11,7 @@ import torch
 
 from mech_music.config.schema import load_classifier_config
 from mech_music.errors import UserError
-from mech_music.listeners import embedding
-from mech_music.listeners.classifier import classifier_id, load_classifier
+from mech_music.listeners.classifier import ClassifierListener, classifier_id, load_classifier
 from mech_music.listeners.embedding import Embedding
 from mech_music.listeners.passt import PaSST
 
@@ -44,6 +43,6 @@ def test_its_id_is_the_networks_but_not_the_classifiers() -> None:
 
 
 def test_a_network_without_features_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "load_classifier", lambda *_, **__: object())
+    monkeypatch.setattr(ClassifierListener, "classifier", object())
     with pytest.raises(UserError, match=r"classifier 'tiny' has no features\(\)"):
         Embedding(load_classifier_config("tiny")).load()
