@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from mech_music.cli import launcher
 from mech_music.cli.explain import explain, fail, is_known
-from mech_music.cli.foreign import of_another_task
+from mech_music.cli.foreign import for_several_tasks, of_another_task
 from mech_music.config.paths import conf_dir
 from mech_music.results.sweep import Done, Failed, record_failure, remove_results
 from mech_music.tasks.registry import as_run, register
@@ -34,6 +34,7 @@ def main() -> None:
     # Hydra would print a mistake in several lines, or with a traceback; raised, it is explained in one here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        sys.argv[1:] = for_several_tasks(sys.argv[1:])
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
         fail(INTERRUPTED, 130)

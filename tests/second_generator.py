@@ -34,6 +34,7 @@ class Layer(nn.Module):
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width, bias=False)
+        self.qkv.weight.data *= 8
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         self.points = nn.ModuleDict({_module(point): nn.Identity() for point in POINTS if point not in CROSS_POINTS})
 
@@ -68,6 +69,7 @@ class SecondGenerator(HookedModel):
     points = tuple(point for point in POINTS if point not in CROSS_POINTS)
 
     def __init__(self, n_layers: int = 3, seed: int = 0) -> None:
+        self.fingerprint = f"second generator, {n_layers} layers, seed {seed}"
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.tokens, self.letters = nn.Embedding(self.card + 1, self.d_model), nn.Embedding(_LETTERS, self.d_model)
@@ -75,8 +77,7 @@ class SecondGenerator(HookedModel):
                 False
             )
             self.norm, self.head = nn.LayerNorm(self.d_model), nn.Linear(self.d_model, self.card)
-            for weight in (self.head.weight, *(layer.qkv.weight for layer in self.layers)):
-                weight.data *= 8  # so that edits change tokens
+            self.head.weight.data *= 8  # so that edits change tokens
 
     @property
     def n_layers(self) -> int:

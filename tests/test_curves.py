@@ -5,16 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mech_music.results.curves import layer_metrics
 from mech_music.results.tables import summarise
+from mech_music.tracking.curves import curves_of
 from tests.made_up_lenses import decoder_lens_table, self_similarity_table, tuned_lens_table
 
 
-def _curves(table: pd.DataFrame) -> dict[int, dict[str, float]]:
-    curves, values = layer_metrics(summarise(table, 50, 0.95, 0))
-    assert sorted(curves) == [0, 1, 2, 10]
-    assert values == {}
-    return curves
+def _curves(table: pd.DataFrame) -> dict[float, dict[str, float]]:
+    found = curves_of(summarise(table, 50, 0.95, 0))
+    assert sorted(found.history) == [0, 1, 2, 10]
+    assert (found.x, found.summary) == ("layer", {})
+    return found.history
 
 
 def test_a_lens_of_one_concept() -> None:

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from mech_music.config.paths import conf_dir
 from mech_music.dashboard.__main__ import run
-from mech_music.dashboard.sections import INTERCHANGE, SHARED, Kind
+from mech_music.dashboard.panels import sections_of
 from mech_music.run import INTERRUPTED
+from mech_music.tasks.interchange.columns import INTERCHANGE
 from tests.dashboard.keys import logged, named
 
 SMALL = ("prompts=2", "duration=0.4", "layer=last,together", "statistics.resamples=20")
@@ -74,17 +75,11 @@ def test_the_dashboard_names_what_the_runs_logged(swept: tuple[Path, bytes]) -> 
     run([str(folder)], Console())
     found, keys = logged(folder), named(folder / "dashboard")
     assert keys.missing(found) == []
-    places = {
-        Kind.curves: found.history,
-        Kind.points: found.history,
-        Kind.sets: {key.removeprefix("together/") for key in found.summary},
-        Kind.doses: {key.removeprefix("together/") for key in found.summary},
-        Kind.media: found.media | {"figures/"},
-        Kind.table: found.media,
-    }
-    for section in INTERCHANGE + SHARED:
+    values = found.summary | {key.removeprefix("together/") for key in found.summary}
+    places = {"history": found.history, "summary": values, "media": found.media | {"figures/"}}
+    for section in sections_of(INTERCHANGE):
         for panel in section.panels:
-            assert {*panel.keys, *panel.if_logged} <= places.get(panel.kind, found.summary), section.name
+            assert {*panel.keys, *panel.if_logged} <= places[panel.place], section.name
     assert len(keys.history) > 30 and len(keys.summary) > 15 and len(keys.media) >= 5
 
 

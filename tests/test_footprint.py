@@ -10,8 +10,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from mech_music import machine
 from mech_music.config.paths import conf_dir
-from mech_music.engine import capacity
 from mech_music.engine.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError
 from mech_music.models.musicgen.footprint import (
@@ -101,11 +101,11 @@ def test_second_copy_on_a_cpu(melody: bool) -> None:
 
 def test_no_room_for_the_smallest_pass(made: HookedMusicGen, monkeypatch: pytest.MonkeyPatch) -> None:
     least = MIN_PASS * row_bytes(made, 4.0)
-    monkeypatch.setattr(capacity, "free_memory", lambda: least - 1)
+    monkeypatch.setattr(machine, "free_memory", lambda: least - 1)
     with pytest.raises(UserError, match="a pass of 8 rows, the smallest, needs") as caught:
         Capacity(made, 4.0, 0, 1)
     assert "\n" not in str(caught.value)
-    monkeypatch.setattr(capacity, "free_memory", lambda: least + 1)
+    monkeypatch.setattr(machine, "free_memory", lambda: least + 1)
     assert Capacity(made, 4.0, 0, 1).rows == MIN_PASS
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from mech_music.errors import UserError
 from mech_music.results.audio import Clip, write_wav
-from mech_music.results.curves import layer_metrics
 from mech_music.results.tables import summarise
 from mech_music.tasks.interchange.controls import beside_controls
 from mech_music.tasks.interchange.figures import layer_curves
 from mech_music.tracking import wandb as tracking
+from mech_music.tracking.curves import curves_of
 from tests.made_up_results import made_up_table
 from tests.wandb_records import finished
 
@@ -64,7 +64,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, table: pd.DataFrame, su
     wav = tmp_path / "audio" / "strongest-1_edited.wav"
     write_wav(wav, np.sin(np.arange(3200) / 5).astype(np.float32), 32000)
     with _open(tmp_path) as tracker:
-        tracker.log_voice({"source": "facebook/musicgen-small @ 4c83"})
+        tracker.log_origin({"source": "facebook/musicgen-small @ 4c83"})
         tracker.log_summary(summary)
         tracker.log_table(table)
         tracker.log_audio([Clip(wav, "edited: guitar → piano")])
@@ -73,7 +73,7 @@ def test_an_offline_run_holds_everything(tmp_path: Path, table: pd.DataFrame, su
     run = finished(folder)
 
     assert {key: run.config[key] for key in CONFIG} == CONFIG
-    assert run.config["voice"] == {"source": "facebook/musicgen-small @ 4c83"}
+    assert run.config["origin"] == {"source": "facebook/musicgen-small @ 4c83"}
     assert run.run.run_id == tracking.run_id(CONFIG)
     assert (run.run.project, run.run.run_group, run.run.display_name) == ("mech_music", "sweep-1", "mlp all")
     assert list(run.run.tags) == ["tiny", "replace"]
@@ -136,7 +136,8 @@ def test_the_id_comes_from_the_config() -> None:
 def test_several_pairs_in_one_job_have_keys_of_their_own() -> None:
     pairs = [("guitar", "piano"), ("jazz", "rock")]
     summary = summarise(made_up_table(pairs=pairs, components=["mlp", "sa"]), 50, 0.95, 0)
-    curves, values = layer_metrics(summary)
+    found = curves_of(summary)
+    curves, values = found.history, found.summary
     assert {key.rsplit("/", 1)[0] for key in curves[0] if key.endswith("/flipped")} == {
         "guitar-piano/mlp",
         "guitar-piano/sa",
@@ -149,7 +150,8 @@ def test_several_pairs_in_one_job_have_keys_of_their_own() -> None:
 
 def test_missing_values_are_not_logged(summary: pd.DataFrame) -> None:
     summary.loc[:, ["kept", "kept_low", "kept_high"]] = np.nan
-    curves, values = layer_metrics(summary)
+    found = curves_of(summary)
+    curves, values = found.history, found.summary
     assert "kept" not in curves[0]
     assert not np.isnan([*values.values(), *(v for metrics in curves.values() for v in metrics.values())]).any()
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.engine.workers import Advance, n_cores, spread
+from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
+from mech_music.machine import n_cores
 
 
 def square(x: int, advance: Advance) -> tuple[int, int]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from einops import rearrange
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from mech_music.models.hooks import Hook
@@ -23,15 +21,17 @@ _UNIT = 2.0**30
 class MeanRecorder:
     """Sums what it is shown, row after row; memory does not grow with the number of rows."""
 
-    def __init__(self, hooks: Sequence[Hook], n_steps: int, d_model: int, device: torch.device) -> None:
-        self._sums = {hook: torch.zeros(n_steps, 2, d_model, dtype=torch.float64, device=device) for hook in hooks}
+    def __init__(self, hooks: Sequence[Hook], n_steps: int) -> None:
+        self._n_steps, self._sums = n_steps, {}
         self.hooks, self.most = tuple(hooks), 2**31
         self.n_rows = 0
 
-    def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None:
-        """Add the first ``n_rows`` rows of a ``[half·row, 1, d_model]`` value (the rest is padding)."""
-        rows = rearrange(value, "(half row) 1 d -> half row d", half=2)[:, :n_rows].double()
-        self._sums[hook][step] += (rows * _UNIT).round().sum(dim=1)
+    def see(self, hook: Hook, step: int, value: Float[Tensor, "row half 1 d_model"]) -> None:
+        """Add the rows of a pass at one step."""
+        rows = value[:, :, 0].double()
+        if hook not in self._sums:
+            self._sums[hook] = rows.new_zeros(self._n_steps, *rows.shape[1:])
+        self._sums[hook][step] += (rows * _UNIT).round().sum(dim=0)
 
     def end_pass(self, places: Sequence[int]) -> None:
         """So many rows were shown, all their steps."""

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -19,11 +18,12 @@ from mech_music.activations.means import POINTS, MeanRecorder
 from mech_music.activations.similarity import SimilarityRecorder
 from mech_music.edits.content import canonical
 from mech_music.edits.row import Fit, History, Mean, Row, Similarity, Source, Translator
-from mech_music.engine.capacity import MIN_PASS, free_memory
+from mech_music.engine.capacity import MIN_PASS
 from mech_music.engine.workers import Advance
 from mech_music.errors import UserError
 from mech_music.lenses.readout import Translation
 from mech_music.lenses.tuned import StreamRecorder, clips_of, measure, train
+from mech_music.machine import free_memory
 from mech_music.models.hooks import Hook, all_hooks
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Recorder(Protocol):
     def hooks(self) -> Sequence[Hook]: ...
     @property
     def most(self) -> int: ...
-    def see(self, n_rows: int, hook: Hook, step: int, value: Tensor) -> None: ...
+    def see(self, hook: Hook, step: int, value: Tensor) -> None: ...
     def end_pass(self, places: Sequence[int]) -> None: ...
     def tensors(self) -> dict[str, np.ndarray]: ...
 
@@ -87,8 +87,10 @@ class Recording:
             self.record(source, lambda _: None)
 
     def resolve(self, source: Mean, hook: str) -> Tensor:
-        """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for)."""
-        return self.get(source)[hook]
+        """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for). UserError where none is taken."""
+        if hook not in (means := self.get(source)):
+            raise UserError(f"edit of '{hook}': means are taken at {', '.join(POINTS)}; here, scale or patch instead")
+        return means[hook]
 
     def translation(self, source: Translator) -> Translation:
         """One hook's trained map."""
@@ -121,8 +123,7 @@ class Recording:
         shared = isinstance(source, Mean) and source.history is History.shared
         forced = self._first_tokens(rows[0]) if shared else None
         for batch in self._passes.packs(rows, min(most, recorder.most)):
-            see = partial(recorder.see, len(batch))
-            tokens = self._passes.generate(batch, recorder.hooks, see, advance, forced=forced)
+            tokens = self._passes.observe(batch, recorder.hooks, recorder.see, advance, forced)
             self._must_be_finite(tokens)
             recorder.end_pass([rows.index(row) for row in batch])
             new = [] if shared else [i for i, row in enumerate(batch) if self._passes.key(row) not in self._store.clips]
@@ -134,7 +135,7 @@ class Recording:
         model, n_steps = self._passes.model, self._passes.n_steps
         if isinstance(source, Mean):
             points = set(POINTS) & set(model.points)
-            return MeanRecorder(all_hooks(model.n_layers, points), n_steps, model.d_model, model.device)
+            return MeanRecorder(all_hooks(model.n_layers, points), n_steps)
         hooks = all_hooks(model.n_layers, (source.point,))
         return SimilarityRecorder(hooks, n_steps, model.d_model, source.half)
 
@@ -195,7 +196,7 @@ class Recording:
         recorder = StreamRecorder(hooks, fit.n_clips + fit.n_held_out, self._passes.n_steps, fit.steps, fit.seed)
         for pack in packs:
             recorder.begin_pass(len(pack))
-            self._must_be_finite(self._passes.generate(pack, hooks, recorder.see, advance))
+            self._must_be_finite(self._passes.observe(pack, hooks, recorder.see, advance))
         # Passes go by the length of prompts; those held out are measured in their own order.
         seen = [row for pack in packs for row in pack][fit.n_clips :]
         self._watched = _Watched(recorder, end, fit.n_clips, torch.tensor([seen.index(row) for row in held_out]))

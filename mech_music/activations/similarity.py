@@ -33,8 +33,9 @@ class SimilarityRecorder:
         self._found: dict[str, list[np.ndarray]] = {}
         self._places: list[int] = []
 
-    def see(self, n_rows: int, hook: Hook, step: int, value: Float[Tensor, "half_row 1 d_model"]) -> None:
-        halves = value[:, 0].unflatten(0, (2, -1))[self._half, :n_rows]
+    def see(self, hook: Hook, step: int, value: Float[Tensor, "row half 1 d_model"]) -> None:
+        """Keep the rows of a pass at one step."""
+        halves = value[:, self._half, 0].transpose(0, 1)
         self._seen.setdefault(hook, []).append(halves.float().clone())
 
     def end_pass(self, places: Sequence[int]) -> None:

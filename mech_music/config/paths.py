@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hydra.core.global_hydra import GlobalHydra
@@ -30,30 +30,33 @@ def experiments_dir() -> Path:
     return _carried("experiments")
 
 
-def give_config_folder(folder: Path) -> None:
-    """Look for configs in ``folder`` as well: for commands that do not compose a run. UserError if it is none."""
-    if not folder.is_dir():
+@contextmanager
+def also_in(folder: Path | None) -> Iterator[None]:
+    """Within, configs are looked for in the user's ``folder`` as well: for what Hydra does not compose.
+
+    UserError if it is no folder.
+    """
+    if folder is not None and not folder.is_dir():
         raise UserError(f"no folder '{folder}': --config-dir is a folder with task/, technique/, metric/ … in it")
-    if folder.resolve() not in _GIVEN:
-        _GIVEN.append(folder.resolve())
+    _GIVEN.extend([folder.resolve()] if folder else [])
+    try:
+        yield
+    finally:
+        del _GIVEN[len(_GIVEN) - bool(folder) :]
 
 
 def config_folders() -> list[Path]:
-    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``, ``hydra.searchpath``).
+    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``).
 
-    Known while Hydra composes, and inside a job under every launcher; `give_config_folder` serves the other commands.
+    Known while Hydra composes, and inside a job under every launcher; `also_in` serves the other commands.
     """
-    return list(dict.fromkeys([conf_dir(), *_GIVEN, *_searched()]))
-
-
-def _searched() -> Iterator[Path]:
-    if HydraConfig.initialized():
-        sources = [(source.schema, source.path) for source in HydraConfig.get().runtime.config_sources]
-    elif (hydra := GlobalHydra.instance().hydra) is not None:
-        sources = [(source.scheme(), source.path) for source in hydra.config_loader.get_sources()]
-    else:
-        return
-    yield from (Path(path) for scheme, path in sources if scheme == "file" and Path(path).is_dir())
+    hydra, searched = GlobalHydra.instance().hydra, []
+    if hydra is not None:
+        searched += [(source.scheme(), source.path) for source in hydra.config_loader.get_sources()]
+        if HydraConfig.initialized():
+            searched += [(source.schema, source.path) for source in HydraConfig.get().runtime.config_sources]
+    found = [Path(path) for scheme, path in searched if scheme == "file" and Path(path).is_dir()]
+    return list(dict.fromkeys([conf_dir(), *_GIVEN, *found]))
 
 
 def options(group: str) -> list[str]:

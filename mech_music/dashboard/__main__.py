@@ -6,20 +6,17 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from mech_music.cli.explain import in_one_line
+from mech_music.config.paths import also_in
 from mech_music.errors import UserError
 
-if TYPE_CHECKING:
-    from mech_music.report.found import Found
-
 _ABOUT = """\
-A W&B workspace and a W&B report of a sweep's runs, built from what they logged: effects by layer beside their
-controls, layer by component, precision against effectiveness, NDCG, dose and response, clips, figures, tables,
-and the best layers as columns. Without --publish both are written as JSON, and nothing is sent.
+A W&B workspace and a W&B report of a sweep's runs, built from what they logged: effects (log-odds) by layer beside
+their controls, layer by component, precision (inverse KL) against effectiveness, NDCG, dose and response, clips,
+figures, tables, and the best layers as columns. Without --publish both are written as JSON, and nothing is sent.
 """
 
 
@@ -33,11 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", type=Path, nargs="?", help="output folder of a sweep (multirun/…) or of a run (default: the newest)")
     add("--project", help="W&B project (default: that of the runs)")
     add("--entity", help="W&B user or team (default: that of the runs, else the account's own)")
-    add(
-        "--publish",
-        action="store_true",
-        help="save both to W&B (needs a login); a second time brings them up to date",
-    )
+    saved = "save both to W&B (needs a login); a second time brings them up to date"
+    add("--publish", action="store_true", help=saved)
+    add("--config-dir", type=Path, help="where the runs' own task is, as it was given to them")
     add("--out", type=Path, help="where the JSON is written (default: dashboard/ in the folder)")
     return parser
 
@@ -53,36 +48,34 @@ def newest(place: Path) -> Path:
 def run(arguments: Sequence[str] | None, console: Console) -> None:
     """Do what the arguments say. UserError for a mistake."""
     options = _parser().parse_args(arguments)
+    with also_in(options.config_dir):
+        _make(options, console)
+
+
+def _make(options: argparse.Namespace, console: Console) -> None:
     folder: Path = options.folder or newest(Path())
     from mech_music.report.found import read_results
-    from mech_music.results.tables import schema_of
 
     by_task = read_results(folder.expanduser())
     from mech_music.dashboard import publish
+    from mech_music.dashboard.views import Views
+    from mech_music.tracking.wandb import logged_in
 
-    if options.publish:
-        publish.must_be_logged_in()
-    out: Path = options.out or folder / "dashboard"
+    if options.publish and not logged_in():
+        raise UserError("--publish needs a W&B login: run `wandb login` once, or leave it out to write files only")
     for found in by_task:
-        _show(found, options, out if len(by_task) == 1 else out / schema_of(found.table).task, console)
+        place: Path = options.out or folder / "dashboard"
+        out = place if len(by_task) == 1 else place / found.schema.task
+        loggers = [one.logger for one in found.runs]
+        project = options.project or next((one.project for one in loggers), "mech_music")
+        console.print(f"Written: {' and '.join(map(str, publish.write(Views(found, project), out)))}")
+        if options.publish:
+            entity = options.entity or next((one.entity for one in loggers if one.entity), "")
+            for address in publish.publish(Views(found, project, entity), out):
+                console.print(f"Open: {address}")
     if not options.publish:
         words = ["python", "-m", "mech_music.dashboard", str(folder), "--publish"]
         console.print(f"To publish, upload the runs (`wandb sync`), `wandb login` once, and: {shlex.join(words)}")
-
-
-def _show(found: Found, options: argparse.Namespace, out: Path, console: Console) -> None:
-    """One task's workspace and report, written and perhaps published."""
-    from mech_music.dashboard import publish
-    from mech_music.dashboard.views import Views
-
-    loggers = [one.logger for one in found.runs]
-    project = options.project or next((one.project for one in loggers), "mech_music")
-    entity = options.entity or next((one.entity for one in loggers if one.entity), None)
-    paths = publish.write(Views(found, project), out)
-    console.print(f"Written: {' and '.join(map(str, paths))}")
-    if options.publish:
-        for address in publish.publish(Views(found, project, entity or publish.default_entity()), out):
-            console.print(f"Open: {address}")
 
 
 def main() -> None:

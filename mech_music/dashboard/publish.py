@@ -6,76 +6,52 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from mech_music.dashboard.views import Views
 from mech_music.errors import UserError
 from mech_music.store.atomic import replacing
-from mech_music.tracking.wandb import logged_in
 
-FILES = ("workspace.json", "report.json")
-_PUBLISHED = "published.json"
 log = logging.getLogger(__name__)
 
 
 def write(views: Views, folder: Path) -> list[Path]:
     """The workspace's and the report's specs, as W&B stores them; the same runs give the same bytes."""
-    specs = [made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True) for made in _made(views)]
-    paths = [folder / name for name in FILES]
-    for path, spec in zip(paths, specs, strict=True):
+    paths = [folder / name for name in ("workspace.json", "report.json")]
+    for path, made in zip(paths, (views.workspace, views.report), strict=True):
+        spec = made._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
         with replacing(path) as partial:
             partial.write_text(json.dumps(spec, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return paths
 
 
-def must_be_logged_in() -> None:
-    """UserError without a W&B login on this machine. Nothing is sent."""
-    if not logged_in():
-        raise UserError("--publish needs a W&B login: run `wandb login` once, or leave it out to write files only")
+def publish(views: Views, folder: Path) -> list[str]:
+    """Save both to W&B; their addresses. ``folder`` remembers their ids for the next time.
 
-
-def default_entity() -> str:
-    """The account's own entity. UserError if W&B cannot be reached."""
+    UserError if W&B cannot be reached or refuses.
+    """
+    os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
+    path = folder / "published.json"
     try:
-        return str(wandb.Api().default_entity)
-    except Exception as error:
-        raise _refused(error) from error
-
-
-def publish(views: Views, folder: Path) -> list[str]:
-    """Save both to W&B; their addresses. ``folder`` remembers their ids for the next time."""
-    os.environ.setdefault("WANDB_SILENT", "true")
-    remembered = _remembered(folder / _PUBLISHED)
-    workspace, report = _made(views)
-    at = f"{views.entity}/{views.project}"
-    known: dict[str, str] = remembered.get(at, {})
-    workspace._internal_name, workspace._internal_id = known.get("name", ""), known.get("workspace", "")
-    report.id = known.get("report", "")
+        remembered = json.loads(path.read_text())
+    except (OSError, ValueError):
+        remembered = {}
     try:
+        entity = views.entity or str(wandb.Api().default_entity)
+        views = Views(views.found, views.project, entity)
+        workspace, report = views.workspace, views.report
+        known: dict[str, str] = remembered.get(f"{entity}/{views.project}", {})
+        workspace._internal_name, workspace._internal_id = known.get("name", ""), known.get("workspace", "")
+        report.id = known.get("report", "")
         workspace.save()
         report.save()
     except Exception as error:
-        raise _refused(error) from error
+        log.info("W&B refused", exc_info=error)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = f"W&B could not be reached or refused ({reason}): see --entity and --project, and try again"
+        raise UserError(line) from error
     ids = {"name": workspace._internal_name, "workspace": workspace._internal_id, "report": report.id}
-    with replacing(folder / _PUBLISHED) as partial:
-        partial.write_text(json.dumps(remembered | {at: ids}, indent=1) + "\n")
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(remembered | {f"{entity}/{views.project}": ids}, indent=1) + "\n")
     return [workspace.url, report.url]
-
-
-def _made(views: Views) -> tuple[Any, Any]:
-    return views.workspace, views.report
-
-
-def _remembered(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _refused(error: Exception) -> UserError:
-    log.info("W&B refused", exc_info=error)
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return UserError(f"W&B could not be reached or refused ({reason}): see --entity and --project, and try again")

@@ -12,8 +12,7 @@ import torch
 
 from mech_music.config.paths import default_store_dir, options
 from mech_music.doctor.parts import caches, listener_part
-from mech_music.engine.capacity import free_memory
-from mech_music.engine.workers import n_cores
+from mech_music.machine import free_memory, n_cores
 from mech_music.models.musicgen.footprint import gigabytes
 from mech_music.store import upkeep
 from mech_music.versions import installed_versions

@@ -13,8 +13,9 @@ from mech_music.cli.explain import explain
 from mech_music.config.axes import n_steps
 from mech_music.config.schema import RunConfig
 from mech_music.doctor.parts import Part, parts_of
-from mech_music.engine.capacity import MIN_PASS, free_on
+from mech_music.engine.capacity import MIN_PASS
 from mech_music.errors import UserError
+from mech_music.machine import free_on
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES
 from mech_music.models.musicgen.loading import check_config, pick_device

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from mech_music.errors import UserError
+from mech_music.machine import free_on
 from mech_music.models.musicgen.footprint import SHARE, gigabytes
 from mech_music.models.protocol import MIN_PASS
 
@@ -87,37 +87,9 @@ def _peak(model: HookedMusicGen, duration: float, rows: int) -> int:
     return torch.cuda.max_memory_allocated(model.device)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that a pass was too large (nnsight raises its own kinds around torch's)."""
-    text = f"{type(error).__name__} {error}"
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        sign in text for sign in ("OutOfMemoryError", "CUDA out of memory", "can't allocate memory")
-    )
-
-
 def clips_at_once(n_samples: int, device: torch.device) -> int:
     """Clips of ``n_samples`` to decode and classify together.
 
     A function of these two alone: the last bits of a convolution depend on how many clips it is given.
     """
     return max(1, _SAMPLES_AT_ONCE.get(device.type, 2**18) // n_samples)
-
-
-def free_on(device: torch.device) -> int | None:
-    """Bytes that can still be taken on a device; None where nobody says."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-
-
-def free_memory() -> int | None:
-    """Bytes that this process may still take: of the machine, or of its control group (Slurm, containers); Linux."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):
-        return free

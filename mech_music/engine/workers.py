@@ -25,11 +25,6 @@ Advance = Callable[[float], None]
 _SET_PDEATHSIG = 1  # prctl's number for "signal me when my parent dies"
 
 
-def n_cores() -> int:
-    """Cores that this process may use (a Slurm job may have few of many)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def can_fork() -> bool:
     """On Linux (elsewhere a copy may not use the system's libraries), in no worker, and without a GPU in use."""
     torch = sys.modules.get("torch")

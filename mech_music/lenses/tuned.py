@@ -55,10 +55,11 @@ class StreamRecorder:
         for seen in self._streams.values():
             seen.append([])
 
-    def see(self, hook: Hook, step: int, value: Float[Tensor, "half_row 1 d_model"]) -> None:
+    def see(self, hook: Hook, step: int, value: Float[Tensor, "row half 1 d_model"]) -> None:
+        """Keep what is drawn of the rows of a pass at one step."""
         rows = (self._now == step).any(dim=1).nonzero()[:, 0].to(value.device)
         if len(rows):
-            self._streams[hook][-1].append((rows.cpu(), value[:, 0].unflatten(0, (2, -1))[:, rows].float().cpu()))
+            self._streams[hook][-1].append((rows.cpu(), value[rows, :, 0].transpose(0, 1).float().cpu()))
 
     def streams(self, hook: Hook) -> Float32[Tensor, "clip step half d_model"]:
         """What was kept, clip by clip, steps in order."""

@@ -1,7 +1,7 @@
 """What an edit did to a clip, measured on the classifier's view of it.
 
 The measures of Vélez Vásquez, Pouw, Burgoyne, Zuidema, "Exploring the inner mechanisms of large generative
-music models" (ISMIR 2024, section 4), as pure functions on NumPy arrays, vectorised over clips.
+music models" (ISMIR 2024, section 3), as pure functions on NumPy arrays, vectorised over clips.
 
 Every ``scores`` array is ``[*clip, label]`` and holds *logits or log-probabilities*, whichever is at
 hand: nothing here changes when a constant is added to all scores of a clip. Never hand in probabilities:
@@ -11,8 +11,8 @@ result is finite for finite scores. Wrong shapes, labels and values raise ValueE
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -46,6 +46,13 @@ IDEAL_PRECISION = Metric(
 )
 NDCG = Metric("ndcg", "", "NDCG of the concept's labels", "NDCG of its labels")
 FLIPPED = Metric("flipped", "", "1 if desired is more probable than original after the edit, else 0")
+
+
+class WithReadings(Protocol):
+    """Clips without and with an edit, as listeners read them: arrays by listener and name."""
+
+    @property
+    def readings(self) -> Mapping[str, tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]: ...
 
 
 class Effectiveness(NamedTuple):
@@ -167,3 +174,9 @@ def group_argmax(scores: Scores, group_labels: Sequence[int]) -> Int[np.ndarray,
     if not group_labels:
         raise ValueError("the arg-max of a group needs at least one label")
     return np.asarray(group_labels)[scores[..., list(group_labels)].argmax(axis=-1)]
+
+
+def surprise(heard: WithReadings) -> Float64[np.ndarray, " clip"]:
+    """Nats a token that an edit adds to −log p of the clip's own tokens under the unedited model: the price of it."""
+    before, after = heard.readings["likelihood"]
+    return np.asarray(after["nats"], dtype=np.float64) - before["nats"]

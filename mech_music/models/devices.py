@@ -1,10 +1,12 @@
-"""Which device a model runs on."""
+"""Which device a model runs on, and in which number format."""
 
 from __future__ import annotations
 
 import torch
 
 from mech_music.errors import UserError
+
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 def pick_device(name: str) -> torch.device:
@@ -26,6 +28,8 @@ def pick_device(name: str) -> torch.device:
 
 
 def check_dtype(dtype: str, device: torch.device) -> None:
-    """UserError for a number format that a device does not serve."""
+    """UserError for a number format that is none of ours, or that a device does not serve."""
+    if dtype not in _DTYPES:
+        raise UserError(f"unknown number format '{dtype}': expected {', '.join(_DTYPES)}")
     if dtype == "float16" and device.type == "cpu":
         raise UserError("model.dtype=float16 needs a GPU: use float32 or bfloat16 on the CPU")

@@ -54,6 +54,14 @@ class Generation(TypedDict, total=False):
 class Generator(Protocol):
     """A model that generates rows of tokens step by step, and whose activations have names."""
 
+    fingerprint: str
+    """What identifies its weights: clips of models with one fingerprint are the same clips."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies the weights, for instance their SHA-256; it decides what a stored clip is."""
+        ...
+
     @property
     def n_layers(self) -> int: ...
     @property

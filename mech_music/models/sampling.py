@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,16 +11,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mech_music.errors import UserError
+
 NOISE_STEPS = 16  # steps of noise drawn at once for a row: few calls, little memory
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """MusicGen's defaults. ``guidance``: logits = uncond + guidance · (cond − uncond)."""
+    """MusicGen's defaults. ``guidance``: logits = uncond + guidance · (cond − uncond). ``top_k`` 0: all tokens.
+
+    UserError for numbers that nothing can be sampled with.
+    """
 
     top_k: int = 250
     temperature: float = 1.0
     guidance: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.top_k < 0:
+            raise UserError(f"top_k={self.top_k}: expected 0 (all tokens) or more")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise UserError(f"temperature={self.temperature:g}: expected a number above 0")
+        if not math.isfinite(self.guidance):
+            raise UserError(f"guidance={self.guidance:g}: expected a number")
 
 
 class RowNoise:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from mech_music.cli.explain import in_one_line
+from mech_music.config.paths import also_in
 from mech_music.errors import UserError
 
 USAGE = """\
@@ -17,38 +18,31 @@ One HTML page of a run's or a sweep's results: numbers, charts and clips, in one
 
   python -m mech_music.report <folder>     the output folder of a run (outputs/…) or of a sweep (multirun/…)
 
-  out=<file>    where the page is written; default: report.html in that folder
-  audio=0       leave the clips out; the model is then not loaded
+  out=<file>               where the page is written; default: report.html in that folder
+  audio=0                  leave the clips out; the model is then not loaded
+  --config-dir <folder>    where the run's own task, controls or metrics are, as they were given to the run
 
-Clips are taken from the store, and made again where the store has lost them. A sweep of several tasks has a page for
-each, in the folder named after it.
+Clips are taken from the store. A sweep of several tasks has a page for each, in the folder named after it.
 """
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for. ``out``: None for ``report.html`` where the results are."""
-
-    folder: Path
-    out: Path | None
-    audio: bool
-
-
-def parse(words: Sequence[str]) -> Wanted:
-    """The words of the command line. UserError for any that it does not know."""
-    given = dict(word.split("=", 1) for word in words if word.startswith(("out=", "audio=")))
-    options = {"out": "", "audio": "1"} | given
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """The command line; ``out`` is None for ``report.html`` where the results are. UserError for an unknown word."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--config-dir", type=Path)
+    wanted, words = parser.parse_known_args(words)
+    options = {"out": "", "audio": "1"} | dict(w.split("=", 1) for w in words if w.startswith(("out=", "audio=")))
     folders = [word for word in words if not word.startswith(("out=", "audio="))]
     if len(folders) != 1:
         more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
         raise UserError(f"the report needs one folder{more} (usage: python -m mech_music.report <folder> [out=<file>])")
     if options["audio"] not in ("0", "1"):
         raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
-    folder = Path(folders[0]).expanduser()
-    out = Path(options["out"]).expanduser() if options["out"] else None
-    if out is not None and out.is_dir():
-        raise UserError(f"out='{out}' is a folder: name a file, for instance out={out / 'report.html'}")
-    return Wanted(folder, out, options["audio"] == "1")
+    wanted.folder, wanted.audio = Path(folders[0]).expanduser(), options["audio"] == "1"
+    wanted.out = Path(options["out"]).expanduser() if options["out"] else None
+    if wanted.out is not None and wanted.out.is_dir():
+        raise UserError(f"out='{wanted.out}' is a folder: name a file, for instance out={wanted.out / 'report.html'}")
+    return wanted
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -59,10 +53,12 @@ def main(words: Sequence[str] | None = None) -> None:
         console.print(USAGE, end="")
         return
     with in_one_line("stopped; no page was written"):
-        _make(parse(words), console)
+        wanted = parse(words)
+        with also_in(wanted.config_dir):
+            _make(wanted, console)
 
 
-def _make(wanted: Wanted, console: Console) -> None:
+def _make(wanted: argparse.Namespace, console: Console) -> None:
     from mech_music.report.found import read_results
     from mech_music.report.page import build, write
 

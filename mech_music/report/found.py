@@ -72,17 +72,12 @@ class Found:
     @property
     def models(self) -> str:
         """The models' names."""
-        return ", ".join(dict.fromkeys(self.table["model"]))
+        return ", ".join(dict.fromkeys(self.table["model"])) if "model" in self.table else "unnamed"
 
     @property
     def effects(self) -> pd.DataFrame:
         """The lines of the table that are no control's."""
         return cast(pd.DataFrame, self.table[self.table["role"] == self.schema.roles[0]])
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Original and desired concept of every pair, in the table's order."""
-        return list(dict.fromkeys(zip(self.effects["original"], self.effects["desired"], strict=True)))
 
 
 def read_results(folder: Path) -> list[Found]:
@@ -154,6 +149,8 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
 
 def _config(place: Path, task: str) -> tuple[RunConfig | None, str]:
     """A job's config, or none and why."""
+    if task not in task_names():
+        return None, f"The task {task} is not known here: name its folder as --config-dir to have its clips."
     try:
         return read_run(place / _CONFIG, task), ""
     except ForeignClass as error:

@@ -6,25 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from mech_music.errors import UserError
 from mech_music.report.clips import Heard, hear
+from mech_music.report.default import view_of
 from mech_music.report.found import Found
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
 from mech_music.report.view import View
-from mech_music.report.views import view_of
 from mech_music.store.atomic import replacing
 
 LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes
-_SILENT = Heard(notes=["This page was made without clips (audio=0)."])
-_PACKAGE = files("mech_music")
-_BEFORE, _AFTER = ("base.js", "heat.js", "listen.js", "charts.js"), ("page.js",)
+_NO_CLIPS = Heard(notes=["This page was made without clips (audio=0)."])
+_PARTS = files("mech_music.report") / "parts"
+_BEFORE, _AFTER = ("base.js", "heat.js", "listen.js", "charts.js", "curves.js"), ("page.js",)
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,10 @@ def build(found: Found, audio: bool = True) -> Page:
     room = LIMIT - _SPARE - sum(map(_size, (*fixed.values(), numbers)))
     if room < 0:
         raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
-    heard = hear(view, effects, found.jobs, room) if audio or not view.heard else _SILENT
+    heard = hear(view, effects, found.jobs, room) if audio or view.clips is None else _NO_CLIPS
     html = _template().render(
         **fixed,
-        kind=view.kind,
-        task=found.schema.task,
-        sections=view.sections,
-        skip="cells" if "cells" in view.sections else "curves",
+        view=view,
         title=view.title(found),
         question=view.question(found),
         methods=view.methods(found),
@@ -82,25 +78,18 @@ def _fixed_parts(view: View) -> Mapping[str, Markup]:
     """The scripts and the style that every page of the task carries."""
     from plotly.offline import get_plotlyjs
 
-    scripts = "\n".join(map(_part, (*_BEFORE, *view.scripts, *_AFTER)))
-    return {
-        name: Markup(text)
-        for name, text in (("style", _part("page.css")), ("scripts", scripts), ("plotly", get_plotlyjs()))
-    }
+    scripts = [*map(_part, _BEFORE), view.script, *map(_part, _AFTER)]
+    parts = {"style": _part("page.css"), "scripts": "\n".join(scripts), "plotly": get_plotlyjs()}
+    return {name: Markup(text) for name, text in parts.items()}
 
 
 def _part(name: str) -> str:
-    """A file of the report's own parts, or (with its path in the package) of a task."""
-    place = name if "/" in name else f"report/parts/{name}"
-    return _PACKAGE.joinpath(place).read_text(encoding="utf-8")
+    return (_PARTS / name).read_text(encoding="utf-8")
 
 
-def _template() -> Any:
-    loader = FunctionLoader(_part)
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.jinja")
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html.jinja"))
 
 
 def _size(text: str) -> int:

@@ -1,22 +1,23 @@
-"""What the page's scripts draw from: the effects beside their controls, the words and the colours, as JSON."""
+"""What the page's scripts draw from: the effects beside their controls, words, scales and colours, as JSON."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from mech_music.report.clips import Heard
-from mech_music.report.view import ENDS, View
-from mech_music.results import canvas
-from mech_music.results.columns import Schema, layer_order
+from mech_music.report.view import ENDS, Measure, View
+from mech_music.results.columns import layer_order
 from mech_music.results.tables import schema_of
 
 MOST_LINES = 13_000  # of some 800 bytes each
+_DECLARED = ("site", "heading", "hover", "effect", "things", "rank", "shown", "of_controls", "plain", "glance_note")
 
 
 def strongest_blocks(view: View, effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -39,36 +40,111 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
     """``columns`` holds one list a column, a place in them is a cell."""
     schema = schema_of(summary)
     there = set(summary["role"])
-    controls = [role for role in schema.roles[1:] if role in there]
-    names = [*view.more, *(axis for axis in schema.axes if axis != "role"), "n", "failed", "verdict"]
-    names += [metric + end for metric in schema.metrics for end in ENDS]
+    roles = [role for role in schema.controls if role.name in there]
+    controls = [role.name for role in roles]
+    axes = [*view.more, *(axis for axis in schema.axes if axis != "role")]
+    names = [*axes, "n", "failed", "verdict", *(metric + end for metric in schema.metrics for end in ENDS)]
     names += [f"{control}_{metric}{end}" for control in controls for metric in view.of_controls for end in ENDS]
+    asked = selectors(view, effects)
     return {
+        "view": {name: getattr(view, name) for name in _DECLARED}
+        | {"heat": asdict(view.heat) | {"note": view.heat_note}, "clips": view.clips and asdict(view.clips)}
+        | {"charts": [asdict(chart) | {"keep": _kept(chart.keep, effects)} for chart in view.charts]},
         "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
-        "selectors": selectors(view, effects),
-        "layers": sorted(set(effects["layer"]), key=layer_order),
-        "components": _components(effects["component"]),
+        "selectors": asked,
+        "orders": {axis: _ordered(cast(pd.Series, effects[axis]), list(view.words.get(axis, ()))) for axis in axes},
         "controls": controls,
+        "roles": {role.name: {"word": role.label, "dash": role.dash, "marker": role.marker} for role in roles},
         "level": float(summary["level"].iloc[0]),
         "samples": heard.samples,
-        "metrics": [_described(schema, metric) for metric in schema.metrics],
+        "measures": dict(_measures(view, effects, controls)),
         "words": view.words,
-        "colours": {**canvas.COLOURS, "other": canvas.OTHER_COLOUR},
-        "palettes": {name: _palette(name) for name in ("RdBu_r", "cividis", "viridis", "viridis_r")},
+        "colours": view.colours,
+        "shades": _palette("viridis"),
+        "glance": _kept(view.glance, effects) or best_of_blocks(view, effects, asked),
     }
 
 
 def selectors(view: View, effects: pd.DataFrame) -> list[str]:
     """The axes in which the blocks differ, without those that follow from others."""
     chosen: list[str] = []
-    for axis in view.selectable:
+    others = [axis for axis in schema_of(effects).axes if axis not in ("role", *view.within, *view.selectable)]
+    for axis in (*view.selectable, *others):
         if _distinct(effects, [*chosen, axis]) > (_distinct(effects, chosen) if chosen else 1):
             chosen.append(axis)
     return chosen
 
 
+def best_of_blocks(view: View, effects: pd.DataFrame, asked: Sequence[str]) -> list[int]:
+    """The cells listed first: of each block the best one, and those that are not of a single layer."""
+    if not view.rank:
+        return effects.index.tolist()
+    measured = effects.dropna(subset=[view.rank])
+    single = _single(measured)
+    alone = cast(pd.DataFrame, measured[single])
+    best = alone.groupby([*asked, view.heat.down], sort=False, dropna=False)[view.rank].idxmax()
+    return sorted([*best.tolist(), *measured.index[~single].tolist()])
+
+
+def _single(effects: pd.DataFrame) -> pd.Series:
+    """Which lines are of one layer; all of them where there are no layers."""
+    return effects["layer"].str.isdecimal() if "layer" in effects else pd.Series(True, effects.index)
+
+
+def _kept(keep: Any, effects: pd.DataFrame) -> list[int] | None:
+    return None if keep is None else np.flatnonzero(keep(effects).to_numpy()).tolist()
+
+
 def _distinct(effects: pd.DataFrame, axes: Sequence[str]) -> int:
     return len(set(zip(*(effects[axis] for axis in axes), strict=True)))
+
+
+def _ordered(values: pd.Series, named: Sequence[str]) -> list[Any]:
+    """An axis' values: layers and numbers by size, those with words in the words' order, others as they come."""
+    once = list(dict.fromkeys(values.tolist()))
+    if values.name in ("layer", "other"):
+        return sorted(once, key=layer_order)
+    if named:
+        return sorted(once, key=lambda value: named.index(value) if value in named else len(named))
+    return [_short(value) for value in (sorted(once) if pd.api.types.is_numeric_dtype(values) else once)]
+
+
+# -- measures --------------------------------------------------------------------------------------------
+
+
+def _measures(view: View, effects: pd.DataFrame, controls: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """How each metric is written and coloured; a control that is the only one has the scales of what it controls."""
+    single = _single(effects)
+    shown = cast(pd.DataFrame, effects[single] if single.any() else effects)
+    only = controls if len(controls) == 1 else []
+    for column in schema_of(effects).metric_columns:
+        measure = view.measures.get(column.name, Measure())
+        word = column.word or column.name.replace("_", " ")
+        beside = [f"{control}_{column.name}" for control in only if column.name in view.of_controls]
+        common = asdict(measure) | _scale(measure, shown[[column.name, *beside]].to_numpy()) | {"unit": column.unit}
+        titles = {"title": column.title, "label": column.label.replace("\n", "<br>"), "meaning": column.meaning}
+        yield column.name, common | titles | {"word": word}
+        for name in beside:
+            yield name, common | {"word": f"{word}, control", "title": f"control: {column.title}", "meaning": ""}
+
+
+def _scale(measure: Measure, values: np.ndarray) -> dict[str, Any]:
+    found = values[np.isfinite(values)]
+    ends = (float(found.min()), float(found.max())) if found.size else (0.0, 1.0)
+    if measure.palette == "RdBu_r":
+        ends = (-max(map(abs, ends)), max(map(abs, ends)))
+    low, high = (end if limit is None else limit for end, limit in zip(ends, measure.limits, strict=True))
+    return {"low": low, "high": high if high > low else low + 1e-9, "palette": _palette(measure.palette)}
+
+
+def _palette(name: str) -> list[str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps[name](step / 16)) for step in range(17)]
+
+
+# -- as text ---------------------------------------------------------------------------------------------
 
 
 def as_json(value: object) -> str:
@@ -87,20 +163,3 @@ def _short(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.5g}")
     return value
-
-
-def _components(names: Iterable[str]) -> list[str]:
-    order = list(canvas.COMPONENT_WORDS)
-    return sorted(set(names), key=lambda name: (order.index(name) if name in order else len(order), name))
-
-
-def _described(schema: Schema, metric: str) -> dict[str, str]:
-    (column,) = (column for column in schema.metric_columns if column.name == metric)
-    return {"name": metric, "unit": column.unit, "meaning": column.meaning}
-
-
-def _palette(name: str) -> list[str]:
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return [to_hex(colormaps[name](step / 16)) for step in range(17)]

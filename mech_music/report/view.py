@@ -1,52 +1,144 @@
-"""What tells the page of one task's results from another's."""
+"""What a task declares of its page; `mech_music.report` draws any page from this alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
-from mech_music.report.found import Found
-from mech_music.report.words import Paragraph
 from mech_music.results.tables import ABOVE, BELOW, schema_of
 
+if TYPE_CHECKING:
+    from mech_music.report.found import Found
+
+Paragraph: TypeAlias = tuple[str, list[str]]
 ENDS = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
-class View:
-    """One task's page; its sections are ``tasks/<task>/page.html.jinja``.
+class Measure:
+    """How a metric is shown.
 
-    within: the axes that one chart shows at once; lines that agree on all others are a block.
-    selectable: the axes asked for, the first first; one that follows from those before it is left out.
-    more: columns of ``beside`` that no schema has.
-    rank: the metric of which the greatest cells are kept and heard first; empty: in the table's order.
-    of_controls: metrics shown of controls. told: metrics that stand beside a clip.
-    heard: of a cell's prompts, which are heard: first, strongest, weakest; none for a task without clips.
+    share: written as per cent. signed: written with its sign, colours to both sides of 0.
+    limits: ends of its scale; None: those of the values. level: a metric drawn as a dotted line behind it.
+    """
+
+    share: bool = False
+    signed: bool = False
+    limits: tuple[float | None, float | None] = (None, None)
+    palette: Literal["RdBu_r", "cividis", "viridis", "viridis_r"] = "cividis"
+    level: str = ""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Charts under one heading; ``word`` names them in the table of contents.
+
+    kind: ``curves`` (``measures`` against the axis ``x``), ``scatter`` (the second measure against the first), or a
+    function of the view's script, in its ``DRAW``.
+    panels: an axis, of which each value has a chart with all measures; empty: each measure has a chart.
+    lines: the axes of which each value has a line or a kind of point.
+    keep: the cells that are drawn; None for all. optional: hidden where ``x`` takes one value only.
+    """
+
+    id: str
+    heading: str
+    word: str
+    measures: tuple[str, ...]
+    kind: str = "curves"
+    x: str = "layer"
+    panels: str = ""
+    lines: tuple[str, ...] = ()
+    note: str = ""
+    optional: bool = False
+    keep: Callable[[pd.DataFrame], pd.Series] | None = None
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: it is symmetric."""
+
+    across: str = "layer"
+    down: str = ""
+    turns: bool = False
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The clips of a cell: ``before`` is the baseline's, ``after`` the row's; in both, ``{axis}`` stands for its word.
+
+    ends: of a cell's prompts, which are heard: first, strongest, weakest. told: metrics that stand beside a clip.
     labels: the axes whose concept's labels are marked among what the classifier hears, and by which word.
-    sections: the page's parts by id, as its table of contents names them.
+    same: said where both are one clip.
+    """
+
+    before: str = "Original"
+    after: str = "Edited"
+    ends: tuple[str, ...] = ("strongest", "weakest")
+    told: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    same: str = "Both are one clip."
+
+
+@dataclass(frozen=True)
+class View:
+    """One task's page.
+
+    site: names a cell; heading: the same in full; hover: what is added where a point is pointed at.
+    effect: what the lines of the schema's first role are called, things: what a cell is, in the plural.
+    rank: the metric of which the greatest cells are kept, heard and shown first; empty: in the table's order.
+    measures: by metric; others are written as numbers. shown: the metrics of the heat map and of tables, in order.
+    of_controls: metrics shown of controls.
+    within: the axes that the heat map shows at once; lines that agree on all others are a block.
+    selectable: the axes asked for, the first first; one that follows from those before it is left out.
+    words, colours: of an axis' values. plain: axes whose values say all.
+    more: columns of ``beside`` that no schema has.
+    glance: the cells listed first; None: each block's best.
     beside: from a summary to a line a cell, with its controls and their ``verdict``.
+    script: JavaScript for what cannot be declared. clips: None for a task without clips.
     """
 
     kind: str
-    within: tuple[str, ...]
-    selectable: tuple[str, ...]
-    rank: str
-    of_controls: tuple[str, ...]
-    beside: Callable[[pd.DataFrame], pd.DataFrame]
     title: Callable[[Found], str]
     question: Callable[[Found], str]
     methods: Callable[[Found], list[Paragraph]]
-    words: Mapping[str, Any]
-    sections: Mapping[str, str]
-    scripts: tuple[str, ...]
+    beside: Callable[[pd.DataFrame], pd.DataFrame]
+    site: str
+    shown: tuple[str, ...]
+    heat: Heat
+    charts: tuple[Chart, ...]
+    heading: str = "{site}"
+    hover: str = ""
+    effect: str = "the effect"
+    things: str = "cells"
+    rank: str = ""
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    of_controls: tuple[str, ...] = ()
+    selectable: tuple[str, ...] = ()
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    colours: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    plain: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-    heard: tuple[str, ...] = ()
-    labels: Mapping[str, str] | None = None
+    glance: Callable[[pd.DataFrame], pd.Series] | None = None
+    glance_note: str = ""
+    heat_note: str = ""
+    clips: Clips | None = None
+    script: str = ""
+
+    @property
+    def within(self) -> tuple[str, str]:
+        return self.heat.down, self.heat.across
+
+    @property
+    def sections(self) -> dict[str, str]:
+        """The page's parts by id, as its table of contents names them."""
+        clips = " and clips" if self.clips else ""
+        return {"glance": "At a glance", "cells": f"Heat map{clips}"} | {one.id: one.word for one in self.charts}
 
 
 def beside_roles(summary: pd.DataFrame, decides: str = "") -> pd.DataFrame:

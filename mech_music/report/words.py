@@ -8,46 +8,40 @@ from typing import Any
 from mech_music.config.schema import RunConfig
 from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 from mech_music.report.found import Found
-from mech_music.results.canvas import POINT_WORDS
+from mech_music.report.view import Paragraph
 from mech_music.results.columns import layer_order
 
-Paragraph = tuple[str, list[str]]
 _MOST = 12
 
 
-def told(paragraphs: Iterable[Paragraph]) -> list[Paragraph]:
-    """The paragraphs that say something."""
-    return [part for part in paragraphs if part[1]]
+def methods(found: Found, what: str, own: Sequence[Paragraph]) -> list[Paragraph]:
+    """Headings with sentences: the model, what the task says itself (``own``), layers, prompts, statistics.
+
+    ``what``: the kind of lines that the table holds. Paragraphs that say nothing are left out.
+    """
+    effects = found.effects
+    layers = sorted(set(effects["layer"]), key=layer_order) if "layer" in effects else []
+    paragraphs = [
+        ("Model", each(_model(run, "classifier" in found.schema.axes) for run in found.runs)),
+        *own,
+        ("Layers", [f"{layers_in_words(layers)}."] if layers else []),
+        ("Statistics", _statistics(found, what)),
+    ]
+    return [paragraph for paragraph in paragraphs if paragraph[1]]
 
 
-def models(runs: Sequence[RunConfig], listening: bool = True) -> Paragraph:
-    """Each model, and who listens to it."""
-    return "Model", each(_model(run, listening) for run in runs)
-
-
-def _model(run: RunConfig, listening: bool) -> str:
+def _model(run: RunConfig, with_classifier: bool) -> str:
     model = run.model
     source = model.path or model.hub_id or "the bundled MusicGen, trained on synthesised music"
-    heard = f" Heard by the classifier {run.classifier.name}." if listening else ""
+    classified = f" Classified by {run.classifier.name}." if with_classifier else ""
     return (
         f"{model.name} ({source}): {model.layers} layers, {model.frame_rate:g} codec frames a second, "
-        f"{model.dtype.value}.{heard}"
+        f"{model.dtype.value}.{classified}"
     )
 
 
-def sampled(run: RunConfig) -> str:
-    """Length, seed and sampling of the clips."""
-    return f"{run.duration:g} s each, seed {run.seed}, {drawn(run)}."
-
-
-def drawn(run: RunConfig) -> str:
-    """How tokens are drawn."""
-    sampling = run.sampling
-    return f"top-k {sampling.top_k}, temperature {sampling.temperature:g}, guidance {sampling.guidance:g}"
-
-
-def statistics(found: Found, what: str) -> list[str]:
-    """Intervals, and how many clips are behind them; ``what``: the kind of lines that the table holds."""
+def _statistics(found: Found, what: str) -> list[str]:
+    """Intervals, and how many clips are behind them."""
     level, resamples = (found.summary[name].tolist()[0] for name in ("level", "resamples"))
     failed = int(found.table["failed"].to_numpy().sum())
     left_out = f"; {failed} lines of the table have a clip that could not be made and are left out" if failed else ""
@@ -59,14 +53,22 @@ def statistics(found: Found, what: str) -> list[str]:
     ]
 
 
-def prompt_counts(found: Found) -> str:
-    """How many prompts each job had: ``40`` or ``4, 40``."""
-    return ", ".join(str(n) for n in sorted(set(found.effects["prompts"])))
+def sampled(run: RunConfig) -> str:
+    """Length, seed and sampling of the clips."""
+    return f"{run.duration:g} s each, seed {run.seed}, {sampling(run)}."
 
 
-def example(concept: str) -> list[str]:
-    """A prompt of the concept, if it is one of ours."""
-    return [f"For instance: “{concept_prompts(CONCEPTS[concept], 1)[0].text}”"] if concept in CONCEPTS else []
+def sampling(run: RunConfig) -> str:
+    """How tokens are drawn."""
+    how = run.sampling
+    return f"top-k {how.top_k}, temperature {how.temperature:g}, guidance {how.guidance:g}"
+
+
+def prompts(found: Found, more: str = "", examples: Iterable[str] = ()) -> Paragraph:
+    """How many prompts each job had (``40`` or ``4, 40``), and one of each of the ``examples``, which are concepts."""
+    counts = ", ".join(str(n) for n in sorted(set(found.effects["prompts"])))
+    shown = [f"For instance: “{concept_prompts(CONCEPTS[name], 1)[0].text}”" for name in examples if name in CONCEPTS]
+    return "Prompts", [f"{counts} for each concept{more}.", *shown]
 
 
 def layers_in_words(layers: Sequence[str]) -> str:
@@ -81,13 +83,6 @@ def layers_in_words(layers: Sequence[str]) -> str:
     return "; ".join(words)
 
 
-def where_read(found: Found) -> str:
-    """``0 to 7, one at a time; the stream is read after the layer``."""
-    layers = sorted(set(found.effects["layer"]), key=layer_order)
-    points = [POINT_WORDS[name] for name in dict.fromkeys(found.effects["component"])]
-    return f"{layers_in_words(layers)}; the stream is read {shortened(points)}"
-
-
 # -- lists of words --------------------------------------------------------------------------------------
 
 
@@ -97,10 +92,10 @@ def each(sentences: Iterable[str]) -> list[str]:
     return once if len(once) <= _MOST else [*once[:_MOST], f"… and {len(once) - _MOST} more."]
 
 
-def shortened(words: Sequence[str]) -> str:
-    """The first of many words, with commas."""
-    more = f" and {len(words) - _MOST} more" if len(words) > _MOST else ""
-    return ", ".join(words[:_MOST]) + more
+def shortened(words: Iterable[str]) -> str:
+    """Each word once with commas, and only the first of very many."""
+    once = list(dict.fromkeys(words))
+    return ", ".join(once[:_MOST]) + (f" and {len(once) - _MOST} more" if len(once) > _MOST else "")
 
 
 def listed(words: Sequence[Any], last: str) -> str:

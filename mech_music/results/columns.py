@@ -100,6 +100,14 @@ class Schema:
     def axes(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.axis_columns)
 
+    @property
+    def own_axes(self) -> tuple[str, ...]:
+        """The axes of this task alone, those of numbers (and the layer) first; the last of all if it has none."""
+        shared = ("role", *(column.name for column in (TASK, MODEL, CLASSIFIER, DURATION, SEED, PROMPTS)))
+        own = [column for column in self.axis_columns if column.name not in shared]
+        numbers = [column.name for column in own if column.dtype != "str" or column.name == "layer"]
+        return tuple(dict.fromkeys([*numbers, *(column.name for column in own)])) or self.axes[-1:]
+
     def axes_beside(self, *within: str) -> tuple[str, ...]:
         """The axes that tell apart what is shown apart; ``within``: those that one picture or table shows at once."""
         return tuple(name for name in self.axes if name not in ("task", "role", *within))

@@ -137,7 +137,8 @@ def _measured(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarr
     values = table[list(schema.metrics)].to_numpy(copy=True)
     failed, index = table["failed"].to_numpy(), table["index"].to_numpy()
     values[failed] = np.nan
-    return values, failed, index, np.maximum(table["prompts"].to_numpy(), index + 1)
+    told = table["prompts"].to_numpy() if "prompts" in table else 0
+    return values, failed, index, np.maximum(told, index + 1)
 
 
 def _spread(schema: Schema, found: Intervals) -> dict[str, float]:

@@ -22,8 +22,9 @@ class Task(Protocol):
     """Add one: a class with these members, and ``task/<name>.yaml`` in ``conf/`` or in a folder of your own.
 
     ``settings``: the axes that it adds to the command line, a dataclass that extends `RunConfig` (or that itself, for
-    none). ``schema``: its table. How it is shown may be declared as well (`Drawing`, `Tabulating`); what is not gets a
-    plain default made from the schema.
+    none). ``schema``: its table. How it is shown may be declared as well (`Drawing`, `Tabulating`, and static methods
+    ``page() -> View`` for the report, ``curves(summary) -> Curves`` and ``panels() -> tuple[Section, ...]`` for W&B);
+    what is not gets a plain default made from the schema.
     """
 
     name: ClassVar[str]

@@ -66,6 +66,11 @@ def known_task(name: str) -> type[Task] | None:
     return find_task(name) if name in task_names() else None
 
 
+def declared(task: str, hook: str) -> Any:
+    """How the task shows its results, ``page``, ``curves`` or ``panels``; None where it leaves that to its schema."""
+    return getattr(known_task(task), hook, None)
+
+
 def axes_of(name: str) -> list[str]:
     """The words that ``task/<name>.yaml`` adds to the command line, config groups such as ``technique`` among them."""
     written = cast(Mapping[str, Any], OmegaConf.to_container(OmegaConf.load(find_config("task", name))))
@@ -129,11 +134,13 @@ def read_run(path: Path, task: str) -> RunConfig:
     if not isinstance(loaded, dict):
         raise UserError(f"'{path}' is no config of a run")
     kept = {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
-    for group in ("classifier", "model"):
-        target = (kept.get(group) or {}).get("_target_")
-        if target is not None and target not in _classes(group):
+    own = f"{known.__module__}.{known.__qualname__}"
+    for group, allowed in (("task", {own}), ("classifier", _classes("classifier")), ("model", _classes("model"))):
+        named = kept.get(group)
+        target = named.get("_target_") if isinstance(named, dict) else None
+        if target is not None and str(target) not in allowed:
             raise ForeignClass(f"A config here names {group}._target_={target}, which is no class of conf/{group}.")
-    return _typed(known.settings, kept | {"task": {"_target_": f"{known.__module__}.{known.__qualname__}"}})
+    return _typed(known.settings, kept | {"task": {"_target_": own}})
 
 
 def _typed(settings: type[RunConfig], written: dict[str, Any]) -> RunConfig:

@@ -14,58 +14,39 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from mech_music.errors import UserError
 from mech_music.results.audio import Clip
-from mech_music.results.curves import layer_metrics
+from mech_music.results.tables import schema_of
+from mech_music.tracking.curves import curves_of
 
 if TYPE_CHECKING:
     import wandb
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Where a job's results go. All of it is optional: a job's own files hold the same."""
+class Tracker:
+    """Where a job's results go; this one: nowhere. All of it is optional: a job's own files hold the same."""
 
     def log_origin(self, about: Mapping[str, str]) -> None:
         """Which model and classifier were found: source and commit, fingerprints."""
-        ...
 
     def log_summary(self, summary: pd.DataFrame) -> None:
-        """Every layer's metrics against ``layer``, the best layer's as summary values, and the lines as a table."""
-        ...
+        """Metrics against the layer, the best layer's as summary values, and the lines as a table."""
 
     def log_table(self, table: pd.DataFrame) -> None:
-        """The long table, one line per intervention and prompt."""
-        ...
+        """The long table, one line per condition and prompt."""
 
     def log_audio(self, clips: Sequence[Clip]) -> None:
         """Clips with their captions."""
-        ...
 
     def log_figures(self, paths: Sequence[Path]) -> None:
         """Figures; those that are not PNG are passed over."""
-        ...
 
 
-class NullTracker:
-    """Results go nowhere."""
-
-    def log_origin(self, about: Mapping[str, str]) -> None: ...
-
-    def log_summary(self, summary: pd.DataFrame) -> None: ...
-
-    def log_table(self, table: pd.DataFrame) -> None: ...
-
-    def log_audio(self, clips: Sequence[Clip]) -> None: ...
-
-    def log_figures(self, paths: Sequence[Path]) -> None: ...
-
-
-class WandbTracker:
+class WandbTracker(Tracker):
     """Results go to one W&B run that is open."""
 
     def __init__(self, run: wandb.Run) -> None:
@@ -78,14 +59,15 @@ class WandbTracker:
     def log_summary(self, summary: pd.DataFrame) -> None:
         import wandb
 
-        curves, values = layer_metrics(summary)
-        self._run.define_metric("layer", hidden=True)
-        for key in sorted({key for metrics in curves.values() for key in metrics}):
-            self._run.define_metric(key, step_metric="layer")
-        for layer, metrics in sorted(curves.items()):
-            self._log({"layer": layer, **metrics})
+        curves = curves_of(summary)
+        self._run.config.update({"meanings": {one.name: one.meaning for one in schema_of(summary).metric_columns}})
+        self._run.define_metric(curves.x, hidden=True)
+        for key in sorted({key for metrics in curves.history.values() for key in metrics}):
+            self._run.define_metric(key, step_metric=curves.x)
+        for at, metrics in sorted(curves.history.items()):
+            self._log({curves.x: at, **metrics})
         self._log({"summary": wandb.Table(dataframe=_plain(summary))})
-        self._run.summary.update(values)
+        self._run.summary.update(curves.summary)
 
     def log_table(self, table: pd.DataFrame) -> None:
         import wandb
@@ -136,7 +118,7 @@ def open_tracker(
     ``wandb/``. UserError if W&B is online without a login or out of reach, or the folder cannot be written.
     """
     if mode in ("none", "disabled"):
-        yield NullTracker()
+        yield Tracker()
         return
     earlier = _unsynced(folder, run_id)
     about = {"project": project, "id": run_id, "group": group, "name": name, "entity": entity}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -65,6 +66,19 @@ def test_a_clip_does_not_hear_its_neighbours(folder: Path, capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
     for row in (0, 1, 8):
         torch.testing.assert_close(ours.logits(audio[row : row + 1], 16_000)[0], together[row], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seconds", [4.0, 25.0])
+def test_features_are_what_the_head_reads(ours: Classifier, seconds: float) -> None:
+    """Before the average over windows: a clip of one window has its logits from them."""
+    audio = noise(3, seconds, 16_000)
+    network: Any = ours
+    features = network.features(audio, 16_000)
+    assert features.shape == (3, 16) and features.std(0).mean() > 1e-4
+    if seconds < 10:
+        torch.testing.assert_close(network.net.classifier(features)[:, network.columns], ours.logits(audio, 16_000))
+    alone = torch.cat([network.features(clip[None], 16_000) for clip in audio])
+    torch.testing.assert_close(alone, features, rtol=1e-4, atol=1e-5)
 
 
 def test_classes_in_another_order_are_found_by_name(folder: Path, ours: Classifier, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from mech_music.errors import UserError
 from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
 from mech_music.models.quiet import quiet_imports
-from tests.classifier.made import make_passt, noise, shrink_passt
+from tests.classifier.made import SMALL, make_passt, noise, shrink_passt
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_logits_are_those_of_its_authors(published: Path, seconds: float, capfd:
     assert heard.std(0).mean() > 1e-4  # it does hear a difference between clips
     torch.testing.assert_close(heard, theirs(audio), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.logits(audio[1:2], 32_000), heard[1:2], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_features_are_what_the_head_reads(published: Path) -> None:
+    """A clip of one window has its logits from them."""
+    classifier: Any = load_classifier("passt")
+    audio = noise(2, 4.0, 32_000)
+    features = classifier.features(audio, 32_000)
+    assert features.shape == (2, SMALL["embed_dim"])
+    torch.testing.assert_close(classifier.net.head(features), classifier.logits(audio, 32_000))
 
 
 def test_audio_at_another_rate_is_heard_at_its_own(published: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_sweep_with_two_pairs_a_job(made: Path, tmp_path: Path, monkeypatch: p
     group = "/".join((made / "sweep").parts[-2:])
     assert [(one["key"]["name"], one["value"]) for one in runs["filters"]["filters"]] == [("group", group)]
     assert [one["name"] for one in runs["grouping"]] == ["component.value"]
-    assert ("Scatter Plot", "jazz-rock, together: effectiveness (nats)") in panels(tmp_path, "workspace.json")
+    assert ("Scatter Plot", "jazz-rock, together: effectiveness, log-odds (nats)") in panels(tmp_path, "workspace.json")
 
 
 def test_a_single_run_without_a_genre_to_keep(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

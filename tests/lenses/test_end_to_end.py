@@ -12,7 +12,7 @@ import soundfile
 from rich.console import Console
 
 from mech_music.dashboard.__main__ import run
-from mech_music.dashboard.sections import LENSES
+from mech_music.dashboard.panels import sections_of
 from mech_music.results.tables import conform, read_summary, read_table
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
@@ -135,4 +135,6 @@ def test_the_dashboard_of_a_lens_names_what_was_logged(program: Program) -> None
         found, keys = logged(place), named(place / "dashboard")
         assert keys.missing(found) == [] and len(keys.history) > 5
         shown |= {key.removeprefix("guitar/").removeprefix("tuned/") for key in keys.history}
-    assert {key for section in LENSES for panel in section.panels for key in (*panel.keys, *panel.if_logged)} <= shown
+    sections = [section for schema in (DECODER_LENS, SELF_SIMILARITY, TUNED_LENS) for section in sections_of(schema)]
+    curves = [panel for section in sections for panel in section.panels if panel.kind == "curves"]
+    assert {key for panel in curves for key in (*panel.keys, *panel.if_logged)} <= shown

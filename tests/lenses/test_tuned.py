@@ -48,16 +48,16 @@ def test_clips_held_out_have_other_prompts_and_other_noise() -> None:
 
 
 def test_streams_are_kept_clip_by_clip_and_steps_in_order() -> None:
-    """Passes of 3 and 2 clips, the second padded; each value tells its clip, step and half."""
+    """Passes of 3 and 2 clips; each value tells its clip, step and half."""
     hook, n_steps, kept = Hook(0, "resid_post"), 9, 4
     recorder = StreamRecorder([hook], 5, n_steps, kept, seed=0)
     first = 0
     for n in (3, 2):
         recorder.begin_pass(n)
-        clips = torch.arange(4) + first
+        clips = torch.arange(n) + first
         for step in range(n_steps):
-            halves = torch.cat([clips * 100 + step, clips * 100 + step + 0.5])
-            recorder.see(hook, step, halves[:, None, None].expand(-1, 1, 2))
+            halves = torch.stack([clips * 100 + step, clips * 100 + step + 0.5], dim=1)
+            recorder.see(hook, step, halves[:, :, None, None].expand(-1, -1, 1, 2))
         first += n
     found = recorder.streams(hook)
     assert found.shape == (5, kept, 2, 2)
@@ -195,7 +195,7 @@ def test_killed_between_two_layers_it_goes_on_with_the_second(
 def test_a_damaged_record_is_trained_again(made: HookedMusicGen, tmp_path: Path) -> None:
     source = Translator(POINTS[0], SMALL)
     wanted = engine(made, tmp_path).answers([source]).records[source]
-    (path,) = (Store(tmp_path).folder / "records").glob("*.safetensors")
+    (path,) = (Store(tmp_path).place / "records").glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-7])
     found = engine(made, tmp_path).answers([source]).records[source]
     assert all(np.array_equal(values, found[name]) for name, values in wanted.items())

@@ -25,9 +25,13 @@ SWEPT = (
 )  # fmt: skip
 
 
-MIXED = (
-    "-m", "task=decoder_lens,interchange", "reading=free", "concept=guitar+jazz", 'layer="0,6,last"', "prompts=3",
+LENS = (
+    "-m", "task=decoder_lens", "reading=free", "concept=guitar+jazz", 'layer="0,6,last"', "prompts=3",
     "statistics.resamples=50", "audio.strongest=0", "audio.weakest=0",
+)  # fmt: skip
+MIXED = (
+    "-m", "task=decoder_lens,interchange", 'layer="0,last"', "prompts=2", "statistics.resamples=20",
+    "audio.strongest=0", "audio.weakest=0",
 )  # fmt: skip
 
 
@@ -84,15 +88,21 @@ def page(found: Found, command: CommandLine) -> Page:
 
 
 @pytest.fixture(scope="session")
-def lens_found(mixed: Path) -> Found:
-    (found,) = read_results(mixed / "decoder_lens")
+def lens_command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A lens on two concepts."""
+    return swept(tmp_path_factory.mktemp("lens"), LENS)
+
+
+@pytest.fixture(scope="session")
+def lens_found(lens_command: CommandLine) -> Found:
+    (found,) = read_results(lens_command.folder / "sweep")
     return found
 
 
 @pytest.fixture(scope="session")
-def lens_page(lens_found: Found, command: CommandLine) -> Page:
+def lens_page(lens_found: Found, lens_command: CommandLine) -> Page:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+        patch.setattr("mech_music.report.clips.open_engine", lambda run: lens_command.engine)
         return build(lens_found)
 
 

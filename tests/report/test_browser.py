@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from mech_music.report.page import build
 from tests.report.conftest import written
+from tests.report.test_outside import DECLARED, page_of, swept
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 if CHROMIUM is None:
@@ -124,18 +126,18 @@ def test_a_lens_s_curves_are_drawn(lens: Any) -> None:
     assert charts.count() == 2
     for place, concept in enumerate(("guitar", "jazz")):
         said = charts.nth(place).get_attribute("aria-label")
-        assert said.startswith(f"{concept}: NDCG by layer")
+        assert said.startswith(f"{concept}: NDCG of its labels by layer")
         assert "full model" in said
         assert charts.nth(place).locator(".scatterlayer .trace").count() >= 3  # full model, control, lens
     legend = lens.locator("#curves .legend").inner_text()
-    assert all(word in legend for word in ("DecoderLens", "control: prompts without the concept", "full model"))
+    assert all(word in legend for word in ("DecoderLens", "control: prompts without it", "full model"))
 
 
 def test_a_lens_s_cell_shows_its_control_and_plays_its_clips(lens: Any) -> None:
     lens.get_by_role("button", name="jazz, layer 6: NDCG").click()
     assert lens.locator("#cell-h").inner_text() == "jazz: layer 6 through the DecoderLens"
     rows = lens.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
-    assert [row.split("\n")[0] for row in rows] == ["this layer", "control", "full model"]
+    assert [row.split("\n")[0] for row in rows] == ["this layer", "other", "NDCG, full model"]
     titles = lens.locator("#cell-clips figcaption").all_inner_texts()
     assert titles[:2] == ["The full model", "Layer 6 through the DecoderLens"]
     lens.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")
@@ -165,6 +167,21 @@ def test_pages_without_clips(
             assert "Layers 0 and 2" in page.locator("#cell-h").inner_text()
             page.locator("input[value=moved_cka]").check()
             assert page.locator("#heat button").count() == 4 * 5 / 2
+
+
+def test_a_task_of_one_s_own(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made of its schema, and with a chart of its own script."""
+    for folder, more in ((tmp_path / "plain", ""), (tmp_path / "own", DECLARED)):
+        sys.modules.pop("a_loud_task", None)
+        page_of(swept(folder, monkeypatch, more), "--config-dir", str(folder / "own"))
+        for page in opened(browser, folder / "sweep" / "report.html", width=1280):
+            page.get_by_role("button", name="words 4, model tiny: energy").click()
+            assert "words 4" in page.locator("#cell-h").inner_text()
+            assert page.locator("#cell-clips audio").count() > 0
+            if more:
+                assert page.locator("#mine .charts").inner_text() == "3 cells"
+            else:
+                assert page.locator("#curves .chart .scatterlayer .trace").count() >= 6
 
 
 def test_charts_below_wait_and_a_print_has_all(browser: Any, file: Path) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,14 @@ from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.page import LIMIT, Page, build
 from mech_music.results.tables import summarise
-from mech_music.store import Outcome
 from mech_music.tasks.interchange.columns import AXES, METRICS
 from mech_music.tasks.interchange.controls import beside_controls
-from mech_music.tasks.interchange.page import VIEW, formula, methods
+from mech_music.tasks.interchange.page import formula, methods
+from mech_music.tasks.interchange.page import page as interchange_page
 from tests.composing import CommandLine, MadeUpEngine
 from tests.made_up_results import made_up_table
+
+INTERCHANGE = interchange_page()
 
 
 def part(page: Page, name: str) -> Any:
@@ -80,7 +81,7 @@ def test_every_interval_is_the_summary_s(page: Page, found: Found) -> None:
 def test_the_clips_are_the_strongest_and_the_weakest(page: Page, found: Found, command: CommandLine) -> None:
     shown, samples, sounds = cells(page), part(page, "data")["samples"], part(page, "sounds")
     assert len(samples) == len(shown)
-    rows = {command.engine.outcomes([row])[row].key: row for asked in list(command.engine.asked) for row in asked}
+    rows = {row.key("made up"): row for asked in command.engine.asked for row in asked}
     for place, pair in list(samples.items())[::5]:
         behind = lines_of(found, shown.iloc[int(place)], "technique").sort_values("effectiveness")
         assert [one["end"] for one in pair] == ["strongest", "weakest"]
@@ -95,9 +96,13 @@ def test_the_clips_are_the_strongest_and_the_weakest(page: Page, found: Found, c
 
 
 def test_the_labels_are_those_of_the_stored_logits(page: Page, command: CommandLine) -> None:
-    rows = {command.engine.outcomes([row])[row].key: row for asked in list(command.engine.asked) for row in asked}
+    rows = {row.key("made up"): row for asked in command.engine.asked for row in asked}
     sample = part(page, "data")["samples"]["0"][0]
-    logits = command.engine.outcomes([rows[sample["after"]]])[rows[sample["after"]]].logits.astype(float)
+    logits = (
+        command.engine.answers([rows[sample["after"]]])
+        .reading(rows[sample["after"]], "classifier")["logits"]
+        .astype(float)
+    )
     odds = np.exp(logits) / np.exp(logits).sum()
     by_name = {label["name"]: label for label in sample["labels"]}
     assert {label_names()[at] for at in np.argsort(-odds)[:5]} <= by_name.keys()
@@ -127,7 +132,7 @@ def test_what_is_in_a_table_cannot_write_the_page(found: Found) -> None:
 
 def test_few_bytes_hold_few_clips(page: Page, found: Found) -> None:
     effects = beside_controls(found.summary)
-    some, none = (hear(VIEW, effects, found.jobs, room) for room in (400_000, 1_000))
+    some, none = (hear(INTERCHANGE, effects, found.jobs, room) for room in (400_000, 1_000))
     assert none.sounds == {}
     assert 0 < len(some.sounds) < page.clips
     best = effects["effectiveness"].idxmax()
@@ -135,41 +140,51 @@ def test_few_bytes_hold_few_clips(page: Page, found: Found) -> None:
     assert sum(len(sound["audio"]) + len(sound["image"]) for sound in some.sounds.values()) <= 400_000
 
 
-def test_clips_of_another_model_are_not_passed_off(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Another(MadeUpEngine):
-        def outcomes(self, rows: Iterable[Row]) -> dict[Row, Outcome]:
-            return {row: replace(outcome, key=outcome.key[::-1]) for row, outcome in super().outcomes(rows).items()}
-
-    engine = Another()
+def test_clips_that_the_store_has_no_more_are_not_made(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor those of another model, whose keys are others."""
+    engine = MadeUpEngine()
     monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: engine)
-    heard = hear(VIEW, beside_controls(found.summary), found.jobs, 10_000_000)
-    assert heard.samples == {}
+    heard = hear(INTERCHANGE, beside_controls(found.summary), found.jobs, 10_000_000)
+    assert (heard.samples, heard.sounds) == ({}, {})
     assert len(heard.notes) == 4
-    assert "not those that made its table" in heard.notes[0]
-    assert [len(rows) for rows in engine.asked] == [1, 1, 1, 1], "no pass is run for a table that is not this model's"
+    assert "run the command again" in heard.notes[0]
+    assert engine.asked == [], "nothing is generated for a page"
+
+
+def test_the_clips_that_are_left_are_shown(page: Page, found: Found, command: CommandLine) -> None:
+    class Pruned(MadeUpEngine):
+        def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
+            return {key: row for key, row in command.engine.rows_of(keys).items() if key not in lost}
+
+    lost = {line["after"] for line in part(page, "data")["samples"]["0"]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mech_music.report.clips.open_engine", lambda run: Pruned())
+        heard = hear(INTERCHANGE, beside_controls(found.summary), found.jobs, 10_000_000)
+    assert len(heard.notes) == 1 and heard.notes[0].startswith(f"{len(lost)} clips are missing")
+    assert 0 not in heard.samples and 1 in heard.samples
 
 
 def test_axes_that_follow_from_others_are_not_offered() -> None:
     small = made_up_table(n_prompts=4).assign(model="small", classifier="passt")
     table = pd.concat([made_up_table(n_prompts=5), small])
     effects = beside_controls(summarise(table, 20, 0.95, 0)).assign(pair="guitar → piano")
-    assert payload.selectors(VIEW, effects) == ["model"]
+    assert payload.selectors(INTERCHANGE, effects) == ["model"]
 
 
 def test_the_greatest_blocks_of_too_many_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")], layers=["0", "1"])
     table.loc[table["original"] == "jazz", "effectiveness"] += 5
     effects = beside_controls(summarise(table, 20, 0.95, 0))
-    assert payload.strongest_blocks(VIEW, effects)[1] == ""
+    assert payload.strongest_blocks(INTERCHANGE, effects)[1] == ""
     monkeypatch.setattr(payload, "MOST_LINES", 2)
-    shown, words = payload.strongest_blocks(VIEW, effects)
+    shown, words = payload.strongest_blocks(INTERCHANGE, effects)
     assert set(shown["original"]) == {"jazz"}
     assert "1 of 2" in words
 
 
 def test_missing_numbers_are_null() -> None:
     summary = summarise(made_up_table().assign(kept=np.nan), 20, 0.95, 0)
-    data = json.loads(payload.as_json(payload.payload(VIEW, VIEW.beside(summary), summary, Heard())))
+    data = json.loads(payload.as_json(payload.payload(INTERCHANGE, INTERCHANGE.beside(summary), summary, Heard())))
     assert set(data["columns"]["kept"]) == {None}
     assert set(AXES) - {"role"} <= data["columns"].keys()
 

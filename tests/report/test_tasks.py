@@ -10,9 +10,9 @@ import pytest
 
 from mech_music.prompts.concepts import CONCEPTS
 from mech_music.report.__main__ import main
+from mech_music.report.default import view_of
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page, build
-from mech_music.report.views import view_of
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from tests.composing import CommandLine
@@ -35,21 +35,23 @@ def test_a_sweep_of_two_tasks_has_two_pages(mixed: Path, capsys: pytest.CaptureF
     assert not list(mixed.rglob("*.html"))
 
 
-def test_a_part_knows_its_jobs(mixed: Path, lens_found: Found) -> None:
+def test_a_part_knows_its_jobs(mixed: Path) -> None:
     """Its configs and clips are those of the sweep above it, and so is the command."""
-    assert lens_found.folder == mixed / "decoder_lens"
-    assert [run.concept for run in lens_found.runs] == ["guitar+jazz"]
-    assert "task=decoder_lens,interchange" in str(lens_found.command)
-    assert lens_found.missing == []
+    (part,) = read_results(mixed / "decoder_lens")
+    assert part.folder == mixed / "decoder_lens"
+    assert [run.layer for run in part.runs] == ["0,last"]
+    assert "task=decoder_lens,interchange" in str(part.command)
+    assert part.missing == []
     assert {found.schema.task for found in read_results(mixed)} == {"decoder_lens", "interchange"}
 
 
-def test_a_part_is_found_before_the_sweep_has_ended(mixed: Path, lens_found: Found, tmp_path: Path) -> None:
+def test_a_part_is_found_before_the_sweep_has_ended(mixed: Path, tmp_path: Path) -> None:
+    (part,) = read_results(mixed / "decoder_lens")
     for path in mixed.iterdir():
         if path.name not in ("decoder_lens", "interchange"):
             (tmp_path / path.name).symlink_to(path)
     (found,) = read_results(tmp_path / "decoder_lens")
-    pd.testing.assert_frame_equal(found.table, lens_found.table)
+    pd.testing.assert_frame_equal(found.table, part.table)
 
 
 def test_every_number_of_a_lens_is_the_table_s(lens_page: Page, lens_found: Found) -> None:

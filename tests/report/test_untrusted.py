@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from mech_music.config.schema import TaskConfig
 from mech_music.report.__main__ import main
 from mech_music.report.found import read_results
 from mech_music.tasks.interchange.task import Interchange
@@ -91,5 +92,5 @@ def test_what_hydra_s_own_record_names_is_not_made(copied: Path, ran: Path) -> N
 
 def test_known_classes_are_used_as_before(copied: Path) -> None:
     (found,) = read_results(copied)
-    assert [run.task for run in found.runs] == [{"_target_": OWN}] * 4
+    assert [run.task for run in found.runs] == [TaskConfig(OWN)] * 4
     assert found.missing == []

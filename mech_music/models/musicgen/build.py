@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +17,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from mech_music.engine.capacity import free_on, is_out_of_memory
 from mech_music.errors import UserError, first_line
+from mech_music.machine import free_on, is_out_of_memory
+from mech_music.models.musicgen.bundled import register_t5
 from mech_music.models.musicgen.footprint import Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES, find_codec, text_encoder_of
 from mech_music.models.musicgen.published import Published
@@ -31,7 +31,7 @@ with quiet_imports():
     from audiocraft.models.lm import LMModel
     from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.chroma import ChromaExtractor
-    from audiocraft.modules.conditioners import ChromaStemConditioner, T5Conditioner, WaveformConditioner
+    from audiocraft.modules.conditioners import ChromaStemConditioner, WaveformConditioner
     from audiocraft.utils.autocast import TorchAutocast
     from transformers import EncodecModel
 
@@ -138,7 +138,7 @@ def _condition_provider(config: DictConfig, place: torch.device, folder: Path) -
     on_cpu = copy.deepcopy(config)
     on_cpu.device = "cpu"
     t5 = text_encoder_of(config, folder).resolve()
-    _register_t5(t5)
+    register_t5(t5)
     on_cpu.conditioners.description.t5.name = str(t5)
     melody = config.conditioners.get("self_wav")
     on_cpu.conditioners.pop("self_wav", None)
@@ -176,22 +176,6 @@ class NoMelody(ChromaStemConditioner):
         self._use_masking = not self.match_len_on_eval
         self.eval_wavs = self.cache = None
         self.chroma_len = self._get_chroma_len()
-
-
-def _register_t5(folder: Path) -> None:
-    """Tell audiocraft, which knows T5s by their names, of one in a folder."""
-    if folder.name == "t5":  # a model that brings its own, as the bundled one does
-        from mech_music.tiny import register_t5
-
-        register_t5(folder)
-        return
-    try:
-        width = json.loads((folder / "config.json").read_text())["d_model"]
-    except (OSError, ValueError, KeyError):
-        raise UserError(f"'{folder}' is no T5: its config.json is missing or unreadable; fetch it again") from None
-    if str(folder) not in T5Conditioner.MODELS:
-        T5Conditioner.MODELS.append(str(folder))
-    T5Conditioner.MODELS_DIMS[str(folder)] = width
 
 
 # -- the codec ---------------------------------------------------------------------------------

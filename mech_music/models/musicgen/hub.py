@@ -16,6 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from mech_music.errors import UserError
+from mech_music.models.musicgen.bundled import bundle_dir
 
 log = logging.getLogger(__name__)
 FILES = ("state_dict.bin", "compression_state_dict.bin")
@@ -64,8 +65,6 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
     if path is not None:
         return Source(_local(path), path)
     if hub_id is None:
-        from mech_music.tiny import bundle_dir
-
         return Source(bundle_dir(), "bundled")
     advice = ", or set model.path to a local folder with these files"
     folder = _snapshot(_Wanted(f"model '{hub_id}'", (hub_id,), tuple((name,) for name in FILES), revision, advice))

@@ -19,11 +19,12 @@ from mech_music.models.hooked import HookedModel
 from mech_music.models.hooks import CROSS_POINTS, POINTS, Hook
 from mech_music.models.musicgen import delay
 from mech_music.models.musicgen.attention import has_head_hooks, keep_attention_caches, offering
-from mech_music.models.musicgen.decode import decode, forced_logits, prefix_length
+from mech_music.models.musicgen.decode import Conditions, decode, forced_logits, prefix_length
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.linear import arrange, make_arrangeable, release, still_to_arrange
 from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree, plain_logits, some_tokens
 from mech_music.models.musicgen.sites import read, write
+from mech_music.models.musicgen.text import Text
 from mech_music.models.protocol import DURATION, Generation, Visit
 from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
@@ -32,7 +33,6 @@ from mech_music.models.unembedding import Unembedding
 with quiet_imports():
     from audiocraft.data.audio_utils import convert_audio
     from audiocraft.models.musicgen import MusicGen
-    from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 
 
 class HookedMusicGen(NNsight, HookedModel):
@@ -50,7 +50,7 @@ class HookedMusicGen(NNsight, HookedModel):
         keep_attention_caches(musicgen.lm)
         make_arrangeable(musicgen.lm)
         super().__init__(musicgen.lm)
-        self.musicgen = musicgen
+        self.musicgen, self._text = musicgen, Text(musicgen)
         self.fingerprint = fingerprint
         self.check()
 
@@ -139,17 +139,14 @@ class HookedMusicGen(NNsight, HookedModel):
     # -- text ----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def conditions(self, prompts: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    def conditions(self, prompts: Sequence[str]) -> Conditions:
         """Text conditions of the guidance-doubled batch: ``[half·row, token, d_model]`` and mask.
 
         audiocraft's cross-attention sees padding as (zero) keys, so a row's result depends on the
         padded length: batch prompts of one `prompt_length` together to get each row's own result.
         """
-        attributes, _ = self.musicgen._prepare_tokens_and_attributes(list(prompts), None)
-        null = ClassifierFreeGuidanceDropout(p=1.0)(attributes)
-        provider = self.musicgen.lm.condition_provider
         with self._autocast():
-            return provider(provider.tokenize(attributes + null))
+            return self._text.conditions(prompts)
 
     def _autocast(self) -> AbstractContextManager[object]:
         """What audiocraft chose, anew each time: its own object, entered within itself, is never left."""
@@ -158,8 +155,7 @@ class HookedMusicGen(NNsight, HookedModel):
 
     def prompt_length(self, prompt: str) -> int:
         """Text tokens of ``prompt``."""
-        conditioner: Any = self.musicgen.lm.condition_provider.conditioners["description"]
-        return int(conditioner.tokenize([prompt])["input_ids"].shape[-1])
+        return self._text.length(prompt)
 
     def group_of(self, prompt: str) -> Hashable:
         """Rows whose prompts have one length make one pass."""

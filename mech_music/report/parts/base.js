@@ -1,14 +1,13 @@
 "use strict";
-// The numbers of the page and how they are written. What differs between tasks is in VIEW, which each task's script defines.
+// The numbers of the page and how they are written. What differs between tasks is in VIEW, as the task declares it.
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const VIEW = DATA.view, MEASURES = DATA.measures;
 const NAMES = Object.keys(DATA.columns);
-const LINES = DATA.columns.layer.map((_, cell) => {
-  const line = { cell };
-  for (const name of NAMES) line[name] = DATA.columns[name][cell];
-  return line;
-});
+const LINES = DATA.columns.n.map((_, cell) => Object.fromEntries([["cell", cell], ...NAMES.map((name) => [name, DATA.columns[name][cell]])]));
 const ABOVE = 1, BELOW = -1;
 const PERCENT = `${+(100 * DATA.level).toFixed(2)} %`;
+const SHOWN = VIEW.shown.filter((name) => LINES.some((line) => line[name] !== null));
+const RANK = VIEW.rank || SHOWN[0];
 
 function byId(id) { return document.getElementById(id); }
 
@@ -26,16 +25,21 @@ function el(tag, attributes = {}, ...children) {
 // -- words ----------------------------------------------------------------------------------
 
 function layerWord(layer) { return /^\d+$/.test(layer) ? `layer ${layer}` : layer === "together" ? "all layers together" : `layers ${layer} together`; }
-function isSingle(line) { return /^\d+$/.test(line.layer); }
-function isMeasured(line) { return line[VIEW.rank] !== null; }
-function wordOf(axis, value) { return VIEW.words?.[axis]?.(value) ?? String(value); }
-function siteWords(line) { return VIEW.siteWords(line); }
-function controlWord(name) { return DATA.words.controls[name]; }
+function isSingle(line) { return line.layer === undefined || /^\d+$/.test(line.layer); }
+function isMeasured(line) { return line[RANK] !== null; }
+function wordOf(axis, value) { return DATA.words[axis]?.[value] ?? (axis === "layer" ? layerWord(value) : String(value)); }
+// {axis} stands for the word of the line's value, {=axis} for the value itself.
+function filled(text, line) { return text.replace(/\{(=?)(\w+)\}/g, (_, raw, axis) => (axis === "site" ? siteWords(line) : raw ? line[axis] : wordOf(axis, line[axis]))); }
+function siteWords(line) { return filled(VIEW.site, line); }
+function fact(axis, line) { return VIEW.plain.includes(axis) || DATA.words[axis] ? wordOf(axis, line[axis]) : `${axis} ${line[axis]}`; }
+function capital(text) { return text[0].toUpperCase() + text.slice(1); }
+function controlWord(name) { return DATA.roles[name].word; }
 
 function written(name, value) {
+  const { share, signed } = MEASURES[name];
   if (value === null || value === undefined) return "–";
-  if (VIEW.shares.has(name)) return `${Math.round(100 * value)} %`;
-  const text = !VIEW.signed.has(name) ? value.toFixed(VIEW.digits) : Math.abs(value) < 0.005 ? "0.00" : (value > 0 ? "+" : "") + value.toFixed(2);
+  if (share) return `${Math.round(100 * value)} %`;
+  const text = !signed ? value.toFixed(Math.abs(value) < 0.1 ? 3 : 2) : Math.abs(value) < 0.005 ? "0.00" : (value > 0 ? "+" : "") + value.toFixed(2);
   return text.replace("-", "−");
 }
 
@@ -54,7 +58,18 @@ function spread(line, name, control = "") {
     el("span", { class: "interval" }, interval(line, name, control)));
 }
 
+function ofControls(name) { return VIEW.of_controls.includes(name) ? DATA.controls : []; }
+function best(lines, name = RANK) { return lines.reduce((a, b) => (b[name] > a[name] ? b : a)); }
+
 function only(lines, axis) { return [...new Set(lines.map((line) => line[axis]))]; }
+
+function verdict(line) {
+  if (!DATA.controls.length || !VIEW.rank) return "";
+  const all = DATA.controls.length > 1 ? `all controls (${DATA.controls.join(", ")})` : `the ${controlWord(DATA.controls[0])}`;
+  const reach = DATA.controls.filter((name) => !(valueOf(line, RANK, name, "_high") < line[`${RANK}_low`]));
+  if (line.verdict) return `${line.verdict === ABOVE ? "Above" : "Below"} ${all}: the intervals do not overlap.`;
+  return `Not above ${all}: its interval overlaps, or lies below, that of ${reach.join(", ") || "none with an interval"}.`;
+}
 
 // -- tables ---------------------------------------------------------------------------------
 
@@ -70,8 +85,8 @@ function scrolling(label, ...children) {
 }
 
 function allMeasures(line) {
-  const rows = DATA.metrics.filter((metric) => line[metric.name] !== null).map((metric) => ({
-    cells: [el("span", {}, metric.name + (metric.unit ? ` (${metric.unit})` : ""), el("div", { class: "note" }, metric.meaning)), spread(line, metric.name)],
+  const rows = Object.entries(MEASURES).filter(([name, measure]) => measure.meaning && line[name] !== null).map(([name, measure]) => ({
+    cells: [el("span", {}, measure.word + (measure.unit ? ` (${measure.unit})` : ""), el("div", { class: "note" }, measure.meaning)), spread(line, name)],
   }));
   return el("details", {}, el("summary", {}, "All measures of this cell"), el("div", { class: "scroll" }, table(["", ""], rows, 1)));
 }

@@ -1,7 +1,6 @@
 "use strict";
-// The charts that Plotly draws, their legends, and the table behind each.
-const DASHES = { self: "dash", random: "dot", noise: "dashdot", other: "dash", moved: "dash" };
-const CONTROL_SYMBOLS = { self: "x-thin-open", random: "cross-thin-open", noise: "asterisk-open", other: "x-thin-open", moved: "x-thin-open" };
+// What Plotly draws: how charts are made and marked, their legends, and the table behind each.
+const MARKERS = { x: "x-thin-open", "+": "cross-thin-open", "*": "asterisk-open", 1: "y-up-open" }; // Matplotlib's, as Plotly calls them
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
 const CONFIG = { responsive: true, displayModeBar: false };
 
@@ -11,7 +10,15 @@ function theme() {
   return { ink: read("--ink"), faint: read("--faint"), rule: read("--rule"), paper: read("--paper"), control: read("--control") };
 }
 
-function colourOf(component) { return DATA.colours[component] ?? DATA.colours.other; }
+function controlStyle(name) {
+  const { dash, marker } = DATA.roles[name];
+  return { dash: dash.map((length) => `${1.5 * length}px`).join(","), symbol: MARKERS[marker] ?? "x-thin-open" };
+}
+
+// Of an axis' value, the i-th of n: its own colour, or a shade.
+function colourOf(axis, value, i = 0, n = 1) {
+  return DATA.colours[axis]?.[value] ?? (n === 1 ? "#0072b2" : DATA.shades[Math.round(2 + 12 * i / (n - 1))]);
+}
 
 function faded(hex, alpha) {
   return `rgba(${[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)).join(", ")}, ${alpha})`;
@@ -81,7 +88,7 @@ function emptied(place) {
 
 function hoverText(line, name, control = "") {
   const who = control ? `${controlWord(control)}, beside ` : "";
-  return `${who}${siteWords(line)}<br>${VIEW.hover(line)}<br>${VIEW.measures[name]?.word ?? name} ${written(name, valueOf(line, name, control))} ${interval(line, name, control)}<br>n = ${line.n}`;
+  return `${who}${siteWords(line)}<br>${filled(VIEW.hover, line)}<br>${MEASURES[name].word} ${written(name, valueOf(line, name, control))} ${interval(line, name, control)}<br>n = ${line.n}`;
 }
 
 // A mean with its band: three traces.
@@ -92,8 +99,8 @@ function band(lines, xs, name, control, colour, style) {
     { ...edge, y: ends("_low") },
     { ...edge, y: ends("_high"), fill: "tonexty", fillcolor: faded(colour, 0.17) },
     {
-      x: xs, y: ends(""), mode: control ? "lines+markers" : "lines", line: { color: colour, dash: control ? DASHES[control] : "solid", width: control ? 1.4 : 2.2 },
-      marker: { symbol: CONTROL_SYMBOLS[control], size: 7, color: colour, line: { color: colour, width: 1.2 } }, hoverinfo: "text",
+      x: xs, y: ends(""), mode: control ? "lines+markers" : "lines", line: { color: colour, dash: control ? controlStyle(control).dash : "solid", width: control ? 1.4 : 2.2 },
+      marker: { symbol: control && controlStyle(control).symbol, size: 7, color: colour, line: { color: colour, width: 1.2 } }, hoverinfo: "text",
       text: lines.map((line) => hoverText(line, name, control)), customdata: lines.map((line) => line.cell), ...style.axes,
     },
   ];
@@ -108,7 +115,7 @@ function errorBars(lines, name, control, colour, width = 1.5) {
 function points(lines, xs, name, control, colour, style) {
   const t = theme();
   const fill = lines.map((line) => (style.solid || line.verdict === ABOVE ? colour : t.paper));
-  const marker = control ? { symbol: CONTROL_SYMBOLS[control], size: 8, color: colour, line: { color: colour, width: 1.2 } } : { size: 8, color: fill, line: { color: colour, width: 2 } };
+  const marker = control ? { symbol: controlStyle(control).symbol, size: 8, color: colour, line: { color: colour, width: 1.2 } } : { size: 8, color: fill, line: { color: colour, width: 2 } };
   return {
     x: xs, y: lines.map((line) => valueOf(line, name, control)), mode: "markers", cliponaxis: false, marker, hoverinfo: "text",
     text: lines.map((line) => hoverText(line, name, control)), customdata: lines.map((line) => line.cell),
@@ -116,37 +123,43 @@ function points(lines, xs, name, control, colour, style) {
   };
 }
 
-// Where each layer stands: single layers at their number, sets after a gap.
-function placesOf(layers) {
-  const single = layers.filter((layer) => /^\d+$/.test(layer)).map(Number);
-  const gap = Math.max(1.2, 0.09 * (single.length ? single.at(-1) - single[0] : 0));
-  let next = single.length ? single.at(-1) + gap : 0;
-  return new Map(layers.map((layer) => [layer, /^\d+$/.test(layer) ? Number(layer) : (next += gap) - gap]));
+// Where each value of an axis stands: numbers at their own place, sets of layers after a gap, words one by one.
+function placesOf(axis, lines) {
+  const values = DATA.orders[axis].filter((value) => lines.some((line) => line[axis] === value));
+  const numbers = values.filter((value) => isNumber(value)).map(Number);
+  const gap = numbers.length ? Math.max(1.2, 0.09 * (numbers.at(-1) - numbers[0])) : 1;
+  let next = numbers.length ? numbers.at(-1) + gap : 0;
+  return new Map(values.map((value) => [value, isNumber(value) ? Number(value) : (next += gap) - gap]));
 }
 
-// The ends of the layer axis.
+function isNumber(value) { return typeof value === "number" || /^\d+$/.test(value); }
+
 function endsOf(places) {
-  const all = [...places.values()];
-  const room = all.length > 2 ? 0.5 : 1.2;
+  const all = [...places.values()], room = all.length > 2 ? 0.04 * (Math.max(...all) - Math.min(...all)) : 1;
   return [Math.min(...all) - room, Math.max(...all) + room];
 }
 
-// The values of a measure and of its controls, and some room.
-function rangeOf(lines, name, more = [0]) {
-  const all = ["", ...DATA.controls].flatMap((control) => ["", "_low", "_high"].flatMap((end) => lines.map((line) => valueOf(line, name, control, end))));
-  const values = [...all, ...more].filter((value) => value !== null);
+// The values of a measure, of its controls and of its level, and some room.
+function rangeOf(lines, name) {
+  const { limits, level } = MEASURES[name];
+  if (!limits.includes(null)) return [limits[0], limits[1] + 0.02 * (limits[1] - limits[0])];
+  const all = ["", ...ofControls(name)].flatMap((control) => ["", "_low", "_high"].flatMap((end) => lines.map((line) => valueOf(line, name, control, end))));
+  const values = [0, ...all, ...(level ? lines.map((line) => line[level]) : [])].filter((value) => value !== null);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   return [low - 0.06 * (high - low || 1), high + 0.06 * (high - low || 1)];
 }
 
 // So many ticks that their numbers do not touch.
-function ticksOf(layers, most = 16) { return layers.filter((layer, i) => !/^\d+$/.test(layer) || i % Math.ceil(layers.length / most) === 0); }
+function ticksOf(places, most = 12) {
+  const kept = [...places].filter(([value], i) => !isNumber(value) || i % Math.ceil(places.size / most) === 0);
+  return { tickvals: kept.map(([, place]) => place), ticktext: kept.map(([value]) => String(value)) };
+}
 
 // -- legends and tables ---------------------------------------------------------------------
 
 function swatch(mark) {
-  const dash = { self: "6 3", random: "2 2", noise: "7 2 2 2", ideal: "1.5 2.5", other: "6 3", moved: "6 3" }[mark.dash] ?? "";
-  const shapes = { "x-thin-open": "✕", "cross-thin-open": "+", "asterisk-open": "✳", circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", "triangle-down": "▼", cross: "✚", x: "✖", star: "★", hollow: "○" };
+  const dash = (mark.dash ?? "").replaceAll("px", "").replaceAll(",", " ");
+  const shapes = { "x-thin-open": "✕", "cross-thin-open": "+", "asterisk-open": "✳", "y-up-open": "Y", circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", "triangle-down": "▼", cross: "✚", x: "✖", star: "★" };
   const node = el("span", { "aria-hidden": "true" });
   const line = mark.line === false ? "" : `<line x1="0" x2="30" y1="8" y2="8" stroke="${mark.colour}" stroke-width="2" stroke-dasharray="${dash}"/>`;
   const sign = mark.symbol ? `<text x="15" y="13" text-anchor="middle" font-size="13" fill="${mark.colour}">${shapes[mark.symbol]}</text>` : "";
@@ -159,16 +172,19 @@ function drawLegend(section, marks) {
 }
 
 function controlMarks(line = true) {
-  return DATA.controls.map((name) => ({ word: DATA.words.controls[name], colour: "var(--control)", dash: name, symbol: CONTROL_SYMBOLS[name], line }));
+  return DATA.controls.map((name) => ({ word: controlWord(name), colour: "var(--control)", line, ...controlStyle(name) }));
+}
+
+function levelMarks(names) {
+  return names.map((name) => MEASURES[name].level).filter(Boolean).map((level) => ({ word: MEASURES[level].word, colour: "var(--ink)", dash: "1.5px,2.5px" }));
 }
 
 function numbersTable(lines, leading) {
-  const measured = VIEW.behind.measures.filter((name) => lines.some((line) => line[name] !== null));
-  const controls = DATA.controls.flatMap((control) => VIEW.behind.controls.map((name) => [control, name]));
-  const heads = [...leading, ...measured.map((name) => VIEW.measures[name]?.word ?? name.replace("_", " ")), ...controls.map(([control, name]) => `${control}: ${VIEW.measures[name]?.word ?? name}`), "n"];
+  const controls = SHOWN.flatMap((name) => ofControls(name).map((control) => [control, name]));
+  const heads = [...leading, ...SHOWN.map((name) => MEASURES[name].word), ...controls.map(([control, name]) => `${control}: ${MEASURES[name].word}`), "n"];
   const rows = lines.map((line) => ({
     above: line.verdict === ABOVE,
-    cells: [...leading.map((name) => wordOf(name, line[name])), ...measured.map((name) => spread(line, name)), ...controls.map(([control, name]) => spread(line, name, control)), String(line.n)],
+    cells: [...leading.map((name) => wordOf(name, line[name])), ...SHOWN.map((name) => spread(line, name)), ...controls.map(([control, name]) => spread(line, name, control)), String(line.n)],
   }));
   return scrolling("Numbers", table(heads, rows, leading.length));
 }
@@ -179,11 +195,9 @@ function drawBehind(section, lines, leading) {
   section.querySelector(".behind").replaceChildren(details);
 }
 
-function best(lines) { return lines.reduce((a, b) => (b[VIEW.rank] > a[VIEW.rank] ? b : a)); }
-
 function countWords(lines) {
   const sizes = [...new Set(lines.map((line) => line.n))].sort((a, b) => a - b);
   const failed = lines.reduce((sum, line) => sum + line.failed, 0);
   return `Means over prompts with ${PERCENT} bootstrap intervals, n = ${sizes.length === 1 ? sizes[0] : `${sizes[0]} to ${sizes.at(-1)}`} clips each${failed ? ` (${failed} clips failed and are left out)` : ""}.` +
-    (DATA.controls.length || !VIEW.controlled ? "" : " No controls were run.");
+    (DATA.controls.length || !VIEW.of_controls.length ? "" : " No controls were run.") + (DATA.controls.length && VIEW.rank ? ` Filled points: ${MEASURES[RANK].word} above the intervals of all controls.` : "");
 }

@@ -16,12 +16,12 @@ function cellButton(line, measure, scale, choose) {
   const value = line[measure];
   const rgb = value === null ? null : shade(scale, value);
   const style = rgb ? `background: rgb(${rgb}); color: ${inkOn(rgb)}` : "";
-  const numbers = `${VIEW.measures[measure].word} ${written(measure, value)} ${interval(line, measure)}, n = ${line.n}`;
+  const numbers = `${MEASURES[measure].word} ${written(measure, value)} ${interval(line, measure)}, n = ${line.n}`;
   const said = value === null ? "no value: its clips failed" : numbers;
   const mark = line.verdict === ABOVE ? "●" : line.verdict === BELOW ? "▽" : "";
   return el("button", {
     type: "button", style, "data-cell": line.cell, tabindex: -1, "aria-pressed": "false", title: `${siteWords(line)}: ${said}`,
-    "aria-label": `${siteWords(line)}: ${said}${line.verdict === ABOVE ? VIEW.heat.above : line.verdict === BELOW ? VIEW.heat.below : ""}`,
+    "aria-label": `${siteWords(line)}: ${said}${line.verdict === ABOVE ? ", above all controls" : line.verdict === BELOW ? ", below all controls" : ""}`,
     onclick: () => choose(line.cell, true),
   }, el("span", {}, written(measure, value)), el("i", { "aria-hidden": "true" }, mark));
 }
@@ -29,23 +29,23 @@ function cellButton(line, measure, scale, choose) {
 // Layers across; where they do not fit they go down (VIEW.heat.turns), or cells lose their numbers.
 function drawHeat(lines, measure, selected, choose) {
   const map = VIEW.heat, at = new Map(lines.map((line) => [`${line[map.down]} ${line[map.across]}`, line]));
-  const [layers, others] = [map.across, map.down].map((axis) => VIEW.order(axis).filter((value) => lines.some((line) => line[axis] === value)));
-  const scale = VIEW.scaleOf(measure);
+  const [layers, others] = [map.across, map.down].map((axis) => DATA.orders[axis].filter((value) => lines.some((line) => line[axis] === value)));
+  const scale = MEASURES[measure];
   const room = byId("cells").clientWidth, fits = (each) => room >= 120 + each * layers.length;
   const many = layers.length > 16 || (!map.turns && !fits(58));
   const upright = map.turns && !fits(many ? 21 : 58);
   const firstSet = layers.find((layer, i) => i && !/^\d+$/.test(layer) && /^\d+$/.test(layers[i - 1]));
   const gap = (layer) => (layer === firstSet ? "set" : null);
   const cell = (other, layer) => {
-    const line = at.get(`${other} ${layer}`) ?? (map.mirrored?.(measure) ? at.get(`${layer} ${other}`) : undefined);
-    return el("td", { class: upright ? null : gap(layer) }, line ? cellButton(line, measure, scale, choose) : map.absent);
+    const line = at.get(`${other} ${layer}`) ?? (map.mirrored && SHOWN.includes(measure) ? at.get(`${layer} ${other}`) : undefined);
+    return el("td", { class: upright ? null : gap(layer) }, line ? cellButton(line, measure, scale, choose) : map.mirrored ? "" : "not run");
   };
   const head = (text, scope, kind = null) => el("th", { scope, class: kind }, text);
-  const word = (name, axis) => (axis === map.down ? map.downWord(name) : name);
+  const word = (name, axis) => (axis === "layer" || axis === "other" ? String(name) : wordOf(axis, name));
   const [across, down, top, side] = upright ? [others, layers, map.down, map.across] : [layers, others, map.across, map.down];
   const node = el("table", { class: `heat ${upright ? "upright" : ""} ${many ? (upright ? "long" : "dense") : ""}` },
-    el("caption", {}, `${VIEW.measures[measure].long}, ${upright ? "layers down" : map.caption}${many && !upright ? "; a cell says its number when it is pointed at or chosen" : ""}`),
-    el("thead", {}, el("tr", {}, head(map.corner, upright ? "col" : "row"),
+    el("caption", {}, `${MEASURES[measure].title}, ${upright ? `${map.across} down` : `${map.across} across`}${many && !upright ? "; a cell says its number when it is pointed at or chosen" : ""}`),
+    el("thead", {}, el("tr", {}, head(map.across, upright ? "col" : "row"),
       ...across.map((name) => head(word(name, top), "col", upright ? null : gap(name))))),
     el("tbody", {}, ...down.map((name) => el("tr", { class: upright ? gap(name) : null }, head(word(name, side), "row"),
       ...across.map((other) => (upright ? cell(other, name) : cell(name, other)))))));

@@ -20,12 +20,18 @@ function drawClips(line) {
 }
 
 function drawSample(sample, line) {
-  const [before, after] = VIEW.clips.titles(line), one = sample.before === sample.after;
+  const [before, after] = [VIEW.clips.before, VIEW.clips.after].map((text) => capital(filled(text, line))), one = sample.before === sample.after;
   return el("div", { class: "sample" },
-    el("h4", {}, VIEW.clips.head(sample, line)),
+    el("h4", {}, sampleWords(sample, line)),
     el("p", {}, `Prompt ${sample.index}: “${sample.prompt}”`),
-    one ? el("p", { class: "note" }, VIEW.clips.one) : null,
-    el("div", { class: "twins" }, player(before, sound(sample.before), sample), one ? null : player(after, sound(sample.after), sample), labels(sample, line, one)));
+    one ? el("p", { class: "note" }, VIEW.clips.same) : null,
+    el("div", { class: "twins" }, player(before, sound(sample.before), sample), one ? null : player(after, sound(sample.after), sample), sample.labels.length ? labels(sample, line, one) : null));
+}
+
+function sampleWords(sample, line) {
+  const ends = { first: "The first prompt", strongest: `Greatest ${MEASURES[RANK].word} of ${sample.n} prompts`, weakest: `Least ${MEASURES[RANK].word} of ${sample.n} prompts` };
+  const told = VIEW.clips.told.map((name, i) => `${MEASURES[name].word} ${written(name, sample[name])}${i ? "" : ` (mean of the cell ${written(name, line[name])})`}`);
+  return `${sample.n === 1 ? "The only prompt" : ends[sample.end]}: ${told.join(", ")}`;
 }
 
 function player(title, clip, sample) {
@@ -39,7 +45,7 @@ function player(title, clip, sample) {
 function labels(sample, line, one) {
   const share = (value) => (value < 0.001 ? "< 0.1 %" : `${(100 * value).toFixed(1)} %`);
   const bar = (value) => el("td", { class: "bar" }, el("span", { class: "share", "aria-hidden": "true" }, el("span", { style: `width: ${(100 * value).toFixed(1)}%` })), share(value));
-  const heads = VIEW.clips.heads.slice(0, one ? 1 : 2);
+  const heads = [VIEW.clips.before, filled(VIEW.clips.after, line)].slice(0, one ? 1 : 2);
   return el("figure", {}, el("figcaption", {}, `What ${line.classifier} (the classifier) hears`),
     el("table", { class: "numbers labels" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "word" }, "label"), ...heads.map((head) => el("th", { scope: "col" }, head)))),

@@ -2,7 +2,7 @@
 // What is selected, and who draws it.
 const chosen = {};
 let selectedCell = null;
-let measure = Object.keys(VIEW.measures)[0];
+let measure = SHOWN[0];
 
 function fits(line, except = []) {
   return DATA.selectors.every((axis) => except.includes(axis) || line[axis] === chosen[axis]);
@@ -11,9 +11,8 @@ function fits(line, except = []) {
 function shown(...except) { return LINES.filter((line) => isMeasured(line) && fits(line, except)); }
 
 function subject(except = []) {
-  const line = LINES[selectedCell];
-  const facts = [...VIEW.subject, ...DATA.selectors.filter((axis) => !VIEW.subject.includes(axis))];
-  return facts.filter((axis) => !except.includes(axis)).map((axis) => VIEW.fact(axis, line)).join(" · ");
+  const line = LINES[selectedCell], facts = [...new Set([...VIEW.plain, ...DATA.selectors, "model"])].filter((axis) => axis in line && !except.includes(axis));
+  return facts.map((axis) => fact(axis, line)).join(" · ");
 }
 
 // The axes of a line become the selection; other axes may have had to follow the one that was changed.
@@ -27,21 +26,15 @@ function adopt(line) {
 
 function onSelector(axis, text) {
   const old = LINES[selectedCell];
-  const agreed = (line) => DATA.selectors.filter((other) => other !== axis && line[other] === chosen[other]).length * 10 + VIEW.within.reduce((sum, other) => 2 * sum + (line[other] === old[other]), 0);
+  const agreed = (line) => DATA.selectors.filter((other) => other !== axis && line[other] === chosen[other]).length * 10 + [VIEW.heat.down, VIEW.heat.across].reduce((sum, other) => 2 * sum + (line[other] === old[other]), 0);
   const candidates = LINES.filter((line) => String(line[axis]) === text);
   const next = candidates.reduce((a, b) => (agreed(b) > agreed(a) ? b : a));
   choose(next.cell, false);
 }
 
-const options = {};
-function optionsOf(axis) {
-  options[axis] ??= [...new Set(LINES.map((line) => line[axis]))].sort((a, b) => (typeof a === "number" ? a - b : 0));
-  return options[axis];
-}
-
 function drawSelectors() {
   byId("selectors").replaceChildren(...DATA.selectors.map((axis) => {
-    const values = optionsOf(axis);
+    const values = DATA.orders[axis];
     const select = el("select", { id: `select-${axis}`, onchange: (event) => onSelector(axis, event.target.value) },
       ...values.map((value) => el("option", { value }, wordOf(axis, value))));
     return el("label", { for: `select-${axis}` }, axis, select);
@@ -50,15 +43,15 @@ function drawSelectors() {
 }
 
 function drawMeasures() {
-  const there = Object.keys(VIEW.measures).filter((name) => LINES.some((line) => (line[name] ?? null) !== null));
-  byId("measures").append(...there.map((name) => el("label", {},
-    el("input", { type: "radio", name: "measure", value: name, checked: name === measure ? "" : null, onchange: () => { measure = name; drawHeatMap(); } }), ` ${VIEW.measures[name].word}`)));
+  const of = DATA.controls.length === 1 ? VIEW.of_controls.map((name) => `${DATA.controls[0]}_${name}`) : [];
+  byId("measures").append(...[...SHOWN, ...of].map((name) => el("label", {},
+    el("input", { type: "radio", name: "measure", value: name, checked: name === measure ? "" : null, onchange: () => { measure = name; drawHeatMap(); } }), ` ${MEASURES[name].word}`)));
 }
 
 function drawHeatMap() {
-  if (!VIEW.heat) return;
   drawHeat(LINES.filter((line) => fits(line)), measure, selectedCell, choose);
-  byId("heat-note").textContent = VIEW.heat.note;
+  const marks = DATA.controls.length && VIEW.rank ? `● ${MEASURES[RANK].word} above, ▽ below the intervals of all controls that were run. ` : VIEW.of_controls.length && !DATA.controls.length ? "No controls were run. " : "";
+  byId("heat-note").textContent = `${marks}${VIEW.heat.note} Choose a cell for its numbers${VIEW.clips ? " and clips" : ""}: by mouse, or with Tab and the arrow keys.`;
 }
 
 // `loud`: somebody pressed it, so say what is shown now.
@@ -67,23 +60,81 @@ function choose(cell, loud) {
   const moved = selectedCell === null || !fits(line);
   selectedCell = cell;
   adopt(line);
-  if (moved) drawAll(); else if (VIEW.heat) pressCell(cell);
-  if (!VIEW.heat) return;
-  VIEW.drawCell(line);
+  if (moved) drawAll(); else pressCell(cell);
+  drawCell(line);
   drawClips(line);
-  if (loud) byId("announce").textContent = VIEW.announced(line);
+  if (loud) byId("announce").textContent = `${siteWords(line)}: ${SHOWN.map((name) => `${MEASURES[name].word} ${written(name, line[name])} ${interval(line, name)}`).join("; ")}. ${verdict(line)} Numbers${VIEW.clips ? " and clips" : ""} are below the heat map.`;
 }
 
 function drawAll() {
-  if (VIEW.heat) byId("cells").querySelector(".subject").textContent = subject();
-  for (const [id, except] of VIEW.charts()) byId(id).querySelector(".subject").textContent = subject(except);
+  byId("cells").querySelector(".subject").textContent = subject();
   drawHeatMap();
   drawCharts();
 }
 
 function drawCharts() {
-  if (!shown().length || !window.Plotly) return;
-  for (const [, except, draw] of VIEW.charts()) draw(shown(...except), choose);
+  if (!window.Plotly) return;
+  for (const spec of VIEW.charts) {
+    const section = byId(spec.id), axes = [spec.panels, ...spec.lines, spec.x].filter(Boolean);
+    const lines = shown(...axes).filter((line) => !spec.keep || spec.keep.includes(line.cell));
+    section.querySelector(".subject").textContent = subject(axes);
+    section.hidden = byId(`to-${spec.id}`).hidden = !lines.length || (spec.optional && only(lines, spec.x).length < 2);
+    if (section.hidden) continue;
+    DRAW[spec.kind](spec, lines, emptied(section.querySelector(".charts")), section, choose);
+    section.querySelector(".note").textContent = `${countWords(lines)} ${spec.note}`;
+    drawBehind(section, lines, [...new Set(axes)]);
+  }
+}
+
+// -- one cell, and the best of them ---------------------------------------------------------
+
+function drawCell(line) {
+  byId("cell-h").textContent = filled(VIEW.heading, line);
+  const compared = VIEW.of_controls.length ? SHOWN.filter((name) => VIEW.of_controls.includes(name)) : SHOWN, { level } = MEASURES[RANK];
+  const row = (title, note, cells) => ({ cells: [el("span", {}, title, note ? el("div", { class: "note" }, note) : ""), ...cells] });
+  const rows = [row(VIEW.effect, "", compared.map((name) => spread(line, name))), ...DATA.controls.map((control) => row(control, controlWord(control), compared.map((name) => spread(line, name, control))))];
+  if (level) rows.push(row(MEASURES[level].word, "", compared.map((name) => (name === RANK ? spread(line, level) : ""))));
+  const bars = [{ word: VIEW.effect, line, control: "", ink: colourOf("", ""), strong: true }, ...DATA.controls.map((control) => ({ word: control, line, control, ink: "var(--control)" }))];
+  if (level) bars.push({ word: MEASURES[level].word, line, name: level, control: "", ink: "var(--ink)" });
+  byId("cell-numbers").replaceChildren(
+    el("p", {}, el("b", {}, verdict(line))),
+    VIEW.rank ? el("p", { class: "note" }, `${MEASURES[RANK].title}:`) : "",
+    VIEW.rank ? forest(bars, RANK, `${MEASURES[RANK].word} with intervals`) : "",
+    el("div", { class: "scroll" }, table(["", ...compared.map((name) => MEASURES[name].word)], rows, 1, `Means over n = ${line.n} prompts${line.failed ? `, ${line.failed} clips failed and are left out` : ""}, with ${PERCENT} intervals`)),
+    line.n < 20 ? el("p", { class: "note" }, `Only ${line.n} prompts: such intervals are rough, and rather too narrow.`) : "",
+    allMeasures(line));
+}
+
+function highestControl(line, name) {
+  const there = ofControls(name).filter((control) => valueOf(line, name, control) !== null);
+  if (!there.length) return "–";
+  const highest = there.reduce((a, b) => (valueOf(line, name, b) > valueOf(line, name, a) ? b : a));
+  return el("span", {}, there.length > 1 ? `${highest} ` : "", spread(line, name, highest));
+}
+
+// How many of the cells that differ across the heat map only are above their controls: 3 of 8 (1–3).
+function aboveWords(line) {
+  const own = LINES.filter((other) => isMeasured(other) && [...DATA.selectors, VIEW.heat.down].every((axis) => other[axis] === line[axis]));
+  const above = own.filter((other) => other.verdict === ABOVE).map((other) => other[VIEW.heat.across]), spans = [];
+  for (const value of above) spans.at(-1)?.[1] === value - 1 ? (spans.at(-1)[1] = Number(value)) : spans.push([value, isNumber(value) ? Number(value) : value]);
+  return `${above.length} of ${own.length}${above.length ? `: ${spans.map(([first, last]) => (String(first) === String(last) ? first : `${first}–${last}`)).join(", ")}` : ""}`;
+}
+
+function drawGlance() {
+  const most = 200, axes = DATA.selectors, ranked = VIEW.rank && DATA.controls.length, { level } = MEASURES[RANK];
+  const heads = (name) => [MEASURES[name].title, ...(ofControls(name).length && (!VIEW.rank || name === RANK) ? [DATA.controls.length > 1 ? "highest control" : "control"] : []), ...(name === RANK && level ? [MEASURES[level].word] : [])];
+  const cells = (line, name) => [spread(line, name), ...(heads(name).length > 1 && ofControls(name).length && (!VIEW.rank || name === RANK) ? [highestControl(line, name)] : []), ...(name === RANK && level ? [spread(line, level)] : [])];
+  const rows = DATA.glance.slice(0, most).map((cell) => LINES[cell]).map((line) => ({
+    above: line.verdict === ABOVE,
+    cells: [...axes.map((axis) => wordOf(axis, line[axis])), el("button", { type: "button", class: "link", "aria-label": `Show ${filled(VIEW.heading, line)}`, onclick: () => show(line) }, siteWords(line)),
+      ...SHOWN.flatMap((name) => cells(line, name)), ...(ranked ? [aboveWords(line)] : []), String(line.n)],
+  }));
+  byId("glance-table").replaceChildren(scrolling("At a glance", table([...axes, "", ...SHOWN.flatMap(heads), ...(ranked ? ["above controls"] : []), "n"], rows, axes.length + 1)));
+  const tried = LINES.filter(isMeasured), above = tried.filter((line) => line.verdict === ABOVE);
+  byId("glance-count").textContent = ranked ? `${above.length} of ${tried.length} ${VIEW.things} have ${MEASURES[RANK].word} above all of their controls (${DATA.controls.join(", ")}).`
+    : `${tried.length} ${VIEW.things}${VIEW.of_controls.length && !DATA.controls.length ? ", no controls: effects cannot be told from damage or chance" : ""}.`;
+  byId("glance-note").textContent = `${DATA.glance.length > most ? `The first ${most} of ${DATA.glance.length} lines. ` : ""}${VIEW.glance_note}` + (VIEW.rank ? " The best is chosen on the same prompts that measure it: a little flattered." : "") +
+    (ranked ? ` Bold: the ${PERCENT} interval lies above those of all controls that were run. Intervals are not corrected for the number of cells, so among many a few stand out by chance.` : ` Intervals: ${PERCENT}.`);
 }
 
 function show(line) {
@@ -93,25 +144,24 @@ function show(line) {
 }
 
 function drawMeasureWords() {
-  byId("measure-words").append(...DATA.metrics.filter(VIEW.described).map((metric) =>
-    el("p", {}, el("b", {}, metric.name.replace("_", " ")), `${metric.unit ? ` (${metric.unit})` : ""}: ${metric.meaning}.`)));
+  byId("measure-words").append(...Object.values(MEASURES).filter((measure) => measure.meaning).map((measure) => el("p", {}, el("b", {}, measure.word), `${measure.unit ? ` (${measure.unit})` : ""}: ${measure.meaning}.`)));
 }
 
 // -- start ----------------------------------------------------------------------------------
 
 function start() {
   drawSelectors();
-  if (VIEW.heat) drawMeasures();
-  VIEW.drawGlance();
+  drawMeasures();
+  drawGlance();
   drawMeasureWords();
   const measured = LINES.filter(isMeasured);
-  const certain = measured.filter((line) => line.verdict === ABOVE);
-  choose(measured.length ? (VIEW.first ?? best)(certain.length ? certain : measured).cell : 0, false);
+  const certain = measured.filter((line) => line.verdict === ABOVE), candidates = certain.length ? certain : measured;
+  choose(!measured.length ? 0 : VIEW.rank ? best(candidates).cell : DATA.glance[0], false);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawHeatMap(); } });
   addEventListener("beforeprint", drawWaiting);
-  if (VIEW.heat) document.addEventListener("DOMContentLoaded", () => drawClips(LINES[selectedCell]));
+  document.addEventListener("DOMContentLoaded", () => drawClips(LINES[selectedCell]));
   document.body.dataset.ready = "yes";
 }
 

@@ -28,8 +28,11 @@ from mech_music.tasks.decoder_lens.settings import DecoderLensSettings as Settin
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,27 @@ class DecoderLens:
         from mech_music.tasks.decoder_lens.terminal import concepts_table
 
         return concepts_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.decoder_lens.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.decoder_lens.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.decoder_lens.panels import panels
+
+        return panels()
 
 
 def _clips(run: Settings) -> Iterator[_Clip]:

@@ -6,7 +6,7 @@ what its numbers are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float, Float64
 
+    from mech_music.listeners.protocol import Reading
+
 Declared = TypeVar("Declared")
 
 
@@ -42,6 +44,7 @@ class _ControlConfig:
 @dataclass
 class _MetricConfig:
     _target_: str = MISSING
+    listeners: list[str] = field(default_factory=list)
     unit: str = ""
     meaning: str = ""
     word: str = ""
@@ -59,20 +62,25 @@ class Control:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a metric is measured on: clips of one pair, with the classifier's logits without and with the edit."""
+    """What a metric is measured on: clips of one pair, with the classifier's logits without and with the edit.
+
+    ``readings``: of the listeners that the metric's YAML names, the arrays ``[clip, …]`` without and with the edit.
+    """
 
     before: Float[np.ndarray, "clip label"]
     after: Float[np.ndarray, "clip label"]
     original: Concept
     desired: Concept
     prompts: Sequence[Prompt]
+    readings: Mapping[str, tuple[Reading, Reading]]
 
 
 @dataclass(frozen=True)
 class ExtraMetric:
-    """A metric that the user adds: how it is called, and a function from clips to a number each."""
+    """A metric beside the paper's: how it is called, who must have heard the clips, and a number for each of them."""
 
     metric: Metric
+    listeners: tuple[str, ...]
     measure: Callable[[Heard], Float64[np.ndarray, " clip"]]
 
 
@@ -94,7 +102,7 @@ def load_metric(name: str) -> ExtraMetric:
     """The metric that ``metric/<name>.yaml`` declares. UserError if there is none, or if its function is not there."""
     found = _read(find_config("metric", name), _MetricConfig)
     metric = Metric(name, found.unit, found.meaning, found.word, found.also, found.note)
-    return ExtraMetric(metric, target_of(found._target_))
+    return ExtraMetric(metric, tuple(found.listeners), target_of(found._target_))
 
 
 def _read(path: Path, declares: type[Declared]) -> Declared:

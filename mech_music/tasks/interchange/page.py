@@ -10,22 +10,10 @@ from mech_music.config.paths import options
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
 from mech_music.report.found import Found
-from mech_music.report.view import View
-from mech_music.report.words import (
-    Paragraph,
-    each,
-    example,
-    layers_in_words,
-    listed,
-    models,
-    prompt_counts,
-    sampled,
-    shortened,
-    statistics,
-    told,
-)
-from mech_music.results.canvas import COMPONENT_WORDS
-from mech_music.results.columns import layer_order
+from mech_music.report.view import Chart, Clips, Heat, Measure, Paragraph, View
+from mech_music.report.words import each, listed, prompts, sampled, shortened
+from mech_music.report.words import methods as shared_methods
+from mech_music.results.canvas import COLOURS, COMPONENT_WORDS
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls
 from mech_music.tasks.interchange.declared import load_control
@@ -42,35 +30,38 @@ _HISTORIES = {
 }
 
 
+def _pairs(found: Found) -> list[tuple[str, str]]:
+    """Original and desired concept of every pair, in the table's order."""
+    return list(dict.fromkeys(zip(found.effects["original"], found.effects["desired"], strict=True)))
+
+
 def title(found: Found) -> str:
     """The pairs and the models."""
-    pairs = found.pairs
+    pairs = _pairs(found)
     return f"{' → '.join(pairs[0]) if len(pairs) == 1 else f'{len(pairs)} pairs of concepts'}, model {found.models}"
 
 
 def question(found: Found) -> str:
     """What the run asks, in one or two sentences."""
-    effects, pairs = found.effects, found.pairs
+    effects, pairs = found.effects, _pairs(found)
     edited = listed([words for name, words in COMPONENT_WORDS.items() if name in set(effects["component"])], "or")
-    how = listed(list(dict.fromkeys(effects["technique"])), "or")
-    if len(pairs) == 1:
-        ((original, desired),) = pairs
-        return (
-            f"A prompt asks for {original}, and inside the model the {edited} is edited ({how}). "
-            f"Is {desired} heard instead, and does everything else stay as it was?"
-        )
+    asked, desired = pairs[0] if len(pairs) == 1 else ("one concept", "another concept")
     return (
-        f"A prompt asks for one concept, and inside the model the {edited} is edited ({how}). "
-        f"Is another concept heard instead, and does everything else stay as it was? Asked of {len(pairs)} pairs."
+        f"A prompt asks for {asked}, and inside the model the {edited} is edited "
+        f"({listed(list(dict.fromkeys(effects['technique'])), 'or')}). "
+        f"Is {desired} heard instead, and does everything else stay as it was?"
+        + (f" Asked of {len(pairs)} pairs." if len(pairs) > 1 else "")
     )
 
 
 def methods(found: Found) -> list[Paragraph]:
-    """Headings with sentences: model, edit, place, pairs, prompts, listener, controls, statistics."""
-    return told([*_from_configs(found.runs), *_from_table(found)])
-
-
-# -- what the configs say --------------------------------------------------------------------------------
+    """Headings with sentences: model, edit, place, clips, controls, pairs, prompts, layers, statistics."""
+    pairs = _pairs(found)
+    own = [
+        ("Pairs", [shortened(f"{original} → {desired}" for original, desired in pairs) + "."] if pairs else []),
+        prompts(found, ", the same for edit and controls", dict.fromkeys(original for original, _ in pairs[:2])),
+    ]
+    return shared_methods(found, "edited clips", [*_from_configs(found.runs), *own])
 
 
 def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
@@ -78,18 +69,15 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
         return []
     components = sorted({run.component for run in runs}, key=list(COMPONENT_WORDS).index)
     hooks = [f"{COMPONENT_WORDS[name.value]}: blocks.{{layer}}.hook_{name.point}" for name in components]
-    kinds = [run.technique for run in runs]
-    uses_means = any(kind.shift for kind in kinds)
     means = [
         "mean(·) is the concept's mean activation at the same hook, for each autoregressive step and guidance half, "
-        f"{words}."
-        for words in each(_HISTORIES[run.history] for run in runs)
+        f"{_HISTORIES[history]}."
+        for history in dict.fromkeys(run.history for run in runs if run.technique.shift)
     ]
     return [
-        models(runs),
-        ("Edit", [*each(map(_edit, runs)), *(means if uses_means else [])]),
+        ("Edit", [*each(map(_edit, runs)), *means]),
         ("Place", [*hooks, *each(_frames(run) for run in runs), *each(_HALVES[run.half] for run in runs)]),
-        ("Clips", each(_clips(run) for run in runs)),
+        ("Clips", each(f"{sampled(run)} A clip and its edited twin share prompt and sampling noise." for run in runs)),
         ("Controls", _controls(runs)),
     ]
 
@@ -125,18 +113,11 @@ def _frames(run: Settings) -> str:
     return "Every autoregressive step is edited." if run.frames == "all" else f"Edited steps: {run.frames}."
 
 
-def _clips(run: Settings) -> str:
-    return f"{sampled(run)} A clip and its edited twin share prompt and sampling noise."
-
-
 def _controls(runs: Sequence[Settings]) -> list[str]:
     wanted = dict.fromkeys(name for run in runs for name in run.controls)
-    told = [_control(name) for name in sorted(wanted, key=_place)]
+    order = [*INTERCHANGE.roles, *wanted]
+    told = [_control(name) for name in sorted(wanted, key=order.index)]
     return told or ["No controls were run: an effect cannot be told from damage or from chance."]
-
-
-def _place(control: str) -> int:
-    return INTERCHANGE.roles.index(control) if control in INTERCHANGE.roles else len(INTERCHANGE.roles)
 
 
 def _control(name: str) -> str:
@@ -145,50 +126,63 @@ def _control(name: str) -> str:
     return f"{name}: {edit}{control.role.meaning}"
 
 
-# -- what the table says ---------------------------------------------------------------------------------
-
-
-def _from_table(found: Found) -> list[Paragraph]:
-    pairs, layers = found.pairs, sorted(set(found.effects["layer"]), key=layer_order)
-    originals = dict.fromkeys(original for original, _ in pairs[:2])
-    examples = [sentence for original in originals for sentence in example(original)]
-    return [
-        ("Layers", [f"{layers_in_words(layers)}."] if layers else []),
-        ("Pairs", [shortened([f"{original} → {desired}" for original, desired in pairs]) + "."] if pairs else []),
-        ("Prompts", [f"{prompt_counts(found)} for each concept, the same for edit and controls.", *examples]),
-        ("Statistics", statistics(found, "edited clips")),
-    ]
-
-
 def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     effects = beside_controls(summary)
     return effects.assign(pair=effects["original"] + " → " + effects["desired"])
 
 
-VIEW = View(
-    kind="interventions inside MusicGen",
-    within=("layer", "component"),
-    selectable=(
-        "model", "pair", "technique", "strength", "half", "frames", "history", "duration", "seed", "prompts",
-        "classifier", "task",
-    ),
-    more=("pair",),
-    rank="effectiveness",
-    of_controls=("effectiveness", "precision", "kept"),
-    told=("effectiveness", "precision"),
-    heard=("strongest", "weakest"),
-    labels={"desired": "desired", "original": "original"},
-    beside=_beside,
-    title=title,
-    question=question,
-    methods=methods,
-    words={"components": COMPONENT_WORDS, "controls": {one.name: one.label for one in INTERCHANGE.controls}},
-    sections={
-        "glance": "At a glance",
-        "cells": "Heat map and clips",
-        "curves": "By layer",
-        "tradeoff": "Effect and precision",
-        "dose": "Dose and response",
-    },
-    scripts=("tasks/interchange/page.js", "tasks/interchange/charts.js"),
-)  # fmt: skip
+_BOTH = ("effectiveness", "precision")
+_PARTS = ("effectiveness_original", "effectiveness_desired")
+
+
+def page() -> View:
+    """Layer by component, effects by layer, their cost in precision, dose and response."""
+    return View(
+        kind="interventions inside MusicGen",
+        title=title,
+        question=question,
+        methods=methods,
+        beside=_beside,
+        site="{component}, {layer}",
+        heading="{pair}: {technique} at {site}",
+        hover="{technique}, strength {strength}",
+        effect="the edit",
+        things="interventions",
+        rank="effectiveness",
+        shown=("effectiveness", "precision", "kept", "flipped"),
+        measures={
+            "effectiveness": Measure(signed=True, palette="RdBu_r"),
+            "precision": Measure(signed=True, limits=(None, 0.0), level="ideal_precision"),
+            **{name: Measure(signed=True) for name in ("ideal_precision", *_PARTS)},
+            **{name: Measure(share=True, limits=(0.0, 1.0)) for name in ("kept", "kept_before", "flipped")},
+        },
+        of_controls=("effectiveness", "precision", "kept"),
+        selectable=("model", "pair", "technique", "strength"),
+        words={"component": COMPONENT_WORDS},
+        colours={"component": COLOURS},
+        plain=("pair",),
+        more=("pair",),
+        heat=Heat(down="component", turns=True),
+        glance_note="The best single layer of each component, and every set of layers.",
+        clips=Clips(
+            before="Original (no edit)",
+            told=_BOTH,
+            labels={"desired": "desired", "original": "original"},
+            note="Of the cell's prompts, the one that the edit moved furthest and the one that it moved least (or the "
+            "other way): the ends of the range, not typical clips.",
+        ),
+        charts=(
+            Chart(
+                "curves", "Effectiveness and precision by layer", "By layer", _BOTH,
+                panels="component", lines=("component",), note="All panels of one measure have one scale.",
+            ),
+            Chart(
+                "tradeoff", "Effectiveness against precision", "Effect and precision", _BOTH, kind="scatter",
+                lines=("component", "technique"), note="Numbers are layers. Up and right is better.",
+            ),
+            Chart(
+                "dose", "Dose and response", "Dose and response", _BOTH, x="strength", panels="component",
+                lines=("layer",), optional=True, note="The controls are those of the best layer.",
+            ),
+        ),
+    )  # fmt: skip

@@ -1,14 +1,14 @@
 """Interchange interventions: put one concept's mean activations in the place of another's.
 
 Vélez Vásquez, Pouw, Burgoyne, Zuidema, "Exploring the inner mechanisms of large generative music
-models" (ISMIR 2024), section 4: generate from prompts of the *original* concept while a hook's output
+models" (ISMIR 2024), section 3: generate from prompts of the *original* concept while a hook's output
 is replaced by, or adjusted towards, its mean over prompts of the *desired* concept; ask the classifier
 what became of either. Each table carries its controls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -40,8 +40,12 @@ from mech_music.tasks.interchange.settings import InterchangeSettings as Setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.listeners.protocol import Reading
+    from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
@@ -69,8 +73,9 @@ class Interchange:
     schema: ClassVar = INTERCHANGE
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """Every clip is classified."""
-        return ("classifier",)
+        """The classifier, and whoever an extra metric needs."""
+        asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
+        return tuple(dict.fromkeys(["classifier", *asked]))
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
@@ -112,6 +117,27 @@ class Interchange:
         from mech_music.tasks.interchange.terminal import effects_table
 
         return effects_table(summary, width)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.interchange.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.interchange.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.interchange.panels import panels
+
+        return panels()
 
 
 # -- planning ----------------------------------------------------------------------------------------
@@ -211,10 +237,22 @@ def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMe
     if good:
         pair, prompts = trials[0], [trials[i].prompt for i in good]
         measured = _metrics(pair, prompts, before[good], after[good])
-        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts)
+        others = dict.fromkeys(name for one in extra for name in one.listeners)
+        readings = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
+        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, readings)
         for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
             columns[name][good] = values
     return pd.DataFrame({**columns, "failed": failed})
+
+
+def _readings(listener: str, trials: Sequence[Trial], answers: Answers) -> tuple[Reading, Reading]:
+    """What a listener reads of the clips without and with the edit."""
+
+    def stacked(rows: Iterable[Row]) -> Reading:
+        found = [answers.reading(row, listener) for row in rows]
+        return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
+
+    return stacked(trial.baseline for trial in trials), stacked(trial.row for trial in trials)
 
 
 def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:

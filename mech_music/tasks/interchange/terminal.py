@@ -104,7 +104,7 @@ def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
         **({"ideal": number(line["ideal_precision"], "+")} if wide else {}),
         "kept": _share(line["kept"]),
         "flipped": _share(line["flipped"]),
-        **{metric.title: spread(line, metric.name) for metric in told.extra},
+        **{metric.word or metric.name: spread(line, metric.name) for metric in told.extra},
         **sites,
         "n": str(line["n"]),
     }
@@ -117,7 +117,7 @@ def _best_layers(blocks: list[list[Line]], varying: list[str], told: _Told) -> T
     table.add_column("pair", overflow="fold")
     for name in ("part", "technique", *varying, "layer"):
         table.add_column(name, no_wrap=True)
-    shown = ["effectiveness", "precision", "kept", "flipped", *(metric.title for metric in told.extra)]
+    shown = ["effectiveness", "precision", "kept", "flipped", *(metric.word or metric.name for metric in told.extra)]
     for name in shown + (["highest control"] if highest else []):
         table.add_column(name, justify="right", no_wrap=True, style="cyan" if "control" in name else None)
     for line in (line for block in blocks for line in _best(block)):
@@ -176,7 +176,7 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
     measures = [INTERCHANGE.metric(name) for name in ("effectiveness", "precision")]
     words = " and ".join(f"{measure.name} ({measure.also})" for measure in measures)
     text = f"Mean ± half of the {level} interval over prompts; {words} in nats."
-    text += "".join(f" {metric.word or metric.name}: {metric.meaning}." for metric in told.extra)
+    text += "".join(f" {metric.title}: {metric.meaning}." for metric in told.extra)
     if told.controls:
         names = ", ".join(control.name for control in told.controls)
         text += f" ▲ above, ▼ below the intervals of all controls ({names})."

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import cast
 
 import pandas as pd
 
 from mech_music.report.found import Found
-from mech_music.report.view import View, beside_roles
-from mech_music.report.words import (
-    Paragraph,
-    each,
-    models,
-    prompt_counts,
-    sampled,
-    shortened,
-    statistics,
-    told,
-    where_read,
-)
-from mech_music.results.canvas import LENS_COLOURS, POINT_WORDS
+from mech_music.report.view import Chart, Heat, Measure, Paragraph, View, beside_roles
+from mech_music.report.words import each, prompts, sampled, shortened
+from mech_music.report.words import methods as shared_methods
+from mech_music.results.canvas import POINT_WORDS
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 
 _ALL = "all concepts"
@@ -40,20 +32,17 @@ def question(found: Found) -> str:
 
 
 def methods(found: Found) -> list[Paragraph]:
-    """Headings with sentences: model, clips, layers, concepts, prompts, control, statistics."""
-    runs, effects = found.runs, found.effects
-    halves = shortened(list(dict.fromkeys(effects["half"])))
-    configured = [models(runs, listening=False), ("Clips", each(sampled(run) for run in runs))] if runs else []
-    return told(
-        [
-            *configured,
-            ("Layers", [f"{where_read(found)}, guidance half: {halves}."]),
-            ("Concepts", [f"{shortened(list(dict.fromkeys(effects['concept'])))}.", *_pooled(found)]),
-            ("Prompts", [f"{prompt_counts(found)} for each concept."]),
-            ("Control", [_CONTROL]),
-            ("Statistics", statistics(found, "comparisons of two layers in a clip")),
-        ]
-    )
+    """Headings with sentences: model, clips, reading, concepts, prompts, control, layers, statistics."""
+    effects = found.effects
+    points = [POINT_WORDS[name] for name in dict.fromkeys(effects["component"])]
+    own = [
+        ("Clips", each(sampled(run) for run in found.runs)),
+        ("Reading", [f"The stream is read {shortened(points)}, guidance half: {shortened(effects['half'])}."]),
+        ("Concepts", [f"{shortened(effects['concept'])}.", *_pooled(found)]),
+        prompts(found),
+        ("Control", [_CONTROL]),
+    ]
+    return shared_methods(found, "comparisons of two layers in a clip", own)
 
 
 def _pooled(found: Found) -> list[str]:
@@ -81,22 +70,52 @@ def _pooling(column: str) -> str:
     return "min" if column.endswith("_low") else "max" if column.endswith("_high") else "mean"
 
 
-VIEW = View(
-    kind="the residual stream of MusicGen",
-    within=("layer", "other"),
-    selectable=("model", "concept", "component", "half", "duration", "seed", "prompts", "task"),
-    rank="",
-    of_controls=SELF_SIMILARITY.metrics,
-    beside=_beside,
-    title=title,
-    question=question,
-    methods=methods,
-    words={
-        "points": POINT_WORDS,
-        "controls": {control.name: control.label for control in SELF_SIMILARITY.controls},
-        "all": _ALL,
-        "colour": LENS_COLOURS["decoder"],
-    },
-    sections={"glance": "At a glance", "cells": "Heat map", "maps": "All measures", "curves": "To the last layer"},
-    scripts=("tasks/self_similarity/page.js",),
-)
+def _last(effects: pd.DataFrame) -> pd.Series:
+    """The cells that compare a layer with the last one."""
+    return effects["other"] == max(effects["other"], key=int)
+
+
+def _glance(effects: pd.DataFrame) -> pd.Series:
+    """The last layer and the one before it."""
+    last = _last(effects)
+    before = max((layer for layer in set(effects["layer"]) - set(effects[last]["other"])), key=int, default="")
+    return last & (effects["layer"] == before) if before else last
+
+
+def page() -> View:
+    """Any two layers beside each other, and every layer beside the last."""
+    names = SELF_SIMILARITY.metrics
+    return View(
+        kind="the residual stream of MusicGen",
+        title=title,
+        question=question,
+        methods=methods,
+        beside=_beside,
+        site="layers {=layer} and {=other}",
+        heading="Layers {=layer} and {=other}: {concept}",
+        hover="{concept}",
+        effect="the two layers",
+        things="comparisons of two layers",
+        shown=names,
+        measures={
+            "distance": Measure(palette="viridis_r", limits=(0.0, None)),
+            **{name: Measure(palette="viridis", limits=(None, 1.0)) for name in ("cosine", "cka")},
+        },
+        of_controls=names,
+        selectable=("model", "concept", "component", "half"),
+        words={"component": POINT_WORDS},
+        plain=("concept",),
+        heat=Heat(across="other", down="layer", mirrored=True),
+        heat_note="The control moves the later of the two layers, so it has one half only.",
+        glance=_glance,
+        glance_note="The last layer and the one before it. Control: the last layer half a clip later.",
+        charts=(
+            Chart(
+                "maps", "The three measures beside their control", "All measures", names, kind="maps",
+                note="Bright is alike in all maps. A measure and its control (the second layer half a clip later) have "
+                "one scale: what is as bright in the control does not depend on what is being played.",
+            ),
+            Chart("curves", "Likeness to the last layer", "To the last layer", names, keep=_last),
+        ),
+        script=files("mech_music.tasks.self_similarity").joinpath("page.js").read_text(encoding="utf-8"),
+    )  # fmt: skip

@@ -23,8 +23,11 @@ from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings as 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
+    from mech_music.tracking.curves import Curves
 
 
 class SelfSimilarity:
@@ -73,6 +76,27 @@ class SelfSimilarity:
         from mech_music.tasks.self_similarity.terminal import similarity_table
 
         return similarity_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.self_similarity.page import page
+
+        return page()
+
+    @staticmethod
+    def curves(summary: pd.DataFrame) -> Curves:
+        """What is logged to W&B."""
+        from mech_music.tasks.self_similarity.panels import curves
+
+        return curves(summary)
+
+    @staticmethod
+    def panels() -> tuple[Section, ...]:
+        """What W&B shows of it."""
+        from mech_music.tasks.self_similarity.panels import panels
+
+        return panels()
 
 
 def _described(run: Settings, role: str, concept: str, first: int, second: int) -> dict[str, object]:

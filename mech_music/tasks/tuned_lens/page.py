@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
+
+import pandas as pd
 
 from mech_music.report.found import Found
-from mech_music.report.view import View, beside_roles
-from mech_music.report.words import Paragraph, drawn, each, models, statistics, told, where_read
+from mech_music.report.view import Chart, Heat, Measure, Paragraph, View, beside_roles
+from mech_music.report.words import each, sampling
+from mech_music.report.words import methods as shared_methods
 from mech_music.results.canvas import LENS_COLOURS, LENS_WORDS, POINT_WORDS
 from mech_music.tasks.decoder_lens.page import trained_lens
+from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings as Settings
 
 
@@ -26,14 +31,8 @@ def question(found: Found) -> str:
 
 
 def methods(found: Found) -> list[Paragraph]:
-    """Headings with sentences: model, lenses, training, layers, statistics."""
-    return told(
-        [
-            *_from_configs(found.runs),
-            ("Layers", [f"{where_read(found)}. The last layer is the end itself."]),
-            ("Statistics", statistics(found, "readings of a held-out clip")),
-        ]
-    )
+    """Headings with sentences: model, lenses, training, clips, layers, statistics."""
+    return shared_methods(found, "readings of a held-out clip", _from_configs(found.runs))
 
 
 def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
@@ -41,10 +40,10 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
         return []
     plain = "DecoderLens: the stream goes through the final norm and the heads as it is; nothing is trained."
     return [
-        models(runs, listening=False),
         ("Lenses", [plain, *each(trained_lens(run.lens) for run in runs)]),
+        ("Reading", each(f"{POINT_WORDS[run.component.value]}." for run in runs)),
         ("Training", each(_training(run) for run in runs)),
-        ("Clips", each(f"{run.duration:g} s each, {drawn(run)}." for run in runs)),
+        ("Clips", each(f"{run.duration:g} s each, {sampling(run)}." for run in runs)),
     ]
 
 
@@ -57,17 +56,44 @@ def _training(run: Settings) -> str:
     )
 
 
-VIEW = View(
-    kind="lenses on MusicGen",
-    within=("layer", "lens"),
-    selectable=("model", "component", "duration", "seed", "prompts", "task"),
-    rank="",
-    of_controls=(),
-    beside=beside_roles,
-    title=title,
-    question=question,
-    methods=methods,
-    words={"lenses": LENS_WORDS, "lens_colours": LENS_COLOURS, "points": POINT_WORDS, "controls": {}},
-    sections={"curves": "By layer", "glance": "Numbers"},
-    scripts=("tasks/tuned_lens/page.js",),
-)
+def _beside(summary: pd.DataFrame) -> pd.DataFrame:
+    """With the quotient of each lens' divergence and the untrained one's."""
+    effects = beside_roles(summary)
+    same = [axis for axis in TUNED_LENS.axes if axis not in ("lens", "role")]
+    plain = cast(pd.DataFrame, effects[effects["lens"] == "decoder"])
+    beside = effects.merge(plain[[*same, "kl"]].rename(columns={"kl": "plain"}), how="left", on=same)
+    return effects.assign(ratio=[f"{value:.2f}" for value in beside["kl"] / beside["plain"]])
+
+
+def page() -> View:
+    """Divergence by layer of both lenses."""
+    return View(
+        kind="lenses on MusicGen",
+        title=title,
+        question=question,
+        methods=methods,
+        beside=_beside,
+        site="{lens}, {layer}",
+        hover="KL ÷ that of the DecoderLens: {ratio}",
+        effect="the lens",
+        things="readings (a layer through a lens)",
+        shown=("kl", "kl_guided", "agreement"),
+        measures={
+            **{name: Measure(palette="viridis_r", limits=(0.0, None)) for name in ("kl", "kl_guided")},
+            "agreement": Measure(share=True, limits=(0.0, 1.0)),
+        },
+        selectable=("model", "component"),
+        words={"lens": LENS_WORDS, "component": POINT_WORDS},
+        colours={"lens": LENS_COLOURS},
+        more=("ratio",),
+        heat=Heat(down="lens"),
+        glance_note="Over held-out clips. After guidance: of the distributions that tokens are sampled from.",
+        charts=(
+            Chart(
+                "curves", "Divergence from the model's end by layer", "By layer", ("kl", "kl_guided", "agreement"),
+                lines=("lens",),
+                note="On clips that no map was trained on. The last layer is the end itself: nothing is to be "
+                "translated there. Lower divergence is nearer to the end.",
+            ),
+        ),
+    )  # fmt: skip

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
     from mech_music.tasks.protocol import Figure
 
 
@@ -83,6 +84,13 @@ class TunedLens:
         from mech_music.tasks.tuned_lens.terminal import divergence_table
 
         return divergence_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.tuned_lens.page import page
+
+        return page()
 
 
 def _translators(run: Settings) -> dict[int, Translator]:
