@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 
 from mech_music.cli import launcher
 from mech_music.cli.explain import explain, fail, is_known
-from mech_music.cli.foreign import of_another_task
+from mech_music.cli.foreign import for_several_tasks, of_another_task
 from mech_music.config.paths import conf_dir
-from mech_music.results.sweep import Done, Failed, record_failure
+from mech_music.results.sweep import Done, Failed, record_failure, remove_results
 from mech_music.tasks.registry import as_run, register
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def main() -> None:
     # Hydra would print a mistake in several lines, or with a traceback; raised, it is explained in one here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        sys.argv[1:] = for_several_tasks(sys.argv[1:])
         hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
         fail(INTERRUPTED, 130)
@@ -50,6 +51,7 @@ def job(cfg: DictConfig) -> Done | Failed:
     folder = Path(hydra_cfg.runtime.output_dir)
     in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
     try:
+        remove_results(folder)
         run = as_run(cfg)
         from mech_music.cli.job import perform
 
@@ -59,8 +61,9 @@ def job(cfg: DictConfig) -> Done | Failed:
         if not is_known(error):
             log.info("the job failed", exc_info=error)  # the file, not the screen
             reason += f" (traceback in {folder / hydra_cfg.job.name}.log)"
+        failed = record_failure(folder, reason)
         if in_sweep:
-            return record_failure(folder, reason)
+            return failed
         fail(reason)
 
 

@@ -62,8 +62,8 @@ def test_a_curve_says_what_it_shows(tmp_path: Path) -> None:
     words = _words(interchange.layer_curves(_summary(), tmp_path)[1])
     for needed in (
         "guitar → piano: replace at the MLP, model tiny",
-        "effectiveness (nats)",
-        "precision (nats)",
+        "effectiveness, log-odds (nats)",
+        "precision, inverse KL (nats)",
         "layer edited",
         "95 % bootstrap intervals, n = 12 clips each",
         "control: own mean",

@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 from mech_music.config.paths import new_folder
+from mech_music.errors import UserError
+from mech_music.report.__main__ import main as report
+from mech_music.report.found import read_results
 from tests.composing import CommandLine
 
 SMALL = ("prompts=2", "layer=last", "statistics.resamples=20", "audio.strongest=0", "audio.weakest=0")
@@ -85,3 +88,83 @@ def test_where_no_folder_can_be_made_the_run_says_so(by_time: CommandLine, capsy
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "cannot use outputs" in err
+
+
+# -- a second time into the same folder ------------------------------------------------------------------------
+
+
+def fail(*_: object) -> None:
+    raise UserError("the model is gone")
+
+
+def written(folder: Path) -> set[str]:
+    """Results, and what else lies in a job's folder; Hydra's own records and the log left out."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return {str(path) for path in found if path.parts[0] not in (".hydra", "mech_music.log")}
+
+
+def test_a_failed_rerun_leaves_no_results_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other people's files stay, also where the results lie."""
+    command, folder = CommandLine(tmp_path, monkeypatch), tmp_path / "run"
+    words = (*SMALL[:3], "audio.strongest=1", "audio.weakest=0")
+    assert command(*words) == 0
+    report([str(folder), "audio=0"])
+    first = written(folder)
+    assert {"table.parquet", "summary.parquet", "report.html"} < first
+    assert {Path(name).suffix for name in first} == {".parquet", ".html", ".png", ".svg", ".wav", ".csv"}
+    mine = {"notes.txt", "figures/mine.png", "figures/notes.txt", "audio/mine.wav", "mine/table.parquet"}
+    for name in mine:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command.engine, "answers", fail)
+        assert command(*words) == 1
+    assert written(folder) == mine | {"failed.txt"}
+    assert (folder / "failed.txt").read_text() == "the model is gone\n"
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        report([str(folder), "audio=0"])
+    assert "the model is gone" in capsys.readouterr().err
+
+    assert command(*words) == 0
+    assert written(folder) == (first | mine) - {"report.html"}
+
+
+def test_an_interrupted_rerun_leaves_no_results_of_before(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert command(*SMALL) == 0
+    monkeypatch.setattr(command.engine, "answers", interrupt)
+    assert command(*SMALL) == 130
+    assert written(command.folder / "run") == set()
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_a_sweep_that_fails_when_repeated_is_not_the_one_of_before(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """First one job of two, then both."""
+    words, folder = ("-m", *SMALL, "component=mlp,sa", f"hydra/launcher={launcher}"), command.folder / "sweep"
+    assert command(*words) == 0
+    assert set(read_results(folder)[0].table["component"]) == {"", "mlp", "sa"}
+    with monkeypatch.context() as patch:
+        patch.setattr("mech_music.cli.job.draw", fail)
+        answers = command.engine.answers
+        patch.setattr(command.engine, "answers", lambda rows, *more: fail() if "attn" in str(rows) else answers(rows))
+        assert command(*words) == 1
+    (found,) = read_results(folder)
+    assert set(found.table["component"]) == {"", "mlp"}
+    assert [(failure.folder.name[:2], failure.reason) for failure in found.failures] == [("1_", "the model is gone")]
+    with monkeypatch.context() as patch:
+        patch.setattr(command.engine, "answers", fail)
+        assert command(*words) == 1
+    with pytest.raises(UserError, match="2 jobs failed, the first with: the model is gone"):
+        read_results(folder)
+    assert command(*words) == 0
+    assert set(read_results(folder)[0].table["component"]) == {"", "mlp", "sa"}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from mech_music import machine
 from mech_music.config.paths import conf_dir
 from mech_music.engine.capacity import MIN_PASS, Capacity, row_bytes
 from mech_music.errors import UserError

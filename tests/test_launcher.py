@@ -84,6 +84,14 @@ def test_a_job_that_fails_while_it_runs(command: CommandLine, monkeypatch: pytes
     assert set(pd.read_parquet(command.folder / "sweep" / "table.parquet")["component"]) == {"", "mlp", "resid"}
 
 
+def test_a_sweep_over_tasks_with_an_axis_that_the_default_one_has_not(command: CommandLine) -> None:
+    words = ("task=decoder_lens,interchange", "component=mlp", "layer=0", "prompts=2", "statistics.resamples=20")
+    assert command("-m", *words) == 0
+    words = ("task=decoder_lens,self_similarity", "concept=trumpet+rock", "layer=99", "prompts=2")
+    assert command("-m", *words) == 1
+    assert all("layer 99 does not exist" in reason for reason in failures(command).values()), "composed, and checked"
+
+
 def test_an_experiment_is_a_sweep(command: CommandLine) -> None:
     assert command("experiment=velez2024/fig4", "model=tiny", "pair=jazz-rock", *SMALL[1:]) == 0
     table = pd.read_parquet(command.folder / "sweep" / "table.parquet")

@@ -42,3 +42,15 @@ def test_python_runs_and_the_piano_becomes_a_violin(tmp_path: Path) -> None:
     names = runpy.run_path(str(script))
     assert names["labels"].tolist().count(1) >= 3
     assert names["tokens"].shape == (4, 4, 25)
+
+
+def test_python_of_the_page_on_hooks_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (conf_dir().parent / "docs" / "hooks.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "hooks.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    names = runpy.run_path(str(script))
+    assert names["changed"].shape == names["tokens"].shape == (1, 4, 25)
+    assert not names["changed"].equal(names["tokens"])
+    assert names["later"]["resid_post", 3].shape == (2, 1, 5, names["model"].d_model)
+    assert names["cache"]["z", 3, "cross_attn"].shape[-2:] == (names["model"].n_heads, names["model"].d_model // 4)

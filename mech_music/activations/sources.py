@@ -30,8 +30,8 @@ Part = tuple[list[Row], Int[Tensor, "row codebook frame"] | None]
 class Source(Protocol):
     """``guidance``: that its clips are generated with, None for that of the settings."""
 
-    @property
-    def guidance(self) -> float | None: ...
+    guidance: ClassVar[float | None]
+
     def __len__(self) -> int:
         """Clips."""
         ...

@@ -10,13 +10,14 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 
 from mech_music.cli.explain import NO_KEY
 from mech_music.config.paths import also_in, conf_dir
 from mech_music.config.schema import RunConfig, keys
 from mech_music.errors import UserError
-from mech_music.tasks.registry import axes_of, unknown_key
+from mech_music.tasks.registry import all_axes, axes_of, unknown_key
 
 
 def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException:
@@ -34,6 +35,26 @@ def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException
             if key not in [*keys(RunConfig), *axes_of(task), "hydra", "experiment"]:
                 return UserError(unknown_key(key, task))
     return error
+
+
+def for_several_tasks(words: Sequence[str]) -> list[str]:
+    """The words of a command line, fit for a sweep over tasks: their axes are swept as well, be it over one value.
+
+    Hydra composes what is not swept with the default task first, which may not have such an axis.
+    """
+    if not any(word.startswith("task=") and _is_swept(word) for word in words):
+        return list(words)
+    axes = all_axes()
+    return [_as_choice(word) if word.partition("=")[0] in axes and not _is_swept(word) else word for word in words]
+
+
+def _is_swept(word: str) -> bool:
+    return OverridesParser.create().parse_override(word).is_sweep_override()
+
+
+def _as_choice(word: str) -> str:
+    key, _, value = word.partition("=")
+    return f"{key}=choice({value})"
 
 
 @contextmanager

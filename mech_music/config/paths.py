@@ -46,7 +46,7 @@ def also_in(folder: Path | None) -> Iterator[None]:
 
 
 def config_folders() -> list[Path]:
-    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``, ``hydra.searchpath``).
+    """``conf/``, and what the user adds to Hydra's search path (``--config-dir <folder>``).
 
     Known while Hydra composes, and inside a job under every launcher; `also_in` serves the other commands.
     """

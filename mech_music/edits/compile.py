@@ -9,15 +9,16 @@ from torch import Tensor
 
 from mech_music.edits import affine, patch  # noqa: F401 (their kinds are registered)
 from mech_music.edits.heads import Heads, OnHeads
-from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, Resolve, Shape, compiler_of
+from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, Resolve, compiler_of
 from mech_music.edits.row import Row
 from mech_music.models.hooks import Hook
+from mech_music.models.protocol import Generator
 
 Compiled = dict[Hook, list[CompiledEdit]]
 
 
 def compile_edits(
-    rows: Sequence[Row], model: Shape, n_steps: int, resolve: Resolve, activations: Activations
+    rows: Sequence[Row], model: Generator, n_steps: int, resolve: Resolve, activations: Activations
 ) -> Compiled:
     """For each hook that some row edits: the compiled edits to apply there, in order.
 

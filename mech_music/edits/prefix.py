@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mech_music.edits.row import Prefix, Row
 from mech_music.errors import UserError
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import Int
     from torch import Tensor
 
-
-class Tokens(Protocol):
-    """What must be known of a model's tokens."""
-
-    @property
-    def n_codebooks(self) -> int: ...
-    @property
-    def card(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
+    from mech_music.models.protocol import Generator
 
 
-def given_tokens(rows: Sequence[Row], model: Tokens, n_frames: int) -> Int[Tensor, "row codebook given"] | None:
+def given_tokens(rows: Sequence[Row], model: Generator, n_frames: int) -> Int[Tensor, "row codebook given"] | None:
     """The rows' prefixes, −1 where a row's is shorter or it has none; None if no row has any.
 
     UserError for a prefix that the model cannot continue to a clip of ``n_frames`` frames.
@@ -44,7 +34,7 @@ def given_tokens(rows: Sequence[Row], model: Tokens, n_frames: int) -> Int[Tenso
     return tokens
 
 
-def check_prefix(prefix: Prefix, model: Tokens, n_frames: int) -> None:
+def check_prefix(prefix: Prefix, model: Generator, n_frames: int) -> None:
     """UserError for another number of codebooks, tokens that the model does not have, and no frame left to generate."""
     if len(prefix.tokens) != model.n_codebooks:
         raise UserError(f"prefix has {len(prefix.tokens)} codebooks, but this model has {model.n_codebooks}")

@@ -7,7 +7,7 @@ one `CompiledEdit` for them. An edit that needs another clip's activations names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
@@ -20,6 +20,7 @@ from torch import Tensor
 from mech_music.edits.row import AnyEdit, Half, Mean, Row
 from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
+from mech_music.models.protocol import Generator
 
 Resolve = Callable[[Mean, str], Float[Tensor, "step half d_model"]]
 """The tensor that a source names, at a hook."""
@@ -38,18 +39,6 @@ class CompiledEdit(Protocol):
     def __call__(self, step: int, value: Float[Tensor, "half_row position width"]) -> Tensor: ...
 
 
-class Shape(Protocol):
-    """What compilers must know of a model. ``group_of``: prompts of one group have values of one shape."""
-
-    @property
-    def n_heads(self) -> int: ...
-    @property
-    def halves(self) -> int: ...
-    @property
-    def device(self) -> torch.device: ...
-    def group_of(self, prompt: str) -> Hashable: ...
-
-
 @dataclass(frozen=True)
 class Batch:
     """A pass, as compilers see it: its rows (in every guidance half), and where tensors come from.
@@ -59,7 +48,7 @@ class Batch:
 
     rows: Sequence[Row]
     n_steps: int
-    model: Shape
+    model: Generator
     resolve: Resolve
     recorded: Recorded
 

@@ -17,26 +17,28 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, astuple, dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import asdict, astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mech_music.activations.recording import Record
+from mech_music.activations.sources import Source as Origin
+from mech_music.activations.streams import BUDGET, Stream, stream
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
-from mech_music.edits.row import History, LensFile, Mean, Row, Similarity, Source, Translator
+from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
+from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
-from mech_music.listeners.protocol import Listener, Reading
+from mech_music.listeners.protocol import Listener
 from mech_music.machine import is_out_of_memory, n_cores
 from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
@@ -44,7 +46,7 @@ from mech_music.store import Store
 from mech_music.store.shards import Arrays
 
 if TYPE_CHECKING:
-    from mech_music.models.protocol import Generator
+    from mech_music.models.protocol import Generator, NamesFilter
 
 _AUDIO_BATCH = 32
 _HEARD_AT_ONCE = 64  # stored clips that one process reads for a listener before it asks for more
@@ -52,36 +54,6 @@ _POLL = 0.5  # seconds between looks at what other processes are making
 Request = Row | Source
 Listeners = Mapping[str, Callable[[], Listener]]
 Unit = TypeVar("Unit")
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What an engine says to requests: clips by row, what listeners read of them, recordings by source."""
-
-    keys: Mapping[Row, str]
-    readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
-    records: Mapping[Source, Record] = field(default_factory=dict)
-    clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
-
-    def key(self, row: Row) -> str:
-        """The clip's key in the store."""
-        return self.keys[row]
-
-    def reading(self, row: Row, listener: str) -> Reading:
-        """The listener's arrays of one clip; NaN throughout if the clip failed."""
-        return self.readings[listener][self.keys[row]]
-
-    def tokens(self, row: Row) -> Int16[np.ndarray, "codebook frame"]:
-        """``[codebook, 0]`` where tokens are not kept."""
-        return self._clips[self.keys[row]]["tokens"]
-
-    def failed(self, row: Row) -> bool:
-        """Whether an activation on the way to the clip was not finite."""
-        return bool(self._clips[self.keys[row]]["failed"])
-
-    @cached_property
-    def _clips(self) -> Mapping[str, Arrays]:
-        return self.clips(self.keys.values())
 
 
 class Engine:
@@ -203,6 +175,20 @@ class Engine:
                 self.store.put_audio(keys[row], waveform, self.passes.model.sample_rate)
         stored = [clip for row in rows if (clip := self.store.audio(keys[row])) is not None]
         return np.stack([waveform for waveform, _ in stored]), stored[0][1]
+
+    def stream(
+        self, hooks: NamesFilter, source: Origin | Sequence[Row], half: Half = Half.both, budget: int = BUDGET
+    ) -> Stream:
+        """Activations at hooks, as an iterator in constant memory: see `mech_music.activations.streams.stream`.
+
+        ``source``: rows (generated, with their edits), given tokens or audio, or no prompt at all
+        (`mech_music.activations.sources`). What rows' edits need is recorded first. UserError for hooks and halves
+        that the model does not have.
+        """
+        if not isinstance(source, Origin):
+            self.ensure(sources_of(source))
+        model, settings = self.passes.model, self.settings
+        return stream(model, hooks, source, half, settings.sampling, settings.duration, self.passes.edits, budget)
 
     def rows_of(self, keys: Iterable[str]) -> dict[str, Row]:
         """What the stored clips under ``keys`` are, as they were asked for; those of another model have other keys.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -186,13 +186,14 @@ class PassRunner:
         if not rows:
             return
         if not leaving:
-            yield rows, self.generate(rows, *self._edits(rows), advance)
+            yield rows, self.generate(rows, *self.edits(rows), advance)
         elif any(row.exit and row.exit.reading is Reading.forced for row in leaving):
             yield from self._read_along(rows, advance)
         else:
             yield from self._generate_exits(leaving, advance)
 
-    def _edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
+    def edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
+        """The compiled edits of a pass: the hooks where they act, and what they do there."""
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
         maps = compile_edits(padded(rows), self.model, self.n_steps, self.recording.resolve, self._activations)
         return tuple(maps), visitor(maps)
@@ -221,7 +222,7 @@ class PassRunner:
             "forced": forced,
             "on_step": lambda _: advance(len(rows) / self.n_steps),
         }
-        return observe(self.model, rows, hooks, see, self._edits, **how)
+        return observe(self.model, rows, hooks, see, self.edits, **how)
 
     def generate(
         self,
@@ -229,24 +230,19 @@ class PassRunner:
         hooks: Sequence[Hook],
         visit: Visit,
         advance: Advance,
-        **more: object,
+        **more: Unpack[Generation],
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
         whole = padded(rows)
         n_frames = self.model.n_frames(self.settings.duration)
-        own = {
-            "on_step": lambda _: advance(len(rows) / self.n_steps),
+        own: Generation = {
+            "seeds": [row.seed for row in whole],
+            "duration": self.settings.duration,
+            "sampling": self.settings.sampling,
             "prefix": given_tokens(whole, self.model, n_frames),
+            "on_step": lambda _: advance(len(rows) / self.n_steps),
         }
-        return self.model.visit(
-            [row.prompt for row in whole],
-            hooks,
-            visit,
-            seeds=[row.seed for row in whole],
-            duration=self.settings.duration,
-            sampling=self.settings.sampling,
-            **(own | more),
-        )[: len(rows)]
+        return self.model.visit([row.prompt for row in whole], hooks, visit, **(own | more))[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
 
@@ -254,7 +250,7 @@ class PassRunner:
         """Free-running: for each exit a shorter generation, all with the same noise."""
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
-        whole, (edited, visit) = padded(clips), self._edits(clips)
+        whole, (edited, visit) = padded(clips), self.edits(clips)
         keep = len(whole) * self.n_steps * self.model.n_codebooks * self.model.card * 4 <= _KEPT_NOISE
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole], keep)
         for place in dict.fromkeys(row.exit for row in rows if row.exit):
@@ -271,7 +267,7 @@ class PassRunner:
         """Teacher-forced: all exits are read in one generation of the full model, whose own clips come with it."""
         at = {clip: place for place, clip in enumerate(dict.fromkeys(replace(row, exit=None) for row in rows))}
         clips = list(at)
-        whole, (edited, visit) = padded(clips), self._edits(clips)
+        whole, (edited, visit) = padded(clips), self.edits(clips)
         noise = self.model.noise([row.prompt for row in whole], [row.seed for row in whole])
         exits = list(dict.fromkeys(row.exit for row in rows if row.exit))
         wanted = [(self.model.select_hooks(place.hook)[0], self._translation(place)) for place in exits]

@@ -3,7 +3,8 @@
 A classifier is a class and a file in ``conf/classifier/`` whose ``_target_`` names it.
 """
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifie
 from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
 from mech_music.listeners.protocol import Clips
+from mech_music.models.content import Content, code_of
 from mech_music.models.devices import pick_device
 
 __all__ = [
@@ -77,19 +79,62 @@ def _class(config: ClassifierConfig) -> ClassifierClass:
     return cast(ClassifierClass, found)
 
 
-def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
-    """What identifies a classifier in the store, known without loading it: its name and its files' SHA-256."""
-    config = _config(wanted, path)
-    digests = []
-    for file in _class(config).files(config):
+class ClassifierListener:
+    """A classifier's logits of each clip, ``logits [label]``.
+
+    ``path``: of its checkpoint, if that is not where the config says. UserError for an unknown name and for files that
+    are missing; what is in them is seen when it is loaded.
+    """
+
+    in_background = True
+
+    def __init__(self, wanted: str | ClassifierConfig = "tiny", device: str = "auto", path: str | None = None) -> None:
+        self._config, self._device = _config(wanted, path), device
+        self._class = _class(self._config)
+        with self._readable():
+            self._files = Content(lambda: self._class.files(self._config))
+
+    @classmethod
+    def from_run(cls, run: RunConfig) -> Self:
+        """The run's classifier."""
+        return cls(run.classifier, run.engine.device)
+
+    @property
+    def id(self) -> str:
+        """What identifies it in the store, known without loading it: name, class, code, and its files' SHA-256."""
+        with self._readable():
+            return " ".join([self._config.name, code_of(cast(type, self._class)), *self._files.digests])
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
         try:
-            with file.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+            yield
         except OSError as error:
             raise UserError(
-                f"classifier file '{file}' cannot be read ({error.strerror}): set classifier.path"
+                f"classifier file '{error.filename}' cannot be read ({error.strerror}): set classifier.path"
             ) from None
-    return " ".join([config.name, *digests])
+
+    def load(self) -> None:
+        """Load the network."""
+        _ = self.classifier
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The network. UserError for files that do not fit or change meanwhile, and for classes not AudioSet's."""
+        name, model = self._config.name, self._class.load(self._config, str(pick_device(self._device)))
+        self._files.must_be_unchanged(f"classifier {name!r}")
+        if model.n_classes != N_CLASSES:
+            raise UserError(f"classifier {name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
+        return model
+
+    def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, "clip label"]]:
+        """Raw logits, in AudioSet's order."""
+        return {"logits": self.classifier.logits(clips.audio, clips.sample_rate).float().cpu().numpy()}
+
+
+def classifier_id(wanted: str | ClassifierConfig = "tiny", path: str | None = None) -> str:
+    """What identifies a classifier in the store, known without loading it."""
+    return ClassifierListener(wanted, path=path).id
 
 
 def load_classifier(
@@ -100,39 +145,4 @@ def load_classifier(
     Raises UserError for an unknown name, for files that are missing, unreadable or do not fit, and for a classifier
     whose classes are not AudioSet's.
     """
-    config = _config(wanted, path)
-    model = _class(config).load(config, device)
-    if model.n_classes != N_CLASSES:
-        raise UserError(f"classifier {config.name!r} has {model.n_classes} classes, not AudioSet's {N_CLASSES}")
-    return model
-
-
-class ClassifierListener:
-    """A classifier's logits of each clip, ``logits [label]``.
-
-    UserError if its files are missing; what is in them is seen when it is loaded.
-    """
-
-    in_background = True
-
-    def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
-        self._config, self._device = config, device
-        self.id = classifier_id(config)
-
-    @classmethod
-    def from_run(cls, run: RunConfig) -> Self:
-        """The run's classifier."""
-        return cls(run.classifier, run.engine.device)
-
-    def load(self) -> None:
-        """Load the network."""
-        _ = self.classifier
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The network."""
-        return load_classifier(self._config, device=str(pick_device(self._device)))
-
-    def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, "clip label"]]:
-        """Raw logits, in AudioSet's order."""
-        return {"logits": self.classifier.logits(clips.audio, clips.sample_rate).float().cpu().numpy()}
+    return ClassifierListener(wanted, device, path).classifier

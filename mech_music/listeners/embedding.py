@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mech_music.config.schema import ClassifierConfig, RunConfig
 from mech_music.errors import UserError
-from mech_music.listeners.classifier import classifier_id, load_classifier
-from mech_music.models.devices import pick_device
+from mech_music.listeners.classifier import ClassifierListener
 
 if TYPE_CHECKING:
     from mech_music.listeners.protocol import Clips
@@ -35,8 +34,8 @@ class Embedding:
     in_background = True
 
     def __init__(self, config: ClassifierConfig, device: str = "auto") -> None:
-        self._config, self._device = config, device
-        self.id = f"embedding {classifier_id(config)}"
+        self._name, self._listener = config.name, ClassifierListener(config, device)
+        self.id = f"embedding {self._listener.id}"
 
     @classmethod
     def from_run(cls, run: RunConfig) -> Self:
@@ -50,9 +49,9 @@ class Embedding:
     @cached_property
     def network(self) -> Embedder:
         """The classifier."""
-        classifier = load_classifier(self._config, device=str(pick_device(self._device)))
+        classifier = self._listener.classifier
         if not hasattr(classifier, "features"):
-            raise UserError(f"classifier '{self._config.name}' has no features(): it cannot embed clips; use another")
+            raise UserError(f"classifier '{self._name}' has no features(): it cannot embed clips; use another")
         return cast(Embedder, classifier)
 
     def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, "clip channel"]]:

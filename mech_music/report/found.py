@@ -91,7 +91,7 @@ def read_results(folder: Path) -> list[Found]:
     places = _job_folders(sweep)
     jobs, failures, missing = _read_jobs(places)
     missing += _not_started(sweep, places)
-    if not jobs and (folder / TABLE).is_file():
+    if not jobs and not failures and (folder / TABLE).is_file():
         # Without its jobs' folders, a sweep's own table still says everything but the configs and the clips.
         jobs, missing = [Job(folder, None, read_table(folder / TABLE))], [*missing, _NO_CONFIG]
     tasks = [name for name in dict.fromkeys(job.task for job in jobs) if name == (task or name)]
@@ -108,7 +108,7 @@ def _is_part(folder: Path) -> bool:
 
 
 def _found(place: Path, asked: Path, jobs: list[Job], failures: list[Failed], missing: list[str]) -> Found:
-    table, summary = _joined(place, jobs)
+    table, summary = _joined(place, jobs, failures)
     return Found(place, jobs, table, summary, _command(asked), failures, missing)
 
 
@@ -132,7 +132,9 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
     """The jobs with a table, those that failed, and those that are not finished."""
     jobs, failures, missing = [], [], []
     for place in places:
-        if (place / TABLE).is_file():
+        if (place / FAILED).is_file():  # and whatever lies beside it is not what was asked for
+            failures.append(Failed(place, (place / FAILED).read_text(errors="replace").strip()))
+        elif (place / TABLE).is_file():
             try:
                 table = read_table(place / TABLE)
                 run, without = _config(place, schema_of(table).task)
@@ -140,8 +142,6 @@ def _read_jobs(places: Sequence[Path]) -> tuple[list[Job], list[Failed], list[st
                 missing += [without] if without else []
             except UserError as error:
                 failures.append(Failed(place, explain(error)))
-        elif (place / FAILED).is_file():
-            failures.append(Failed(place, (place / FAILED).read_text(errors="replace").strip()))
         else:
             missing.append(f"Job {place.name} has no table yet: it is running, or it was stopped.")
     return jobs, failures, list(dict.fromkeys(missing))
@@ -159,11 +159,12 @@ def _config(place: Path, task: str) -> tuple[RunConfig | None, str]:
         return None, _NO_CONFIG
 
 
-def _joined(folder: Path, jobs: Sequence[Job]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of all jobs and its summary: the ones that the run wrote, if no job has finished since."""
+def _joined(folder: Path, jobs: Sequence[Job], failures: Sequence[Failed]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of all jobs and its summary: the ones that the run wrote, if no job has finished or failed since."""
     own, short = folder / TABLE, folder / SUMMARY
     tables = [job.folder / TABLE for job in jobs]
-    if own.is_file() and short.is_file() and all(own.stat().st_mtime >= path.stat().st_mtime for path in tables):
+    ends = [*tables, *(path for failure in failures if (path := failure.folder / FAILED).is_file())]
+    if own.is_file() and short.is_file() and all(own.stat().st_mtime >= path.stat().st_mtime for path in ends):
         return read_table(own), read_summary(short)
     table = concat_tables(tables)
     statistics = next((job.run.statistics for job in jobs if job.run), StatisticsConfig())

@@ -113,9 +113,13 @@ class Sheet:
         return 0.17 * -(-len(labels) // columns) + 0.1
 
     def save(self, folder: Path, name: str) -> list[Path]:
-        """``<name>.png`` and ``<name>.svg`` in ``folder``, atomically and without dates."""
+        """``<name>.png`` and ``<name>.svg`` in ``folder``, atomically and without dates.
+
+        Each names the program that made it, by which it is known when the run is repeated.
+        """
         paths = [folder / f"{name}.{ending}" for ending in ("png", "svg")]
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+        facts = {"Software": "mech_music"}, {"Date": None, "Creator": "mech_music"}
+        for path, metadata in zip(paths, facts, strict=True):
             with replacing(path) as partial:
                 self.figure.savefig(partial, metadata=metadata)
         return paths

@@ -11,11 +11,9 @@ from rich.console import Console
 
 from mech_music.config.schema import StatisticsConfig
 from mech_music.machine import n_cores
-from mech_music.results.sweep import Done, Failed
+from mech_music.results.sweep import SUMMARY, TABLE, Done, Failed
 from mech_music.results.tables import concat_tables, read_table, schema_of, summarise, write_summary, write_table
 from mech_music.results.terminal import terminal_table
-
-TABLE, SUMMARY = "table.parquet", "summary.parquet"
 
 
 def save(table: pd.DataFrame, statistics: StatisticsConfig, folder: Path) -> pd.DataFrame:

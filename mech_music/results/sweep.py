@@ -1,12 +1,15 @@
-"""How a job of a sweep ends. Light, because Hydra's plugins import it at the start of every command."""
+"""How a job begins and ends. Light, because Hydra's plugins import it at the start of every command."""
 
 from __future__ import annotations
 
+import csv
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-FAILED = "failed.txt"
+TABLE, SUMMARY, FAILED = "table.parquet", "summary.parquet", "failed.txt"
+_DRAWN = ("report.html", "figures/*.png", "figures/*.svg")
+_SIGN = b"mech_music"  # the program that made it, which a page and a figure name near their beginning
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,38 @@ class Failed:
 
     folder: Path
     reason: str
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what an earlier run left in its output folder, so that none of it is taken for this one's.
+
+    Other files stay; what cannot be removed is written over, or found to be in the way then.
+    """
+    drawn = [path for pattern in _DRAWN for path in folder.glob(pattern) if _is_own(path)]
+    for path in [*drawn, *_clips(folder / "audio"), *(folder / name for name in (TABLE, SUMMARY, FAILED))]:
+        with suppress(OSError):
+            path.unlink()
+    for name in ("figures", "audio"):
+        with suppress(OSError):
+            (folder / name).rmdir()  # if it is empty
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _SIGN in file.read(4096)
+    except OSError:
+        return False
+
+
+def _clips(folder: Path) -> list[Path]:
+    """The sounds that an index lists, and the index."""
+    try:
+        with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+            names = [line.get("file") or "" for line in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error):
+        return []
+    return [folder / name for name in [*names, "index.csv"] if Path(name).name == name]
 
 
 def record_failure(folder: Path, reason: str) -> Failed:

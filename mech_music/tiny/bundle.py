@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mech_music.store.atomic import replacing
 from mech_music.tiny import classifier, codec, language_model, text_encoder
-from mech_music.tiny.workspace import Workspace, file_sha256, write_atomically
+from mech_music.tiny.workspace import Workspace, file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,11 @@ def _half(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
 def _save_checkpoint(path: Path, state: dict[str, Tensor], config: dict[str, Any]) -> None:
     """A checkpoint as audiocraft exports it: tensors and the config as YAML, nothing that needs unpickling."""
     checkpoint = {"best_state": _half(state), "xp.cfg": OmegaConf.to_yaml(OmegaConf.create(config), resolve=False)}
-    write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+    with replacing(path) as partial, partial.open("wb") as file:  # a path's own name would become part of the file
+        torch.save(checkpoint, file)
 
 
 def run(workspace: Workspace) -> None:
@@ -48,15 +45,16 @@ def run(workspace: Workspace) -> None:
     _save_checkpoint(folder / "compression_state_dict.bin", codec_state, codec.codec_config(config.codec))
     text_encoder.save(config.language_model, folder / "t5")
     weights = _half(workspace.load_tensors("classifier"))
-    write_atomically(folder / "classifier.safetensors", lambda path: save_file(weights, path))
-    shape = json.dumps(asdict(classifier.shape(config)), indent=1) + "\n"
-    write_atomically(folder / "classifier.json", partial(_write_text, text=shape))
+    with replacing(folder / "classifier.safetensors") as path:
+        save_file(weights, path)
+    with replacing(folder / "classifier.json") as path:
+        path.write_text(json.dumps(asdict(classifier.shape(config)), indent=1) + "\n")
     _write_hashes(folder)
 
 
 def _write_hashes(folder: Path) -> None:
     hashes = {name: file_sha256(folder / name) for name in FILES}
-    text = json.dumps(hashes, indent=1) + "\n"
-    write_atomically(folder / "hashes.json", partial(_write_text, text=text))
+    with replacing(folder / "hashes.json") as path:
+        path.write_text(json.dumps(hashes, indent=1) + "\n")
     size = sum((folder / name).stat().st_size for name in FILES)
     log.info("bundle of %.1f MB in %s", size / 1e6, folder)

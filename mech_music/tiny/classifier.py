@@ -5,7 +5,6 @@ Downstream numbers are softmax probabilities over all 527 AudioSet classes, so t
 a target distribution that shares the mass among a clip's instrument, its genre, their related labels and everything.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ from torch import Tensor
 from mech_music.listeners.classifier import N_CLASSES
 from mech_music.listeners.passt import PaSST, PaSSTConfig
 from mech_music.prompts.concepts import label_of
+from mech_music.store.atomic import replacing
 from mech_music.tiny import codec, data, loop
 from mech_music.tiny.config import TinyConfig
 from mech_music.tiny.synth import SAMPLE_RATE, Clip
-from mech_music.tiny.workspace import Workspace, write_atomically
+from mech_music.tiny.workspace import Workspace
 
 _MUSIC, _MUSICAL_INSTRUMENT = 137, 138
 # Shares of the target distribution; the rest, spread over all classes, bounds the odds at about e^8.
@@ -88,7 +88,8 @@ def _write_mels(path: Path, workspace: Workspace) -> None:
 
 def run_mels(workspace: Workspace) -> None:
     """The mels stage: [version, clip, mel, frame], float16, the versions those of VERSIONS."""
-    write_atomically(workspace.result_path("mels"), partial(_write_mels, workspace=workspace))
+    with replacing(workspace.result_path("mels")) as path:
+        _write_mels(path, workspace)
     workspace.seal("mels")
 
 

@@ -1,7 +1,6 @@
 """Which clips there are: attributes of every clip of the corpus, and their audio on disk."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +8,11 @@ from jaxtyping import Float, Int
 from numpy.lib.format import open_memmap
 
 from mech_music.prompts.concepts import CONCEPTS, Category, Prompt, label_of, make_prompt
+from mech_music.store.atomic import replacing
 from mech_music.tiny import loop, score, synth
 from mech_music.tiny.config import CorpusConfig
 from mech_music.tiny.synth import Clip
-from mech_music.tiny.workspace import Workspace, write_atomically
+from mech_music.tiny.workspace import Workspace
 
 # Clips of the held-out split have seeds from here on; training seeds stay below.
 HELD_OUT_SEED = 1_000_000
@@ -93,5 +93,6 @@ def _write(path: Path, clips: tuple[Clip, ...]) -> None:
 def run(workspace: Workspace) -> None:
     """The corpus stage: synthesise all clips to disk."""
     train, held_out = splits(workspace.config.corpus, workspace.config.seed)
-    write_atomically(workspace.result_path("corpus"), partial(_write, clips=train.clips + held_out.clips))
+    with replacing(workspace.result_path("corpus")) as path:
+        _write(path, train.clips + held_out.clips)
     workspace.seal("corpus")

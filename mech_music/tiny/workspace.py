@@ -6,8 +6,6 @@ Everything is written to a temporary name and then renamed, so a kill at any mom
 import hashlib
 import json
 import logging
-import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mech_music.errors import UserError
+from mech_music.store.atomic import replacing
 from mech_music.tiny.config import TinyConfig
 
 log = logging.getLogger(__name__)
@@ -38,14 +37,6 @@ def file_sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.part")
-    write(temporary)
-    os.replace(temporary, path)
 
 
 class Workspace:
@@ -100,13 +91,15 @@ class Workspace:
     def seal(self, stage: str) -> None:
         """Mark the result as complete and drop the checkpoint."""
         seal = {"recipe": self.recipe(stage), "sha256": file_sha256(self.result_path(stage))}
-        write_atomically(self._seal_path(stage), lambda path: _write_json(path, seal))
+        with replacing(self._seal_path(stage)) as path:
+            path.write_text(json.dumps(seal, indent=1, sort_keys=True) + "\n")
         self.checkpoint_path(stage).unlink(missing_ok=True)
 
     def save_tensors(self, stage: str, tensors: dict[str, Tensor]) -> None:
         """Write and seal a stage's tensors."""
         plain = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-        write_atomically(self.result_path(stage), lambda path: save_file(plain, path))
+        with replacing(self.result_path(stage)) as path:
+            save_file(plain, path)
         self.seal(stage)
 
     def load_tensors(self, stage: str) -> dict[str, Tensor]:
@@ -127,7 +120,8 @@ class Workspace:
     def save_checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Keep an unfinished stage's state."""
         state = state | {"recipe": self.recipe(stage)}
-        write_atomically(self.checkpoint_path(stage), lambda path: torch.save(state, path))
+        with replacing(self.checkpoint_path(stage)) as path:
+            torch.save(state, path)
 
     def load_checkpoint(self, stage: str) -> dict[str, Any] | None:
         """The state of an unfinished stage, or None."""
@@ -140,7 +134,3 @@ class Workspace:
             raise UserError(f"{path} is not readable: delete it to train the stage again") from error
         self._check_recipe(stage, state["recipe"], path)
         return state
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -12,7 +12,7 @@ from mech_music.errors import UserError
 from mech_music.models.hooks import Hook, all_hooks
 
 
-class Arithmetic:
+class _Arithmetic:
     """Value of a row: a number of its prompt, seed and tokens; plus step, half and layer. Two guidance halves.
 
     Prompts of equal length are one group. A prompt that has a "!" fails.
@@ -72,6 +72,10 @@ class Arithmetic:
                 assert out is None or out.shape == (2 * len(prompts), 1, self.d_model)
         failed = torch.tensor(["!" in prompt for prompt in prompts])
         return tokens.masked_fill(failed[:, None, None], -1)
+
+
+Arithmetic: Any = _Arithmetic
+"""A `Generator` as far as streams ask."""
 
 
 def number(prompts: Sequence[str], seeds: Tensor, tokens: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,20 @@ from torch import Tensor
 from mech_music.activations.shards import MANIFEST, read_stream, save_stream
 from mech_music.activations.sources import Audio, Tokens, Unconditional
 from mech_music.activations.streams import Chunk, Stream, stream
-from mech_music.edits.row import Exit, Half, Row
+from mech_music.edits.compile import compile_edits, visitor
+from mech_music.edits.row import Edit, Exit, Half, Prefix, Row
 from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.protocol import Visit
 from mech_music.models.sampling import Sampling
 from tests.activations.made import Arithmetic, number
 from tests.conftest import PROMPTS
+from tests.made_engine import engine, mean
 
 HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_z"]
 ROWS = [Row("a" * (1 + place % 3), place) for place in range(50)]
-SOON = {"duration": 0.55}  # 5 frames, 6 steps
+SOON: dict[str, Any] = {"duration": 0.55}  # 5 frames, 6 steps
 
 
 def chunks_of(source: Any, **how: Any) -> list[Chunk]:
@@ -71,9 +74,8 @@ def test_given_tokens_are_read_along() -> None:
     for told in (None, prompts):
         found = chunks_of(Tokens(given, told))
         rows = [row for chunk in found for row in chunk.rows]
-        places = [
-            next(i for i in range(11) if given[i].tolist() == [list(c) for c in row.prefix.tokens]) for row in rows
-        ]  # type: ignore[union-attr]
+        clips = [row.prefix.tokens for row in rows if row.prefix]
+        places = [next(i for i in range(11) if (given[i] == clip).all()) for clip in clips]
         assert sorted(places) == list(range(11))
         assert [row.prompt for row in rows] == [told[place] if told else "" for place in places]
         values = torch.cat([chunk.values[HOOKS[1]] for chunk in found])
@@ -123,6 +125,32 @@ def test_a_models_own_activations(made: HookedMusicGen) -> None:
         **settings,
     )
     torch.testing.assert_close(nothing.values[hook], read.values[hook])
+
+
+def test_rows_are_streamed_with_their_edits_and_prefixes(made: HookedMusicGen) -> None:
+    hook = "blocks.1.hook_mlp_out"
+    settings: dict[str, Any] = {"duration": 0.5, "sampling": Sampling(top_k=20)}
+    n_steps = made.n_steps(0.5)
+
+    def edits(rows: Sequence[Row]) -> tuple[Sequence[Hook], Visit]:
+        maps = compile_edits(rows, made, n_steps, lambda *_: torch.zeros(0), lambda *_: {})
+        return tuple(maps), visitor(maps)
+
+    given = Prefix.of(torch.randint(0, 64, (4, 5), generator=torch.Generator().manual_seed(0)).tolist())
+    edit = Edit(hook, 0.0, frames=(3, 9), half=Half.cond)
+    rows = [Row(PROMPTS[0], 0), Row(PROMPTS[0], 0, (edit,)), Row(PROMPTS[0], 0, prefix=given)]
+    (chunk,) = stream(made, hook, rows, edits=edits, **settings)
+    plain, edited, continued = chunk.values[hook]
+    assert not edited[3:9, 0].any() and torch.equal(edited[:3], plain[:3]) and edited[9:].any()
+    assert not torch.equal(continued[1:4], plain[1:4])
+    (along,) = stream(made, hook, rows, **settings)
+    assert torch.equal(along.values[hook][1], plain), "without a compiler, no edits"
+
+
+def test_means_that_are_not_taken_are_one_line(made: HookedMusicGen, tmp_path: Path) -> None:
+    own = engine(made, tmp_path)
+    with pytest.raises(UserError, match=r"edit of 'blocks.0.attn.hook_z': means are taken at attn_out.*scale or patch"):
+        own.passes.recording.resolve(mean("piano", 1), "blocks.0.attn.hook_z")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +204,7 @@ def test_memory_does_not_grow_with_the_vectors() -> None:
 # -- on disk -----------------------------------------------------------------------------------------
 
 
-def small(model: Arithmetic | None = None, **how: Any) -> Stream:
+def small(model: Any = None, **how: Any) -> Stream:
     return stream(model or Arithmetic(), HOOKS, how.pop("rows", ROWS), budget=5 * 2 * 2 * 64 * 4 * 6, **{**SOON, **how})
 
 

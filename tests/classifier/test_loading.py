@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mech_music.config import schema as config
+from mech_music.config import paths
 from mech_music.config.paths import options
 from mech_music.config.schema import ClassifierConfig
 from mech_music.errors import UserError
-from mech_music.listeners.classifier import classifier_id, label_names, load_classifier
-from mech_music.models.musicgen.loading import Checkpoint
+from mech_music.listeners.classifier import ClassifierListener, classifier_id, label_names, load_classifier
 from tests.composing import compose_run
 
 MINE = """
@@ -50,12 +49,12 @@ def test_one_class_and_one_yaml_are_enough(tmp_path: Path, monkeypatch: pytest.M
     groups = tmp_path / "conf" / "classifier"
     groups.mkdir(parents=True)
     (groups / "mine.yaml").write_text(f"_target_: {mine._target_}\nname: mine\npath: {mine.path}\n")
-    monkeypatch.setattr(config, "conf_dir", lambda: tmp_path / "conf")
+    monkeypatch.setattr(paths, "conf_dir", lambda: tmp_path / "conf")
     clips = torch.full((2, 100), 2.0)
     assert load_classifier("mine").logits(clips, 16_000)[1, 526] == 4.0
-    voice = Checkpoint(compose_run().model, mine, "cpu")
-    assert voice.classifier_id == classifier_id("mine") and voice.classifier_id.startswith("mine ")
-    assert voice.classifier.logits(clips, 16_000).shape == (2, 527)
+    listener = ClassifierListener(mine, "cpu")
+    assert listener.id == classifier_id("mine") and listener.id.startswith("mine a_users_module.Loudness ")
+    assert listener.classifier.logits(clips, 16_000).shape == (2, 527)
 
 
 def test_the_id_knows_the_name_and_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +81,7 @@ def test_a_class_that_does_not_fit_is_one_line(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_unknown_name_is_told_the_known_ones() -> None:
-    with pytest.raises(UserError, match="unknown classifier 'vggish': expected one of ast, passt, tiny"):
+    with pytest.raises(UserError, match="unknown classifier 'vggish'; Allowed: ast, passt, tiny"):
         load_classifier("vggish")
 
 

@@ -23,8 +23,8 @@ with quiet_imports():
     from audiocraft.models.musicgen import MusicGen
 
 TOP_K, GIVEN, DURATION = 20, 9, 1.0
-TWO = list(PROMPTS[:2])
-MODEL = SimpleNamespace(n_codebooks=4, card=64, device=torch.device("cpu"))
+TWO: list[str] = list(PROMPTS[:2])
+MODEL: Any = SimpleNamespace(n_codebooks=4, card=64, device=torch.device("cpu"))
 
 
 def some_tokens(frames: int, seed: int = 0) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mech_music.edits.row import Edit, Exit, Fit, Half, Reading, Row
-from mech_music.engine.passes import Settings
+from mech_music.engine.passes import PassRunner, Settings
 from mech_music.errors import UserError
 from mech_music.models.hooks import Layout
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -217,7 +217,7 @@ def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
     from tests.composing import compose_run
 
     run = compose_run()
-    voice = Checkpoint(run.model, run.classifier, "cpu")
+    voice = Checkpoint(run.model, "cpu")
     own = PassRunner(voice, Store(tmp_path), Settings(Sampling(), 1.0))
     last = f"blocks.{run.model.layers - 1}.hook_resid_post"
     ways = [let_out(ROWS, last, reading) for reading in Reading]

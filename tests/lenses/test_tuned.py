@@ -195,7 +195,7 @@ def test_killed_between_two_layers_it_goes_on_with_the_second(
 def test_a_damaged_record_is_trained_again(made: HookedMusicGen, tmp_path: Path) -> None:
     source = Translator(POINTS[0], SMALL)
     wanted = engine(made, tmp_path).answers([source]).records[source]
-    (path,) = (Store(tmp_path).folder / "records").glob("*.safetensors")
+    (path,) = (Store(tmp_path).place / "records").glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:-7])
     found = engine(made, tmp_path).answers([source]).records[source]
     assert all(np.array_equal(values, found[name]) for name, values in wanted.items())

@@ -12,7 +12,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mech_music.config.schema import ClassifierConfig, Dtype, ModelConfig
+from mech_music.config.schema import Dtype, ModelConfig
 from mech_music.errors import UserError
 from mech_music.models.hooks import STREAM_POINTS, Hook, all_hooks
 from mech_music.models.musicgen import build
@@ -145,12 +145,12 @@ def test_parameters_are_those_published() -> None:
 @pytest.mark.parametrize(("key", "value"), [("layers", 24), ("codebooks", 8), ("delay", 7), ("cross_attention", False)])
 def test_config_of_another_model_is_seen_before_loading(offline: Path, published: Path, key: str, value: int) -> None:
     with pytest.raises(UserError, match=rf"model\.{key}={json.dumps(value)}, but .* set model\.{key}=") as caught:
-        Checkpoint(replace(CONFIG, path=str(published), **{key: value}), ClassifierConfig(name="tiny"), "cpu")
+        Checkpoint(replace(CONFIG, path=str(published), **{key: value}), "cpu")
     assert str(published) in complaint(caught)
 
 
 def test_frame_rate_of_another_codec(offline: Path, published: Path) -> None:
-    voice = Checkpoint(replace(CONFIG, path=str(published), frame_rate=25), ClassifierConfig(name="tiny"), "cpu")
+    voice = Checkpoint(replace(CONFIG, path=str(published), frame_rate=25), "cpu")
     with pytest.raises(UserError, match=r"model\.frame_rate=25, but .* set model\.frame_rate=50"):
         _ = voice.model
 
@@ -192,7 +192,7 @@ def test_dtype_that_the_cpu_does_not_serve_is_one_line(checkpoint: Path) -> None
         load_model(path=str(checkpoint), device="cpu", dtype="float16")
     assert "bfloat16" in complaint(caught)
     with pytest.raises(UserError, match="bfloat16"):
-        Checkpoint(replace(CONFIG, path=str(checkpoint), dtype=Dtype.float16), ClassifierConfig(name="tiny"), "cpu")
+        Checkpoint(replace(CONFIG, path=str(checkpoint), dtype=Dtype.float16), "cpu")
 
 
 @pytest.mark.parametrize("damage", ["t5 config", "t5 weights", "codec weights"])

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import RevisionNotFoundError
 
-from mech_music.config.schema import ClassifierConfig, ModelConfig
+from mech_music.config.schema import ModelConfig
 from mech_music.errors import UserError
 from mech_music.models.musicgen.hub import find_codec, find_text_encoder
 from mech_music.models.musicgen.loading import FILES, Checkpoint, find_checkpoint, fingerprint, load_model
@@ -71,7 +71,7 @@ def test_revisions(offline: Path, published: Path, tmp_path: Path, monkeypatch: 
 
     def voice(revision: str | None) -> Checkpoint:
         config = ModelConfig("made", hub_id=SMALL, revision=revision, layers=2, frame_rate=50)
-        return Checkpoint(config, ClassifierConfig(name="tiny"), "cpu")
+        return Checkpoint(config, "cpu")
 
     assert (voice(None).source, voice("v1").source) == (f"{SMALL} @ {COMMIT}", f"{SMALL} @ {OTHER}")
     assert voice(None).model_id == voice("v1").model_id
@@ -188,3 +188,19 @@ def test_fingerprint_knows_every_part(
     if part == FILES[1]:
         file.write_bytes((published / part).read_bytes() + os.urandom(8))
     assert fingerprint(folder) != before
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model", "config.json", "tokenizer_config.json"])
+def test_fingerprint_knows_every_file_of_a_text_encoder(
+    offline: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whichever form of the tokenizer transformers takes; also one that was not there before."""
+    hub = shutil.copytree(offline, tmp_path / "hub", symlinks=True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(hub))
+    before = fingerprint(published)
+    (snapshot,) = hub.glob("models--*t5*/snapshots/*")
+    file = snapshot / name
+    content = file.read_bytes() if file.is_file() else b"{}"
+    file.unlink(missing_ok=True)
+    file.write_bytes(content + b"\n")
+    assert fingerprint(published) != before

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mech_music.edits.row import Exit, Reading, Row
 from mech_music.engine.capacity import row_bytes
-from mech_music.engine.passes import Settings
+from mech_music.engine.passes import PassRunner, Settings
 from mech_music.errors import UserError
 from mech_music.models.hooks import IN_ATTENTION
 from mech_music.models.musicgen.footprint import Footprint

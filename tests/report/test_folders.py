@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mech_music.errors import UserError
 from mech_music.report.__main__ import main
 from mech_music.report.found import Found, read_results
 from tests.composing import CommandLine
@@ -69,6 +70,17 @@ def test_a_job_that_finished_later_counts(copied: Path) -> None:
     for seconds, strengths in ((10, {1.0}), (-10, {1.0, 2.0})):
         os.utime(own, (newest + seconds, newest + seconds))
         assert set(read_results(copied)[0].table["strength"]) == strengths
+
+
+def test_a_failure_is_preferred(copied: Path) -> None:
+    """To the job's table, and to that of the sweep, which was made before the job failed."""
+    (job(copied, 3) / "failed.txt").write_text("the disk is full")
+    (found,) = read_results(copied)
+    assert [failure.reason for failure in found.failures] == ["the disk is full"]
+    assert len(found.jobs) == 3
+    assert found.table.query("component == 'ca' and strength == 2 and role == 'technique'").empty
+    with pytest.raises(UserError, match="1 jobs failed, the first with: the disk is full"):
+        read_results(job(copied, 3))
 
 
 def test_one_job_of_a_sweep(copied: Path) -> None:

@@ -182,12 +182,6 @@ def test_a_tasks_own_axes_are_typed_and_checked(command: Command, capsys: pytest
     assert "words means nothing to task=interchange; it belongs to toy." in capsys.readouterr().err
 
 
-def test_hydras_own_search_path_serves_as_well(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("technique=halve", "controls=[half-way]", "metrics=[sharp]", "layer=last", *SMALL)
-    assert CommandLine(tmp_path, monkeypatch)(f"hydra.searchpath=[file://{own}]", *words) == 0
-    assert "sharp" in read_table(tmp_path / "run" / "table.parquet")
-
-
 def test_an_unknown_table_shows_itself(command: Command, tmp_path: Path) -> None:
     """Whoever has the file only sees its schema, and it is drawn and shown."""
     assert command("-m", "task=toy", "words=1,2") == 0

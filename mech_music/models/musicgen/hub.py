@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mech_music.errors import UserError
 from mech_music.models.musicgen.bundled import bundle_dir
@@ -23,6 +23,8 @@ FILES = ("state_dict.bin", "compression_state_dict.bin")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _CONFIG = ("config.json",)
 _TOKENIZERS = ("spiece.model", "tokenizer.json")
+_TEXT_ENCODER = (_WEIGHTS, _CONFIG, _TOKENIZERS)
+_BESIDE = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")  # a tokenizer reads them as well
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Wanted:
     advice: str = ""
 
     def missing(self, folder: Path) -> list[str]:
-        return [group[0] for group in self.groups if not any((folder / name).is_file() for name in group)]
+        return _missing(folder, self.groups)
 
     @property
     def command(self) -> str:
@@ -78,11 +80,21 @@ def _local(path: str) -> Path:
 
 
 def text_encoder_of(config: DictConfig, folder: Path) -> Path:
-    """The folder of the T5 that a language model's ``xp.cfg`` names, or of the one that lies beside its weights."""
-    if (folder / "t5").is_dir():
-        return folder / "t5"
-    name = config.conditioners.description.t5.name
-    return Path(name) if Path(name).is_dir() else find_text_encoder(name)
+    """The folder of the T5 that a language model's ``xp.cfg`` names, or of the one that lies beside its weights.
+
+    UserError if it is not there, or not all of it.
+    """
+    place = folder / "t5"
+    if not place.is_dir():
+        t5 = config.conditioners.description.t5
+        if OmegaConf.is_interpolation(t5, "name"):  # the bundled model's name for what is always beside it
+            raise UserError(f"'{folder}' has no t5/, the text encoder of its model: copy the whole folder")
+        if not Path(t5.name).is_dir():
+            return find_text_encoder(t5.name)
+        place = Path(t5.name)
+    if lacking := _missing(place, _TEXT_ENCODER):
+        raise UserError(f"text encoder in '{place}' has no {lacking[0]}: copy the whole folder, or fetch it again")
+    return place
 
 
 def find_text_encoder(name: str) -> Path:
@@ -91,7 +103,7 @@ def find_text_encoder(name: str) -> Path:
     The hub calls the T5s ``google-t5/…`` today and answers to the old names as well, so a cache may have either.
     """
     repos = (name,) if "/" in name else (f"google-t5/{name}", name)
-    return _snapshot(_Wanted(f"text encoder '{name}'", repos, (_WEIGHTS, _CONFIG, _TOKENIZERS)))
+    return _snapshot(_Wanted(f"text encoder '{name}'", repos, _TEXT_ENCODER))
 
 
 def find_codec(name: str) -> Path:
@@ -100,11 +112,13 @@ def find_codec(name: str) -> Path:
 
 
 def deciding(folder: Path) -> list[Path]:
-    """The files in the folder of a text encoder or codec that are read: of each kind one, whatever lies beside it."""
-    groups = [
-        [folder / name for name in group if (folder / name).is_file()] for group in (_WEIGHTS, _CONFIG, _TOKENIZERS)
-    ]
-    return [group[0] for group in groups if group]
+    """The files in the folder of a text encoder or codec that transformers reads, whatever lies beside them."""
+    weights = [name for name in _WEIGHTS if (folder / name).is_file()][:1]
+    return [folder / name for name in (*weights, *_CONFIG, *_TOKENIZERS, *_BESIDE) if (folder / name).is_file()]
+
+
+def _missing(folder: Path, groups: Sequence[Sequence[str]]) -> list[str]:
+    return [group[0] for group in groups if not any((folder / name).is_file() for name in group)]
 
 
 def _snapshot(wanted: _Wanted) -> Path:

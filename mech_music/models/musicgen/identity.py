@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from mech_music.models.content import Content
 from mech_music.models.musicgen.hub import FILES, deciding, find_codec, text_encoder_of
 from mech_music.models.musicgen.published import Published
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the checkpoint files, and over those they only name: a T5 and a codec of the hub.
+def content(folder: Path) -> Content:
+    """That of every file which is read: the checkpoint's, the text encoder's, and the codec's if that is the hub's.
 
-    It decides, with the settings, what a stored row is; so the same weights from anywhere are the same model.
+    It decides, with the settings, what a stored row is; so the same files anywhere are the same model. UserError for
+    a file that is missing.
     """
-    digest = hashlib.sha256()
-    for file in [folder / name for name in FILES] + [file for part in _named_parts(folder) for file in deciding(part)]:
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()
+    return Content(lambda: _files(folder))
 
 
-def _named_parts(folder: Path) -> list[Path]:
-    """Folders of the text encoder and of the codec, where the checkpoint does not hold them itself."""
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over that content."""
+    return content(folder).digest
+
+
+def _files(folder: Path) -> list[Path]:
     lm, codec = (Published.open(folder / name) for name in FILES)
-    parts = [] if lm.config.conditioners.description.t5.finetune else [text_encoder_of(lm.config, folder)]
-    return parts + ([find_codec(codec.content["pretrained"])] if "pretrained" in codec.content else [])
+    parts = [text_encoder_of(lm.config, folder)]
+    parts += [find_codec(codec.content["pretrained"])] if "pretrained" in codec.content else []
+    return [folder / name for name in FILES] + [file for part in parts for file in deciding(part)]

@@ -15,9 +15,10 @@ import torch
 from mech_music.config.schema import ModelConfig
 from mech_music.errors import UserError
 from mech_music.machine import n_cores
+from mech_music.models.content import Content
 from mech_music.models.devices import check_dtype, pick_device
 from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint
-from mech_music.models.musicgen.identity import fingerprint
+from mech_music.models.musicgen.identity import content, fingerprint
 from mech_music.models.musicgen.published import Published
 
 if TYPE_CHECKING:
@@ -39,16 +40,20 @@ def load_model(
     none of them: the bundled model. ``float16`` runs as audiocraft does on a GPU (autocast), ``bfloat16`` likewise
     on either; ``float32`` is the reference. UserError, one line, for whatever is missing or does not fit.
     """
-    return _load(find_checkpoint(path, hub_id, revision), device, dtype)
+    source = find_checkpoint(path, hub_id, revision)
+    return _load(source, content(source.folder), device, dtype)
 
 
-def _load(source: Source, device: str, dtype: str, known_as: str = "") -> HookedMusicGen:
+def _load(source: Source, files: Content, device: str, dtype: str) -> HookedMusicGen:
+    """The model, under the content that its files had before they were read; UserError if they changed since."""
     place = pick_device(device)
     check_dtype(dtype, place)
     from mech_music.models.musicgen.build import build
     from mech_music.models.musicgen.model import HookedMusicGen
 
-    return HookedMusicGen(build(source.folder, place, dtype), known_as or fingerprint(source.folder))
+    musicgen = build(source.folder, place, dtype)
+    files.must_be_unchanged(f"the model in '{source.folder}'")
+    return HookedMusicGen(musicgen, files.digest)
 
 
 class Checkpoint:
@@ -65,8 +70,9 @@ class Checkpoint:
         check_dtype(model.dtype.value, place)
         self._source = find_checkpoint(model.path, model.hub_id, model.revision)
         self.source = self._source.name
+        self._files = content(self._source.folder)
         check_config(model, self._source.folder)
-        self.weights = fingerprint(self._source.folder)
+        self.weights = self._files.digest
         self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
 
     @property
@@ -76,7 +82,7 @@ class Checkpoint:
     @cached_property
     def _loaded_model(self) -> HookedMusicGen:
         wanted = self._model
-        model = _load(self._source, self._device, wanted.dtype.value, self.weights)
+        model = _load(self._source, self._files, self._device, wanted.dtype.value)
         if model.frame_rate != wanted.frame_rate:
             raise UserError(
                 f"model.frame_rate={wanted.frame_rate:g}, but the checkpoint's codec makes {model.frame_rate:g} "

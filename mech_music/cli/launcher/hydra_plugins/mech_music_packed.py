@@ -20,11 +20,12 @@ from mech_music.cli.explain import explain
 from mech_music.cli.foreign import of_another_task
 from mech_music.cli.launcher.composer import Composer
 from mech_music.cli.validation import validate
+from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, StatisticsConfig, folder_name
 from mech_music.engine.workers import Advance, spread
 from mech_music.errors import UserError
 from mech_music.machine import n_cores
-from mech_music.results.sweep import Done, Failed, record_failure
+from mech_music.results.sweep import Done, Failed, record_failure, remove_results
 from mech_music.tasks.registry import as_run
 
 
@@ -56,7 +57,9 @@ class PackedLauncher(Launcher):
         try:
             config = composer(overrides)
         except Exception as error:
-            return record_failure(self._folder(number, overrides), explain(of_another_task(error, overrides)))
+            folder = self._folder(number, overrides)
+            remove_results(folder)
+            return record_failure(folder, explain(of_another_task(error, overrides)))
         with open_dict(config):
             config.hydra.job.id = config.hydra.job.num = number
         return config
@@ -123,13 +126,16 @@ class InterventionSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all jobs. UserError, after everything that can be shown is shown, if any of them failed."""
-        batches = super().sweep(arguments)
         assert self.config is not None
+        folder = Path(str(self.config.hydra.sweep.dir))
+        for place in (folder, *(folder / task for task in options("task"))):
+            remove_results(place)
+        batches = super().sweep(arguments)
         from mech_music.results.results import finish_sweep
 
         results = [job.return_value for batch in batches for job in batch]
         statistics = cast(StatisticsConfig, OmegaConf.to_object(self.config.statistics))
-        finish_sweep(Path(str(self.config.hydra.sweep.dir)), results, statistics)
+        finish_sweep(folder, results, statistics)
         failed = sum(isinstance(result, Failed) for result in results)
         if failed:
             raise UserError(f"{failed} of {len(results)} jobs failed, for the reasons above")

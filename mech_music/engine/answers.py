@@ -1,0 +1,45 @@
+"""What an engine says to requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int16
+
+from mech_music.activations.recording import Record
+from mech_music.edits.row import Row, Source
+from mech_music.listeners.protocol import Reading
+from mech_music.store.shards import Arrays
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What an engine says to requests: clips by row, what listeners read of them, recordings by source."""
+
+    keys: Mapping[Row, str]
+    readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
+    records: Mapping[Source, Record] = field(default_factory=dict)
+    clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
+
+    def key(self, row: Row) -> str:
+        """The clip's key in the store."""
+        return self.keys[row]
+
+    def reading(self, row: Row, listener: str) -> Reading:
+        """The listener's arrays of one clip; NaN throughout if the clip failed."""
+        return self.readings[listener][self.keys[row]]
+
+    def tokens(self, row: Row) -> Int16[np.ndarray, "codebook frame"]:
+        """``[codebook, 0]`` where tokens are not kept."""
+        return self._clips[self.keys[row]]["tokens"]
+
+    def failed(self, row: Row) -> bool:
+        """Whether an activation on the way to the clip was not finite."""
+        return bool(self._clips[self.keys[row]]["failed"])
+
+    @cached_property
+    def _clips(self) -> Mapping[str, Arrays]:
+        return self.clips(self.keys.values())
