@@ -61,7 +61,6 @@ def build(found: Found, audio: bool = True) -> Page:
         checked=bool(heard.samples) and not heard.notes,
         versions=versions(),
         config=_config(found),
-        n_clips=len(heard.sounds),
         data=Markup(as_json(payload(view, effects, found.summary, heard))),
         sounds=Markup(as_json(heard.sounds)),
     )

@@ -117,15 +117,18 @@ def _measures(view: View, effects: pd.DataFrame, controls: Sequence[str]) -> Ite
     single = _single(effects)
     shown = cast(pd.DataFrame, effects[single] if single.any() else effects)
     only = controls if len(controls) == 1 else []
-    for column in schema_of(effects).metric_columns:
+    columns = schema_of(effects).metric_columns
+    for column in columns:
         measure = view.measures.get(column.name, Measure())
-        word = column.word or column.name.replace("_", " ")
+        note = f", {column.note}" if [one.title for one in columns].count(column.title) > 1 else ""
+        word, title = column.word or column.name.replace("_", " "), column.title.replace("\n", " ") + note
         beside = [f"{control}_{column.name}" for control in only if column.name in view.of_controls]
         common = asdict(measure) | _scale(measure, shown[[column.name, *beside]].to_numpy()) | {"unit": column.unit}
-        titles = {"title": column.title, "label": column.label.replace("\n", "<br>"), "meaning": column.meaning}
+        titles = {"title": title, "label": column.label.replace("\n", "<br>"), "meaning": column.meaning}
+        word = word.replace("\n", " ") + note
         yield column.name, common | titles | {"word": word}
         for name in beside:
-            yield name, common | {"word": f"{word}, control", "title": f"control: {column.title}", "meaning": ""}
+            yield name, common | {"word": f"{word}, control", "title": f"control: {title}", "meaning": ""}
 
 
 def _scale(measure: Measure, values: np.ndarray) -> dict[str, Any]:

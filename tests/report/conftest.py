@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def listening(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Clips come from the engine that made the sweep."""
     monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test's own config folder brings along is imported anew by the next."""
+    path = [*sys.path]
+    yield
+    sys.path[:] = path
+    sys.modules.pop("a_loud_task", None)
 
 
 @pytest.fixture(scope="session")

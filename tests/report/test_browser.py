@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,19 +168,19 @@ def test_pages_without_clips(
             assert page.locator("#heat button").count() == 4 * 5 / 2
 
 
-def test_a_task_of_one_s_own(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", ["", DECLARED])
+def test_a_task_of_one_s_own(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
     """Made of its schema, and with a chart of its own script."""
-    for folder, more in ((tmp_path / "plain", ""), (tmp_path / "own", DECLARED)):
-        sys.modules.pop("a_loud_task", None)
-        page_of(swept(folder, monkeypatch, more), "--config-dir", str(folder / "own"))
-        for page in opened(browser, folder / "sweep" / "report.html", width=1280):
-            page.get_by_role("button", name="words 4, model tiny: energy").click()
-            assert "words 4" in page.locator("#cell-h").inner_text()
-            assert page.locator("#cell-clips audio").count() > 0
-            if more:
-                assert page.locator("#mine .charts").inner_text() == "3 cells"
-            else:
-                assert page.locator("#curves .chart .scatterlayer .trace").count() >= 6
+    sweep = swept(tmp_path, monkeypatch, more)
+    page_of(sweep, "--config-dir", str(tmp_path / "own"))
+    for page in opened(browser, sweep / "report.html", width=1280):
+        page.get_by_role("button", name="words 4, model tiny: energy").click()
+        assert "words 4" in page.locator("#cell-h").inner_text()
+        assert page.locator("#cell-clips audio").count() > 0
+        if more:
+            assert page.locator("#mine .charts").inner_text() == "3 cells"
+        else:
+            assert page.locator("#curves .chart .scatterlayer .trace").count() >= 6
 
 
 def test_charts_below_wait_and_a_print_has_all(browser: Any, file: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +114,6 @@ def swept(folder: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> Path:
     monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
     assert command("--config-dir", str(own), *SWEEP) == 0
     return folder / "sweep"
-
-
-@pytest.fixture(autouse=True)
-def forgotten() -> Iterator[None]:
-    """The module is imported anew by each test."""
-    path = [*sys.path]
-    yield
-    sys.path[:] = path
-    sys.modules.pop("a_loud_task", None)
 
 
 def page_of(sweep: Path, *words: str) -> Page:

@@ -84,6 +84,7 @@ function drawCharts() {
     section.querySelector(".note").textContent = `${countWords(lines)} ${spec.note}`;
     drawBehind(section, lines, [...new Set(axes)]);
   }
+  if (!waiting.size) document.body.dataset.charts = "yes";
 }
 
 // -- one cell, and the best of them ---------------------------------------------------------

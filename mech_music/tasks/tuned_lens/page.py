@@ -60,10 +60,9 @@ def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     """With the quotient of each lens' divergence and the untrained one's."""
     effects = beside_roles(summary)
     same = [axis for axis in TUNED_LENS.axes if axis not in ("lens", "role")]
-    plain = cast(pd.DataFrame, effects[effects["lens"] == "decoder"])
-    untrained = cast(pd.DataFrame, plain[[*same, "kl"]]).rename(columns={"kl": "plain"})
-    beside = effects.merge(untrained, how="left", on=same)
-    return effects.assign(ratio=[f"{value:.2f}" for value in beside["kl"] / beside["plain"]])
+    plain = cast(pd.DataFrame, effects[effects["lens"] == "decoder"])[[*same, "kl"]]
+    beside = effects.merge(plain, how="left", on=same, suffixes=("", "_plain"))
+    return effects.assign(ratio=[f"{value:.2f}" for value in beside["kl"] / beside["kl_plain"]])
 
 
 def page() -> View:
@@ -75,7 +74,8 @@ def page() -> View:
         methods=methods,
         beside=_beside,
         site="{lens}, {layer}",
-        hover="KL ÷ that of the DecoderLens: {ratio}",
+        heading="{site}: KL is {ratio} of the DecoderLens' own",
+        hover="{ratio} of the DecoderLens' KL",
         effect="the lens",
         things="readings (a layer through a lens)",
         shown=("kl", "kl_guided", "agreement"),
