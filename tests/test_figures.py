@@ -94,7 +94,7 @@ def test_only_the_greatest_effects_of_many_are_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(interchange, "_MOST", 1)
-    caplog.set_level(logging.INFO, "mech_music.results.figures")
+    caplog.set_level(logging.INFO, "mech_music.tasks.interchange.figures")
     table = made_up_table(pairs=[("guitar", "piano"), ("jazz", "rock")], layers=["0", "1"])
     table.loc[table["original"] == "jazz", "effectiveness"] += 5
     paths = interchange.layer_curves(summarise(table, 50, 0.95, 0), tmp_path)

@@ -104,7 +104,7 @@ def test_what_is_missing_is_said_with_the_command_that_gets_it(
 def test_a_classifier_of_the_hub_is_known_by_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "classifier").mkdir()
     (tmp_path / "classifier" / "ast.yaml").write_text("name: ast\nhub_id: MIT/ast\nrevision: f826\n")
-    monkeypatch.setattr(parts, "conf_dir", lambda: tmp_path)
+    monkeypatch.setattr(parts, "find_config", lambda group, name: tmp_path / group / f"{name}.yaml")
     part = parts.listener_part("ast")
     assert part.missing() == ["model.safetensors", "config.json", "preprocessor_config.json"]
     assert part.command == "hf download MIT/ast model.safetensors config.json preprocessor_config.json --revision f826"

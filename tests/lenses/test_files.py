@@ -37,7 +37,8 @@ def test_a_lens_is_read_as_it_was_written(lens: LensFile) -> None:
         assert np.array_equal(maps[hook].bias.numpy(), draw.normal(size=8).astype(np.float32))
     assert tuple(maps) == HOOKS
     about = json.loads((Path(lens.path) / CONFIG).read_text())
-    assert about["fit"] == {"n_clips": 4, "n_held_out": 2, "steps": 0, "epochs": 1, "seed": 0}
+    trained = {"n_clips": 4, "n_held_out": 2, "steps": 0, "epochs": 1, "seed": 0}
+    assert about["fit"] == {**trained, "prompts": study_prompts().digest}
 
 
 def test_a_lens_is_named_by_its_content(lens: LensFile, tmp_path: Path) -> None:
