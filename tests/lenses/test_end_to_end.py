@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,11 @@ SMALL = ("prompts=2", "duration=0.4", "statistics.resamples=20", "concept=guitar
 FIT = ("lens.clips=64", "lens.held_out=3", "lens.epochs=2", "layer='0,6,last'", "engine.workers=1")
 
 
+def own(words: Sequence[str]) -> list[str]:
+    """The small words that go with a task: the tuned lens has no concepts."""
+    return [word for word in SMALL if "task=tuned_lens" not in words or not word.startswith("concept=")]
+
+
 class Program:
     """The command line with a store of its own; a folder for each run."""
 
@@ -35,8 +40,8 @@ class Program:
         """Where the results are."""
         command = CommandLine(self.folder / name, self.patch, made_up=False)
         flags = [word for word in words if word.startswith("-")]  # before the overrides, of which the last ones win
-        given = [*SMALL, *(word for word in words if word not in flags)]
-        if "task=tuned_lens" in words:  # it has no such axis
+        given = [*own(words), *(word for word in words if word not in flags)]
+        if "task=tuned_lens" in words:
             given = [word for word in given if not word.startswith("concept=")]
         assert command(*flags, *given) == 0
         return command.folder / ("sweep" if "-m" in words else "run")
@@ -121,7 +126,7 @@ def test_a_mistake_is_one_line(
     line: str,
 ) -> None:
     monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "store"))
-    status = CommandLine(tmp_path, monkeypatch, made_up=False)(*words, *SMALL)
+    status = CommandLine(tmp_path, monkeypatch, made_up=False)(*words, *own(words))
     out, err = capsys.readouterr()
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"mech_music: {line}")
