@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +13,6 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
-from mech_music.cli import launcher
 from mech_music.config.paths import conf_dir
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Answers
@@ -20,7 +21,6 @@ from mech_music.tasks.registry import as_run, register
 from tests.answers import Outcome, answered
 
 register()
-launcher.install()
 
 
 def compose_run(*overrides: str) -> Any:
@@ -80,8 +80,23 @@ class CommandLine:
         self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
         self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
-        try:
-            main()
-        except SystemExit as end:
-            return int(end.code or 0)
+        with _own_logging():
+            try:
+                main()
+            except SystemExit as end:
+                return int(end.code or 0)
         return 0
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Takes back what Hydra does to the root logger: its handlers write to streams that pytest closes after a test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(before):
+            handler.close()
+        root.handlers[:] = before
+        root.setLevel(level)

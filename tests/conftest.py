@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from mech_music.cli import launcher
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.quiet import quiet_imports
 from tests.made import make_checkpoint
 
 torch.set_num_threads(1)
+launcher.install()  # Hydra looks for plugins once in a process
 
 PROMPTS = ("Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a sad trumpet tune.")
 

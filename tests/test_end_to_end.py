@@ -93,7 +93,7 @@ def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
     """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
     process = start(tmp_path, "pair=instruments", "prompts=100")
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("store/rows/*")):  # until the first pass is kept
+    while not list(tmp_path.glob("store/v4/clips/*")):  # until the first pass is kept
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

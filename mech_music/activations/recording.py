@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Record = Mapping[str, np.ndarray]
+_POLL = 0.2  # seconds between looks at what another process records
 _SHARE = 0.3  # of the free memory, for the streams that lenses are trained on
 _TRAINING = 0.25  # of a clip's share of the progress bar, for each clip that one translator is trained on
 
@@ -71,20 +73,19 @@ class Recording:
     def get(self, source: Source) -> dict[str, Tensor]:
         """What was recorded, by name; recorded again if it was damaged since."""
         if source not in self._read:
-            stored = self._store.record(self.key(source))
-            if stored is None:
-                self._again(source)
-                stored = self._store.record(self.key(source))
-            assert stored is not None
+            while (stored := self._store.record(self.key(source))) is None:
+                if not self._again(source):
+                    time.sleep(_POLL)
             self._read[source] = {name: torch.from_numpy(tensor) for name, tensor in stored.items()}
         return self._read[source]
 
-    def _again(self, source: Source) -> None:
+    def _again(self, source: Source) -> bool:
+        """False where another process, which saw the damage too, is making it."""
         if isinstance(source, Translator):
             self.watch([source], lambda _: None)
             self.fit(source, lambda _: None)
-        else:
-            self.record(source, lambda _: None)
+            return True
+        return self.record(source, lambda _: None) > 0
 
     def resolve(self, source: Mean, hook: str) -> Tensor:
         """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for). UserError where none is taken."""
