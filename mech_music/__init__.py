@@ -20,10 +20,10 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 if TYPE_CHECKING:
+    from mech_music.base.errors import UserError
     from mech_music.edits.patch import Patch
     from mech_music.edits.row import Edit, Exit, Half, Mean, Prefix, Prompts, Row, Term
     from mech_music.engine.engine import Answers, Engine
-    from mech_music.errors import UserError
     from mech_music.listeners.classifier import load_classifier
     from mech_music.models.cache import ActivationCache
     from mech_music.models.hooks import Hook

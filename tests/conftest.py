@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.cli import launcher
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from tests.made import make_checkpoint
 
 torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 
-from mech_music.models.quiet import quiet_imports
+from mech_music.base.quiet import quiet_imports
 
 with quiet_imports():
     from audiocraft.models import builders

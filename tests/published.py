@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mech_music.models.quiet import quiet_imports
+from mech_music.base.quiet import quiet_imports
 from tests.made import lm_config
 
 with quiet_imports():

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models import protocol
 from mech_music.models.hooked import HookedModel
 from mech_music.models.hooks import CROSS_POINTS, IN_ATTENTION, POINTS, Hook

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.results.audio import pcm16, write_clips, write_wav
 from mech_music.tasks.interchange.clips import strongest_and_weakest
 from tests.made_up_results import made_up_table

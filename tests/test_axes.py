@@ -2,8 +2,8 @@
 
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.config.axes import n_steps, parse_frames, parse_layers
-from mech_music.errors import UserError
 from tests.composing import compose_run
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from omegaconf import MISSING
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain
 from mech_music.cli.validation import validate
 from mech_music.config.paths import conf_dir, options
 from mech_music.config.schema import Direction, RunConfig, folder_name, keys, load_technique
 from mech_music.edits.row import Half
-from mech_music.errors import UserError
 from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.models.hooks import Component
 from mech_music.tasks.registry import all_axes, axes_of, find_task, task_names, unknown_key

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from mech_music.base.errors import UserError
+from mech_music.base.machine import is_out_of_memory
 from mech_music.edits.row import Edit, Exit, Half, History, Reading, Row, Term
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import sources_of
-from mech_music.errors import UserError
-from mech_music.machine import is_out_of_memory
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.store import Store
 from tests.made_engine import FIT, SHORT, Outcome, engine, mean

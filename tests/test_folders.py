@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.config.paths import new_folder
-from mech_music.errors import UserError
 from mech_music.report.__main__ import main as report
 from mech_music.report.found import read_results
 from tests.composing import CommandLine

@@ -10,10 +10,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mech_music import machine
+from mech_music.base import machine
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.paths import conf_dir
-from mech_music.engine.capacity import MIN_PASS, Capacity
-from mech_music.errors import UserError
+from mech_music.engine.capacity import Capacity
 from mech_music.models.musicgen.footprint import (
     CODEC_PARAMETERS,
     PASST_PARAMETERS,
@@ -25,7 +26,7 @@ from mech_music.models.musicgen.footprint import (
 )
 from mech_music.models.musicgen.linear import arrange, can_arrange, make_arrangeable, still_to_arrange
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
+from mech_music.models.protocol import MIN_PASS
 from tests.published import SMALL, published_config
 
 with quiet_imports():

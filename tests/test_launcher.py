@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Row
-from mech_music.errors import UserError
 from tests.composing import CommandLine
 
 SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20", "engine.workers=1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.machine import free_memory
+from mech_music.base.machine import free_memory
 
 GB = 10**9
 V2 = "30 23 0:26 {root} /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 import mech_music
+from mech_music.base.versions import installed_versions
 from mech_music.config.paths import conf_dir, experiments
-from mech_music.versions import installed_versions
 
 ROOT = conf_dir().parent
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.attention import attend
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 

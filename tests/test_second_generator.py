@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from mech_music.activations.streams import stream
+from mech_music.base.errors import UserError
 from mech_music.config.schema import EngineConfig, ModelConfig
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Edit, Exit, Half, Mean, Prefix, Prompts, Reading, Row, Term
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import Settings
-from mech_music.errors import UserError
 from mech_music.listeners.likelihood import Likelihood
 from mech_music.models.handle import LoadedModel
 from mech_music.models.sampling import Sampling

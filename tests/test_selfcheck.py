@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.attention import KeptCrossAttention, PreallocatedSelfAttention
 from mech_music.models.musicgen.linear import WIDE, ArrangedLinear, arrange, can_arrange, make_arrangeable, release
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
     from audiocraft.modules.transformer import LayerScale

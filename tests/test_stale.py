@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.config.schema import ClassifierConfig, EngineConfig, ModelConfig
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Engine
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import ClassifierListener, classifier_id
 from mech_music.models.musicgen import build as building
 from mech_music.models.musicgen.loading import FILES, Checkpoint, fingerprint

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import bootstrap_mean
 from mech_music.results import tables
 from mech_music.results.columns import layer_order

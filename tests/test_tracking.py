@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.results.audio import Clip, write_wav
 from mech_music.results.tables import summarise
 from mech_music.tasks.interchange.controls import beside_controls

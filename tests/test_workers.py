@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.engine.workers import Advance, spread
-from mech_music.errors import UserError
-from mech_music.machine import n_cores
+from mech_music.base.errors import UserError
+from mech_music.base.machine import n_cores
+from mech_music.base.workers import Advance, spread
 
 
 def square(x: int, advance: Advance) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def test_no_worker_forks_again() -> None:
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     """SIGKILL leaves no time for goodbyes; the workers go all the same."""
     code = (
-        "import os, time; from mech_music.engine.workers import spread\n"
+        "import os, time; from mech_music.base.workers import spread\n"
         f"def work(x, _): open(r'{tmp_path}/%d' % os.getpid(), 'w').close(); time.sleep(300)\n"
         "list(spread(work, [0, 1], 2, lambda _: None))"
     )

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from mech_music.activations.means import POINTS, MeanRecorder
 from mech_music.activations.similarity import SimilarityRecorder
+from mech_music.base.errors import UserError
+from mech_music.base.machine import free_memory
+from mech_music.base.workers import Advance
 from mech_music.edits.content import canonical
 from mech_music.edits.row import Fit, History, Mean, Row, Similarity, Source, Translator
-from mech_music.engine.capacity import MIN_PASS
-from mech_music.engine.workers import Advance
-from mech_music.errors import UserError
 from mech_music.lenses.readout import Translation
 from mech_music.lenses.tuned import StreamRecorder, clips_of, measure, train
-from mech_music.machine import free_memory
 from mech_music.models.hooks import Hook, all_hooks
+from mech_music.models.protocol import MIN_PASS
 
 if TYPE_CHECKING:
     from mech_music.engine.passes import PassRunner

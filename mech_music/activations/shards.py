@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mech_music.activations.streams import Chunk, Stream
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError, first_line
 from mech_music.edits.row import Row
-from mech_music.errors import UserError, first_line
-from mech_music.store.atomic import replacing
 
 MANIFEST = "stream.json"
 _ROWS = "rows"  # a shard's rows, as JSON in its header

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.content import canonical, content_digest
 from mech_music.edits.row import Prefix, Row
-from mech_music.errors import UserError
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mech_music.activations.observe import Edits, observe, padding, plain
 from mech_music.activations.sources import Generated, Source
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, Row
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook, Layout
 from mech_music.models.protocol import DURATION, MIN_PASS
 from mech_music.models.sampling import Sampling

@@ -14,10 +14,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.benchmarks.config import NAMES, BenchmarksConfig, keys, register, validate
 from mech_music.cli.explain import explain, fail
 from mech_music.config.paths import conf_dir
-from mech_music.errors import UserError, unknown
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mech_music.base.errors import UserError
 from mech_music.config.paths import conf_dir
-from mech_music.errors import UserError
 
 
 def environment(scratch: Path) -> dict[str, str]:

@@ -9,8 +9,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.cli.explain import explain, fail
-from mech_music.errors import UserError, unknown
 
 NAMES = ("reference", "decode", "edits", "lenses", "limit", "memory", "rerun", "startup")
 

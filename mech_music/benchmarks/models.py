@@ -13,8 +13,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.benchmarks.config import Shape
-from mech_music.models.quiet import quiet_imports
 from mech_music.tiny import bundle_dir, register_t5
 
 FRAME_RATE = 25  # codec frames a second, of both models' codecs

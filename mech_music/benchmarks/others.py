@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.benchmarks.config import Shape
 from mech_music.benchmarks.models import Subject, duration, threads
-from mech_music.models.quiet import quiet_imports
 from mech_music.tiny import register_t5
 
 if TYPE_CHECKING:

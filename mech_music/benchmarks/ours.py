@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from mech_music.base.machine import n_cores
+from mech_music.base.workers import Advance, spread
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
 from mech_music.config.schema import ModelConfig
 from mech_music.edits.compile import compile_edits, visitor
 from mech_music.edits.row import Mean, Row
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.engine import Engine
-from mech_music.engine.workers import Advance, spread
-from mech_music.machine import n_cores
 from mech_music.models.musicgen.loading import Checkpoint, load_model
 from mech_music.models.sampling import Sampling
 

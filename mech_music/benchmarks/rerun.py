@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
+from mech_music.base.errors import UserError
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.children import python
 from mech_music.benchmarks.measure import paired_ratio
 from mech_music.benchmarks.table import Line
-from mech_music.errors import UserError
 from mech_music.prompts.concepts import resolve_pairs
 
 _COMPONENTS = "mlp,sa,ca,resid"

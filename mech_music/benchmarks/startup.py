@@ -17,11 +17,11 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
+from mech_music.base.errors import UserError
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.children import environment, python
 from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.table import Line, compare
-from mech_music.errors import UserError
 
 IMPORTS = "import mech_music.run, mech_music.cli.job, mech_music.models.musicgen.model, hear21passt.models.passt"
 _COUNTED = re.compile(r"clips[^\n]*?\b[1-9]\d*/\d+\b")

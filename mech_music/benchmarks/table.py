@@ -10,8 +10,8 @@ from statistics import median
 
 from rich.table import Table
 
+from mech_music.base.atomic import replacing
 from mech_music.benchmarks.measure import Ratio, Timing, paired_ratio
-from mech_music.store.atomic import replacing
 
 COLUMNS = ("benchmark", "what", "first", "second", "unit", "first's", "second's", "first ÷ second", "note")
 

@@ -13,9 +13,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.config.paths import experiments
 from mech_music.config.schema import RunConfig, keys
-from mech_music.errors import UserError, unknown
 from mech_music.tasks.registry import all_axes, settings_classes
 
 _KEY = re.compile(r"full_key: (\S+)")

@@ -13,10 +13,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import NO_KEY
 from mech_music.config.paths import also_in, conf_dir
 from mech_music.config.schema import RunConfig, keys
-from mech_music.errors import UserError
 from mech_music.tasks.registry import all_axes, axes_of, unknown_key
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain, fail
 from mech_music.config.paths import new_folder
 from mech_music.config.schema import RunConfig, keys
-from mech_music.errors import UserError
 from mech_music.tasks.registry import as_run, task_of, unknown_key
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.config.schema import LensConfig, ModelConfig, RunConfig
-from mech_music.errors import UserError, unknown
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, concept_prompts, every_prompt
 

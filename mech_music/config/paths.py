@@ -8,7 +8,7 @@ from pathlib import Path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from mech_music.errors import UserError, unknown
+from mech_music.base.errors import UserError, unknown
 
 _PACKAGE = Path(__file__).parents[1]
 _GIVEN: list[Path] = []

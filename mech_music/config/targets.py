@@ -6,8 +6,8 @@ import sys
 from importlib import import_module
 from typing import Any
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.paths import config_folders
-from mech_music.errors import UserError, first_line
 
 
 def target_of(path: str) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import in_one_line
 from mech_music.config.paths import also_in
-from mech_music.errors import UserError
 
 _ABOUT = """\
 A W&B workspace and a W&B report of a sweep's runs, built from what they logged: effects (log-odds) by layer beside

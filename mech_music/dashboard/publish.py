@@ -7,9 +7,9 @@ import logging
 import os
 from pathlib import Path
 
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError
 from mech_music.dashboard.views import Views
-from mech_music.errors import UserError
-from mech_music.store.atomic import replacing
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pandas as pd
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import RunConfig
 from mech_music.dashboard.panels import Panel, Section, sections_of
-from mech_music.errors import UserError
-from mech_music.models.quiet import quiet_imports
 from mech_music.report.default import view_of
 from mech_music.report.found import Found, Job
 from mech_music.report.view import View

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.doctor.parts import FilePart, HubPart, Part
 from mech_music.doctor.verdict import readable
-from mech_music.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 _AS_IT_IS = {"Accept-Encoding": "identity"}

@@ -10,12 +10,12 @@ from platform import python_version
 
 import torch
 
+from mech_music.base.machine import free_memory, n_cores
+from mech_music.base.versions import installed_versions
 from mech_music.config.paths import default_store_dir, options
 from mech_music.doctor.parts import caches, listener_part
-from mech_music.machine import free_memory, n_cores
 from mech_music.models.musicgen.footprint import gigabytes
 from mech_music.store import upkeep
-from mech_music.versions import installed_versions
 
 _PACKAGES = ("torch", "audiocraft", "nnsight", "transformers", "hear21passt", "wandb")
 Line = tuple[str, str]

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from omegaconf import OmegaConf
 
+from mech_music.base.errors import UserError
 from mech_music.config.paths import find_config
 from mech_music.config.schema import RunConfig
-from mech_music.errors import UserError
 from mech_music.models.musicgen.hub import FILES
 from mech_music.models.musicgen.published import Published
 
@@ -157,7 +157,7 @@ def listener_part(name: str, path: str | None = None) -> Part:
 def _passt(what: str) -> FilePart:
     import torch
 
-    from mech_music.models.quiet import quiet_imports
+    from mech_music.base.quiet import quiet_imports
 
     with quiet_imports():
         from hear21passt.models.passt import default_cfgs

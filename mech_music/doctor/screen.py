@@ -11,8 +11,8 @@ from rich.table import Table
 from mech_music.config.axes import n_steps
 from mech_music.doctor.machine import Line
 from mech_music.doctor.verdict import Verdict
-from mech_music.engine.capacity import MIN_PASS
 from mech_music.models.musicgen.footprint import gigabytes
+from mech_music.models.protocol import MIN_PASS
 
 
 def show_machine(console: Console, versions: Iterable[Line], rest: Iterable[Line]) -> None:

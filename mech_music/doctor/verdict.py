@@ -9,18 +9,18 @@ from pathlib import Path
 
 import torch
 
+from mech_music.base.errors import UserError
+from mech_music.base.machine import free_on
+from mech_music.base.quiet import quiet_imports
 from mech_music.cli.explain import explain
 from mech_music.config.axes import n_steps
 from mech_music.config.schema import RunConfig
 from mech_music.doctor.parts import Part, parts_of
-from mech_music.engine.capacity import MIN_PASS
-from mech_music.errors import UserError
-from mech_music.machine import free_on
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES
 from mech_music.models.musicgen.loading import check_config, pick_device
 from mech_music.models.musicgen.published import Published
-from mech_music.models.quiet import quiet_imports
+from mech_music.models.protocol import MIN_PASS
 
 _CLIPS = 16  # of a measurement: one to three seconds on one core
 _PROMPT = "Compose a happy rock piece, with a piano melody. Use a fast tempo."

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.protocol import Batch, Edits, Take, Targets, compiles
 from mech_music.edits.row import Edit
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook, Layout
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.protocol import CompiledEdit
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook, Layout
 
 

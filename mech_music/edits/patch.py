@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mech_music.base.errors import UserError
 from mech_music.edits.content import stored
 from mech_music.edits.protocol import Batch, Edits, Entry, Take, Targets, compiles
 from mech_music.edits.row import Half, Row
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook, Layout
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Prefix, Row
-from mech_music.errors import UserError
 
 if TYPE_CHECKING:
     from jaxtyping import Int

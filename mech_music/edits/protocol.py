@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import AnyEdit, Half, Mean, Row
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from mech_music.models.protocol import Generator
 

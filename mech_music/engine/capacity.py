@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mech_music.errors import UserError
-from mech_music.machine import free_on
+from mech_music.base.errors import UserError
+from mech_music.base.machine import free_on
 from mech_music.models.musicgen.footprint import SHARE, gigabytes
 from mech_music.models.protocol import MIN_PASS
 

@@ -30,16 +30,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mech_music.activations.sources import Source as Origin
 from mech_music.activations.streams import BUDGET, Stream, stream
+from mech_music.base.errors import UserError
+from mech_music.base.machine import is_out_of_memory, n_cores
+from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
-from mech_music.engine.workers import Advance, spread
-from mech_music.errors import UserError
 from mech_music.listeners.protocol import Listener
-from mech_music.machine import is_out_of_memory, n_cores
 from mech_music.models.handle import LazyModel, LoadedModel, open_model
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store

@@ -18,20 +18,19 @@ from torch import Tensor
 from mech_music.activations.observe import Consumer, observe, padded
 from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
+from mech_music.base.errors import UserError
+from mech_music.base.workers import Advance
 from mech_music.edits.compile import compile_edits, visitor, with_sources
 from mech_music.edits.prefix import given_tokens
 from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Edit, Exit, Fit, LensFile, Mean, Reading, Row, Translator
-from mech_music.engine.capacity import MIN_PASS
 from mech_music.engine.scorer import ClipScorer
-from mech_music.engine.workers import Advance
-from mech_music.errors import UserError
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
 from mech_music.listeners.protocol import Listener
 from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
-from mech_music.models.protocol import Generation
+from mech_music.models.protocol import MIN_PASS, Generation
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError, first_line
 from mech_music.edits.row import Fit, LensFile
-from mech_music.errors import UserError, first_line
 from mech_music.lenses.readout import Translation
-from mech_music.store.atomic import replacing
 
 WEIGHTS, CONFIG = "lens.safetensors", "lens.json"
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from mech_music.base.workers import Advance
 from mech_music.edits.row import Fit, Row
-from mech_music.engine.workers import Advance
 from mech_music.lenses.readout import Translation
 from mech_music.models.hooks import Hook
 from mech_music.models.unembedding import Unembedding

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from mech_music.base.errors import UserError, first_line
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import ClassifierConfig
-from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, audioset_columns
 from mech_music.listeners.waveform import at_rate, windows
-from mech_music.models.quiet import quiet_imports
 
 if TYPE_CHECKING:
     from transformers import ASTFeatureExtractor, ASTForAudioClassification

@@ -15,8 +15,8 @@ from hydra.utils import get_class
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import ClassifierConfig, RunConfig, load_classifier_config
-from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES, label_names
 from mech_music.listeners.protocol import Clips
 from mech_music.models.content import Content, code_of

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.config.schema import ClassifierConfig, RunConfig
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import ClassifierListener
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 N_CLASSES = 527
 _NAMELESS = re.compile(r"LABEL_\d+")

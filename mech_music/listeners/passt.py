@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mech_music.base.errors import UserError, first_line
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import ClassifierConfig
-from mech_music.errors import UserError, first_line
 from mech_music.listeners.labels import N_CLASSES
 from mech_music.listeners.waveform import at_rate
-from mech_music.models.quiet import quiet_imports
 
 log = logging.getLogger(__name__)
 _ARCHITECTURE = "passt_s_swa_p16_128_ap476"

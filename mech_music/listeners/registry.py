@@ -11,9 +11,9 @@ from typing import Any
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.paths import find_config, options
 from mech_music.config.schema import RunConfig
-from mech_music.errors import UserError, first_line
 from mech_music.listeners.protocol import Listener
 
 

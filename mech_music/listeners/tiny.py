@@ -7,8 +7,8 @@ from typing import Self
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import ClassifierConfig
-from mech_music.errors import UserError, first_line
 from mech_music.listeners.passt import PaSST, PaSSTConfig
 
 _FILES = ("classifier.json", "classifier.safetensors")

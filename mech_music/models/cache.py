@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mech_music.errors import UserError, first_line
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError, first_line
 from mech_music.models.hooks import IN_ATTENTION, Hook, Layout
-from mech_music.store.atomic import replacing
 
 Key = str | tuple[str, int] | tuple[str, int, str]
 _STEP = {Layout.stream: 2, Layout.heads: 2, Layout.pattern: 3}  # the dimension of steps; keys of the text have none

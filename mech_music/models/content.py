@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 
 class Content:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 _DTYPES = ("float32", "float16", "bfloat16")
 

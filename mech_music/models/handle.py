@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.utils import get_class
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import ModelConfig
-from mech_music.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.cache import ActivationCache
 from mech_music.models.hooks import Hook, Layout, all_hooks
 from mech_music.models.protocol import Generation, NamesFilter, Visit

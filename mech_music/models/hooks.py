@@ -16,7 +16,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 
 class Component(StrEnum):

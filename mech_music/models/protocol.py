@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding

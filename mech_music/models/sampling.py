@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 NOISE_STEPS = 16  # steps of noise drawn at once for a row: few calls, little memory
 

@@ -10,8 +10,8 @@ from enum import StrEnum
 from functools import cache
 from itertools import islice, permutations, product
 
+from mech_music.base.errors import unknown
 from mech_music.edits.row import Prompts
-from mech_music.errors import unknown
 
 TEMPLATE = "Compose a {mood} {genre} piece, with a {instrument} melody. Use a {tempo} tempo."
 MOODS: tuple[str, ...] = ("emotional", "passionate", "groovy", "energetic", "happy")

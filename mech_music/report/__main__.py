@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import in_one_line
 from mech_music.config.paths import also_in
-from mech_music.errors import UserError
 
 USAGE = """\
 One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.

@@ -9,10 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
 from mech_music.engine.engine import open_engine
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import label_names
 from mech_music.metrics.measures import log_softmax
 from mech_music.prompts.concepts import CONCEPTS

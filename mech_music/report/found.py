@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig, StatisticsConfig
-from mech_music.errors import UserError
 from mech_music.results.columns import Schema
 from mech_music.results.results import SUMMARY, TABLE
 from mech_music.results.sweep import FAILED, Failed

@@ -10,14 +10,14 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from mech_music.errors import UserError
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError
 from mech_music.report.clips import Heard, hear
 from mech_music.report.default import view_of
 from mech_music.report.found import Found
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
 from mech_music.report.view import View
-from mech_music.store.atomic import replacing
 
 LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes

@@ -6,12 +6,12 @@ import hashlib
 import platform
 from collections.abc import Sequence
 
+from mech_music.base.errors import UserError
+from mech_music.base.versions import installed_versions
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
-from mech_music.errors import UserError
 from mech_music.report.found import Found
 from mech_music.results.results import TABLE
-from mech_music.versions import installed_versions
 
 _PACKAGES = ("audiocraft", "nnsight", "torch", "transformers", "hear21passt", "hydra-core", "numpy")
 

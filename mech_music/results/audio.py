@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int16
 
-from mech_music.store.atomic import replacing
+from mech_music.base.atomic import replacing
 
 
 @dataclass(frozen=True)

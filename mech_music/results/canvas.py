@@ -19,9 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from mech_music.base.atomic import replacing
 from mech_music.results.columns import Role
 from mech_music.results.tables import Line
-from mech_music.store.atomic import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

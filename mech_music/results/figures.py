@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mech_music.engine.workers import spread
+from mech_music.base.workers import spread
 from mech_music.metrics.metric import Metric
 from mech_music.results import canvas
 from mech_music.results.canvas import Sheet

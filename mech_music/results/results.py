@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from mech_music.base.machine import n_cores
 from mech_music.config.schema import StatisticsConfig
-from mech_music.machine import n_cores
 from mech_music.results.sweep import SUMMARY, TABLE, Done, Failed
 from mech_music.results.tables import concat_tables, read_table, schema_of, summarise, write_summary, write_table
 from mech_music.results.terminal import terminal_table

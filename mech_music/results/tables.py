@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.errors import UserError
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import Intervals, bootstrap_means
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Column, Schema, layer_order
-from mech_music.store.atomic import replacing
 from mech_music.tasks.registry import find_task, task_names
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from rich.filesize import decimal
 from rich.progress import Progress
 from rich.table import Table
 
+from mech_music.base.errors import UserError
 from mech_music.config.paths import default_store_dir
-from mech_music.errors import UserError
 from mech_music.store import upkeep
 
 _KINDS = ("clips", "readings", "records", "audio", "damaged", "remains", "old", "rows")

@@ -14,7 +14,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 log = logging.getLogger(__name__)
 DAMAGED = ".damaged"

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 log = logging.getLogger(__name__)
 _TOUCHED_EVERY = 5.0

@@ -19,9 +19,9 @@ import soundfile
 from jaxtyping import Bool, Float32, Int16
 from safetensors.numpy import load, save
 
+from mech_music.base.errors import UserError
 from mech_music.edits.content import Payloads
 from mech_music.edits.row import Row
-from mech_music.errors import UserError
 from mech_music.store.files import read_file, write_file
 from mech_music.store.leases import Leases
 from mech_music.store.shards import Arrays, Shards

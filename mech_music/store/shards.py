@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.store.files import read_file, set_aside, write_file
 
 _CACHE_BYTES = 256 * 2**20

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.store.files import DAMAGED, is_partial, read_file, write_file
 from mech_music.store.rows import OLD, PARTS, VERSION, joined_documents
 from mech_music.store.shards import DOCUMENT, KEYS, pack

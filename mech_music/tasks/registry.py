@@ -13,10 +13,10 @@ from typing import Any, cast
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.config.paths import find_config, options
 from mech_music.config.schema import RunConfig, keys, register_resolvers
 from mech_music.config.targets import target_of
-from mech_music.errors import UserError, unknown
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.protocol import Task

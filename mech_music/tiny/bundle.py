@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mech_music.store.atomic import replacing
+from mech_music.base.atomic import replacing
 from mech_music.tiny import classifier, codec, language_model, text_encoder
 from mech_music.tiny.workspace import Workspace, file_sha256
 

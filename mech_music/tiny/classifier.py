@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from mech_music.base.atomic import replacing
 from mech_music.listeners.classifier import N_CLASSES
 from mech_music.listeners.passt import PaSST, PaSSTConfig
 from mech_music.prompts.concepts import label_of
-from mech_music.store.atomic import replacing
 from mech_music.tiny import codec, data, loop
 from mech_music.tiny.config import TinyConfig
 from mech_music.tiny.synth import SAMPLE_RATE, Clip

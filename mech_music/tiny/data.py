@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.lib.format import open_memmap
 
+from mech_music.base.atomic import replacing
 from mech_music.prompts.concepts import CONCEPTS, Category, Prompt, label_of, make_prompt
-from mech_music.store.atomic import replacing
 from mech_music.tiny import loop, score, synth
 from mech_music.tiny.config import CorpusConfig
 from mech_music.tiny.synth import Clip

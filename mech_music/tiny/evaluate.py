@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.paths import conf_dir
 from mech_music.config.schema import ClassifierConfig
-from mech_music.errors import UserError
 from mech_music.listeners.tiny import TinyPaSST
-from mech_music.models.quiet import quiet_imports
 from mech_music.prompts.concepts import CONCEPTS, Prompt, concept_prompts
 from mech_music.tiny import bundle_dir, data, loop, register_t5, synth, verify_bundle
 from mech_music.tiny.judge import Judge, describe

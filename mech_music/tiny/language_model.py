@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mech_music.models.quiet import quiet_imports
+from mech_music.base.quiet import quiet_imports
 from mech_music.tiny import T5_NAME, data, loop, register_t5, text_encoder
 from mech_music.tiny.config import TinyConfig
 from mech_music.tiny.workspace import Workspace

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
-from mech_music.models.quiet import quiet_imports
+from mech_music.base.quiet import quiet_imports
 from mech_music.prompts.concepts import MOODS, TEMPI, TEMPLATE
 from mech_music.tiny.config import LanguageModelConfig
 from mech_music.tiny.data import GENRES, INSTRUMENTS

@@ -17,9 +17,9 @@ import hydra
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.paths import conf_dir
-from mech_music.errors import UserError
-from mech_music.models.quiet import quiet_imports
 from mech_music.tiny.config import StageName, TinyConfig, register
 from mech_music.tiny.workspace import Workspace
 

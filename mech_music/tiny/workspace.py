@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mech_music.errors import UserError
-from mech_music.store.atomic import replacing
+from mech_music.base.atomic import replacing
+from mech_music.base.errors import UserError
 from mech_music.tiny.config import TinyConfig
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.results.audio import Clip
 from mech_music.results.tables import schema_of
 from mech_music.tracking.curves import curves_of

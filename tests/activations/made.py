@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.hooks import Hook, all_hooks
 
 

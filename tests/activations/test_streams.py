@@ -16,9 +16,9 @@ from torch import Tensor
 from mech_music.activations.shards import MANIFEST, read_stream, save_stream
 from mech_music.activations.sources import Audio, Tokens, Unconditional
 from mech_music.activations.streams import Chunk, Stream, stream
+from mech_music.base.errors import UserError
 from mech_music.edits.compile import compile_edits, visitor
 from mech_music.edits.row import Edit, Exit, Half, Prefix, Row
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.protocol import Visit

@@ -12,13 +12,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from mech_music.base.errors import UserError
 from mech_music.benchmarks.__main__ import run
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.config import BenchmarksConfig, register
 from mech_music.benchmarks.measure import Timing
 from mech_music.benchmarks.table import Line, compare
 from mech_music.config.paths import conf_dir
-from mech_music.errors import UserError
 
 
 def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.benchmarks import rows as rows_of
 from mech_music.benchmarks.models import Subject, duration
 from mech_music.benchmarks.others import load_plain, plain_tokens
@@ -14,7 +15,6 @@ from mech_music.benchmarks.ours import edited_tokens
 from mech_music.benchmarks.reference import Script
 from mech_music.benchmarks.rows import everywhere, somewhere, versions
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 

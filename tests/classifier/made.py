@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.listeners import passt
-from mech_music.models.quiet import quiet_imports
 
 ARCHITECTURE = "passt_s_swa_p16_128_ap476"
 SMALL: dict[str, Any] = {"embed_dim": 32, "depth": 2, "num_heads": 2}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import load_classifier_config
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import Classifier, classifier_id, label_names, load_classifier
-from mech_music.models.quiet import quiet_imports
 from tests.classifier.made import make_ast, noise
 
 NAMES = label_names()

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mech_music.base.errors import UserError
 from mech_music.config import paths
 from mech_music.config.paths import options
 from mech_music.config.schema import ClassifierConfig
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import ClassifierListener, classifier_id, label_names, load_classifier
 from tests.composing import compose_run
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
-from mech_music.models.quiet import quiet_imports
 from tests.classifier.made import SMALL, make_passt, noise, shrink_passt
 
 

@@ -11,12 +11,12 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.doctor import parts, verdict
 from mech_music.doctor.__main__ import composed, main
-from mech_music.errors import UserError
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.hub import FILES, find_checkpoint
-from mech_music.models.quiet import quiet_imports
 from tests.doctor.hub_server import Hub, entry
 from tests.published import make_published
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.compile import compile_edits
 from mech_music.edits.patch import Patch
 from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Edit, Half, Mean, Prompts, Row, Term
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from tests.edits.made import ModelShape, no_activations
 

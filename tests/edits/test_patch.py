@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mech_music.base.errors import UserError
 from mech_music.edits.compile import compile_edits, source_rows, visitor
 from mech_music.edits.patch import Patch
 from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Edit, Half, Row
-from mech_music.errors import UserError
 from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
 from tests.edits.made import ModelShape, no_activations

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.edits.prefix import given_tokens
 from mech_music.edits.row import Prefix, Row
-from mech_music.errors import UserError
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
 from tests.conftest import PROMPTS
 

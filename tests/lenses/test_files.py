@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Exit, Fit, LensFile, Reading, Row, Translator
-from mech_music.errors import UserError
 from mech_music.lenses.files import CONFIG, WEIGHTS, find_lens, read_lens, write_lens
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.prompts.concepts import study_prompts

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.edits.row import Edit, Exit, Fit, Half, Reading, Row
 from mech_music.engine.passes import PassRunner, Settings
-from mech_music.errors import UserError
 from mech_music.models.hooks import Layout
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
 from mech_music.prompts.concepts import study_prompts
 from mech_music.store import Store

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from mech_music.base.errors import UserError
 from mech_music.config.schema import load_classifier_config
-from mech_music.errors import UserError
 from mech_music.listeners.classifier import ClassifierListener, classifier_id, load_classifier
 from mech_music.listeners.embedding import Embedding
 from mech_music.listeners.passt import PaSST

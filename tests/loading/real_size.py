@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.loading import FILES, load_model
 from mech_music.models.musicgen.published import Published
-from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
     from mech_music.models.musicgen.build import build, fill, outline

@@ -12,14 +12,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import Dtype, ModelConfig
-from mech_music.errors import UserError
 from mech_music.models.hooks import STREAM_POINTS, Hook, all_hooks
 from mech_music.models.musicgen import build
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint
 from mech_music.models.musicgen.loading import Checkpoint, load_model, pick_device
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from tests.loading.conftest import complaint
 from tests.published import Size, make_published, published_config
 

@@ -12,8 +12,8 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import RevisionNotFoundError
 
+from mech_music.base.errors import UserError
 from mech_music.config.schema import ModelConfig
-from mech_music.errors import UserError
 from mech_music.models.musicgen.hub import find_codec, find_text_encoder
 from mech_music.models.musicgen.loading import FILES, Checkpoint, find_checkpoint, fingerprint, load_model
 from mech_music.models.musicgen.model import HookedMusicGen

@@ -13,14 +13,14 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.edits.row import Exit, Reading, Row
 from mech_music.engine.passes import PassRunner, Settings
-from mech_music.errors import UserError
 from mech_music.models.hooks import IN_ATTENTION
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.loading import FILES, load_model
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from tests.composing import CommandLine

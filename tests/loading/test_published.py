@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.musicgen.loading import FILES, load_model
 from mech_music.models.musicgen.published import Published
 from tests.loading.conftest import complaint

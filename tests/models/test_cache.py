@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.cache import ActivationCache
 from tests.second_generator import SecondGenerator
 

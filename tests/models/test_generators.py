@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.hooks import Hook, Layout
 from mech_music.models.musicgen.loading import load_model
 from mech_music.models.musicgen.model import HookedMusicGen

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.loading import load_model
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import Sampling
 from tests.second_generator import SecondGenerator
 

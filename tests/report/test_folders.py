@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.report.__main__ import main
 from mech_music.report.found import Found, read_results
 from tests.composing import CommandLine

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits import content
 from mech_music.edits.row import Edit, Mean, Prefix, Prompts, Row, Term
-from mech_music.errors import UserError
 from mech_music.store import Store
 from mech_music.store.rows import VERSION
 from mech_music.store.shards import shard_keys

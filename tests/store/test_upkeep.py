@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.store import Store, upkeep
 from mech_music.store.__main__ import run
 from mech_music.store.rows import VERSION

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Exit, Fit, Reading, Row
-from mech_music.errors import UserError
 from mech_music.prompts.concepts import CONCEPTS, study_prompts
 from mech_music.results import tables
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from mech_music.base.errors import UserError
 from mech_music.config.paths import config_folders, options
-from mech_music.errors import UserError
 from mech_music.results.columns import Schema
 from mech_music.results.figures import draw_all
 from mech_music.results.tables import read_summary, read_table, schema_of
@@ -29,7 +29,7 @@ import pandas as pd
 
 from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Row
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import INDEX, MODEL, PROMPT, SEED, TASK, Column, Role, Schema
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, Similarity
 from mech_music.engine.engine import Answers
-from mech_music.errors import UserError
 from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
 from mech_music.results import tables
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY

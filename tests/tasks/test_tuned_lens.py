@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Fit, Translator
 from mech_music.engine.engine import Answers
-from mech_music.errors import UserError
 from mech_music.lenses.files import find_lens, read_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.prompts.concepts import study_prompts

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.loading import load_model
-from mech_music.models.quiet import quiet_imports
 from mech_music.prompts.concepts import MOODS, TEMPI, make_prompt
 from mech_music.tiny import data, register_t5, text_encoder, verify_bundle
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mech_music.engine.capacity import MIN_PASS
 from mech_music.models.musicgen.loading import load_model
+from mech_music.models.protocol import MIN_PASS
 from mech_music.tiny import bundle_dir, data, synth
 from mech_music.tiny.evaluate import Subject, paper_prompts
 

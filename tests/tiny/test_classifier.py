@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
 from mech_music.prompts.concepts import label_of
 from mech_music.tiny import classifier as training

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.tiny import loop, train
 from mech_music.tiny.config import StageName
 from tests.tiny.conftest import micro

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.hooks import IN_ATTENTION, Hook
 from mech_music.models.musicgen.linear import product
-from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
     from audiocraft.modules.transformer import StreamingMultiheadAttention

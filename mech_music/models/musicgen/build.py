@@ -17,13 +17,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from mech_music.errors import UserError, first_line
-from mech_music.machine import free_on, is_out_of_memory
+from mech_music.base.errors import UserError, first_line
+from mech_music.base.machine import free_on, is_out_of_memory
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.bundled import register_t5
 from mech_music.models.musicgen.footprint import Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES, find_codec, text_encoder_of
 from mech_music.models.musicgen.published import Published
-from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
     from audiocraft.models import builders

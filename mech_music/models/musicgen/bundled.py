@@ -5,7 +5,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 T5_NAME = "${mech_music_tiny_t5:}"
 """What the ``xp.cfg`` of a model that brings its own T5 calls it: a resolver, so that it is found from anywhere."""
@@ -50,7 +50,7 @@ def register_t5(folder: Path | None = None) -> Path:
     """
     from omegaconf import OmegaConf
 
-    from mech_music.models.quiet import quiet_imports
+    from mech_music.base.quiet import quiet_imports
 
     with quiet_imports():
         from audiocraft.modules.conditioners import T5Conditioner

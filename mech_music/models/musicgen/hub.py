@@ -15,7 +15,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.musicgen.bundled import bundle_dir
 
 log = logging.getLogger(__name__)

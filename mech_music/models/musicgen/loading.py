@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mech_music.base.errors import UserError
+from mech_music.base.machine import n_cores
 from mech_music.config.schema import ModelConfig
-from mech_music.errors import UserError
-from mech_music.machine import n_cores
 from mech_music.models.content import Content
 from mech_music.models.devices import check_dtype, pick_device
 from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint

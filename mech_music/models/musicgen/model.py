@@ -13,7 +13,8 @@ from nnsight import NNsight
 from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
+from mech_music.base.quiet import quiet_imports
 from mech_music.models import protocol
 from mech_music.models.hooked import HookedModel
 from mech_music.models.hooks import CROSS_POINTS, POINTS, Hook
@@ -26,7 +27,6 @@ from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree,
 from mech_music.models.musicgen.sites import read, write
 from mech_music.models.musicgen.text import Text
 from mech_music.models.protocol import DURATION, Generation, Visit
-from mech_music.models.quiet import quiet_imports
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding
 

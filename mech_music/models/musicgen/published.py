@@ -17,7 +17,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from mech_music.errors import UserError, first_line
+from mech_music.base.errors import UserError, first_line
 from mech_music.models.musicgen.hub import FILES
 
 _LM, _CODEC = FILES

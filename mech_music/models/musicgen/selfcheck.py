@@ -13,7 +13,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 from mech_music.models.cache import ActivationCache
 from mech_music.models.hooks import BRANCHES, STREAM_POINTS, Hook
 

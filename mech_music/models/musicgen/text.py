@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.decode import Conditions
-from mech_music.models.quiet import quiet_imports
 
 with quiet_imports():
     from audiocraft.models.musicgen import MusicGen

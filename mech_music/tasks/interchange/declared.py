@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.paths import find_config
 from mech_music.config.targets import target_of
-from mech_music.errors import UserError, first_line
 from mech_music.metrics.metric import Metric
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.results.columns import Role

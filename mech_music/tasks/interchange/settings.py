@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from mech_music.base.errors import UserError, unknown
 from mech_music.config.axes import check_component, check_prompts, n_steps, parse_frames, parse_layers
 from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, TechniqueConfig
 from mech_music.edits.row import Half, History
-from mech_music.errors import UserError, unknown
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, resolve_pairs
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
+from mech_music.base.errors import UserError
 from mech_music.config.axes import stream_after
 from mech_music.config.schema import fit_of
 from mech_music.edits.row import Translator
-from mech_music.errors import UserError
 from mech_music.lenses.files import write_lens
 from mech_music.lenses.tuned import clips_of
 from mech_music.models.hooks import Hook

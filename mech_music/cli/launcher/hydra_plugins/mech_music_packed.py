@@ -16,15 +16,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from mech_music.base.errors import UserError
+from mech_music.base.machine import n_cores
+from mech_music.base.workers import Advance, spread
 from mech_music.cli.explain import explain
 from mech_music.cli.foreign import of_another_task
 from mech_music.cli.launcher.composer import Composer
 from mech_music.cli.validation import validate
 from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, StatisticsConfig, folder_name
-from mech_music.engine.workers import Advance, spread
-from mech_music.errors import UserError
-from mech_music.machine import n_cores
 from mech_music.results.sweep import Done, Failed, record_failure, remove_results
 from mech_music.tasks.registry import as_run
 

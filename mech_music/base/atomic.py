@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar, cast
 
-from mech_music.errors import UserError
+from mech_music.base.errors import UserError
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
