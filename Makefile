@@ -47,7 +47,7 @@ figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bun
 	@echo "Every figure: outputs/velez2024/*/figures"
 
 test: $(INSTALLED) ## run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
 	$(PY) -m pytest -m slow

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from rich.console import Console
 
 from mech_music.activations.streams import stream
 from mech_music.base.errors import UserError
 from mech_music.config.schema import EngineConfig, ModelConfig
+from mech_music.dashboard.__main__ import run as dashboard
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Edit, Exit, Half, Mean, Prefix, Prompts, Reading, Row, Term
 from mech_music.engine.engine import Engine
-from mech_music.engine.passes import Settings
+from mech_music.engine.passes import PassRunner, Settings
 from mech_music.listeners.likelihood import Likelihood
 from mech_music.models.handle import LoadedModel
 from mech_music.models.sampling import Sampling
+from mech_music.report.__main__ import main as report
+from mech_music.report.page import Page
+from mech_music.results.tables import read_table
 from mech_music.store import Store
 from tests.composing import CommandLine
 from tests.made_engine import FIT, MadeListener
+from tests.report.test_page import cells, part
 from tests.second_generator import SecondGenerator
+from tests.wandb_records import finished
 
 SAMPLING = Sampling(top_k=8)
 SETTINGS = Settings(SAMPLING, duration=1.0)
@@ -93,22 +100,79 @@ def test_streams_and_likelihood(tmp_path: Path) -> None:
     assert nats[0] < nats[1], "an edit makes a clip less likely"
 
 
-def test_the_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file and a YAML outside the package: a run and a sweep, to their tables."""
-    conf = tmp_path / "conf" / "model"
-    conf.mkdir(parents=True)
-    (conf / "second.yaml").write_text(
-        "_target_: tests.test_second_generator.Second\n"
-        "name: second\nlayers: 3\nframe_rate: 20.0\ncodebooks: 1\ndelay: 0\ncross_attention: false\n"
-    )
+LISTENER = '''
+import numpy as np
+
+
+class Pulse:
+    """How often a clip's first codebook repeats a token, frame after frame; ``lag`` frames apart."""
+
+    in_background = True
+
+    def __init__(self, lag):
+        self.lag, self.id = lag, f"pulse {lag}"
+
+    @classmethod
+    def from_run(cls, run, lag=1):
+        return cls(lag)
+
+    def load(self):
+        pass
+
+    def read(self, clips):
+        first = clips.tokens[:, 0].cpu().numpy()
+        same = first[:, self.lag :] == first[:, : -self.lag]
+        return {"pulse": same.mean(axis=1, dtype=np.float32)}
+
+
+def pulse(heard):
+    before, after = heard.readings["pulse"]
+    return after["pulse"] - before["pulse"]
+'''
+OUTSIDE = {
+    "a_pulse.py": LISTENER,
+    "listener/pulse.yaml": "_target_: a_pulse.Pulse\nlag: 2\n",
+    "metric/pulse.yaml": "_target_: a_pulse.pulse\nlisteners: [pulse]\nword: pulse\nmeaning: tokens that come again\n",
+    "model/second.yaml": "_target_: tests.test_second_generator.Second\n"
+    "name: second\nlayers: 3\nframe_rate: 20.0\ncodebooks: 1\ndelay: 0\ncross_attention: false\n",
+}
+
+
+def test_the_main_job_with_a_listener_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file and a YAML each, outside the package: from a run and a sweep to terminal, figures, page and W&B."""
+    own = tmp_path / "own"
+    for name, text in OUTSIDE.items():
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text(text)
     monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "store"))
-    monkeypatch.syspath_prepend(os.getcwd())
+    monkeypatch.setattr("sys.path", [os.getcwd(), *sys.path])
     command = CommandLine(tmp_path, monkeypatch, made_up=False)
-    words = ["--config-dir", str(conf.parent), "model=second", "classifier=tiny", "prompts=3", "duration=1"]
-    words += ["layer=0,together", "statistics.resamples=20", "audio.strongest=1", "audio.weakest=0", "engine.workers=1"]
-    assert command(*[word.replace("0,together", "together") for word in words]) == 0
-    table = pd.read_parquet(tmp_path / "run" / "table.parquet")
+    words = ["--config-dir", str(own), "model=second", "classifier=tiny", "prompts=3", "duration=1", "metrics=[pulse]"]
+    words += ["statistics.resamples=20", "audio.strongest=1", "audio.weakest=0", "engine.workers=1", "logger=wandb"]
+    assert command(*words, "layer=together") == 0
+    table = read_table(tmp_path / "run" / "table.parquet")
     assert set(table["model"]) == {"second"} and not table["failed"].to_numpy().any()
-    assert command("-m", *words, "component=mlp,sa") == 0
-    table = pd.read_parquet(tmp_path / "sweep" / "table.parquet")
+    assert command("-m", *words, "layer=0,together", "component=mlp,sa") == 0
+    table, sweep = read_table(tmp_path / "sweep" / "table.parquet"), tmp_path / "sweep"
     assert set(table["component"]) == {"", "mlp", "sa"} and set(table["layer"]) == {"", "0", "together"}
+    assert np.abs(table.query("role == 'technique'")["pulse"].to_numpy()).max() > 0
+    assert "pulse" in capsys.readouterr().out, "in the terminal"
+    assert ">pulse<" in "".join(path.read_text() for path in (sweep / "figures").glob("*.svg"))
+    logged = [finished(folder).summary for folder in sweep.rglob("offline-run-*")]
+    assert len(logged) == 4 and all("together/pulse" in one or "pulse" in one for one in logged)
+    report([str(sweep), "--config-dir", str(own)])
+    page = Page((sweep / "report.html").read_text(), 0)
+    assert np.isfinite(cells(page)["pulse"].tolist()).all() and len(part(page, "sounds")) > 0
+    dashboard([str(sweep), "--config-dir", str(own)], Console(quiet=True))
+    assert "pulse" in (sweep / "dashboard" / "workspace.json").read_text()
+
+
+def test_a_second_listener_over_a_stored_sweep_makes_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = engine(tmp_path)
+    first.answers(rows(), ["classifier"])
+    again, passes = engine(tmp_path), []
+    monkeypatch.setattr(PassRunner, "perform", lambda *_: passes.append(1))
+    heard = again.answers(rows(), ["likelihood"])
+    assert not passes and all(np.isfinite(heard.reading(row, "likelihood")["nats"]).all() for row in rows())

@@ -6,12 +6,16 @@ made for each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Schema
 from mech_music.tasks.registry import declared
 from mech_music.tracking.curves import ENDS
+
+Kind = Literal["curves", "points", "bars", "scatter", "media", "table"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Panel:
     """
 
     title: str
-    kind: Literal["curves", "points", "bars", "scatter", "media", "table"]
+    kind: Kind
     keys: tuple[str, ...]
     if_logged: tuple[str, ...] = ()
     x: str = ""
@@ -57,16 +61,19 @@ def sections_of(schema: Schema) -> tuple[Section, ...]:
     own = declared(schema.task, "panels")
     tables = Panel("summary", "table", ("summary",)), Panel("clips", "table", ("clips",))
     return (
-        *(own() if own else (_plain(schema),)),
+        *(own(schema) if own else (plain(schema, schema.metric_columns),)),
         Section("Clips", "Clips worth hearing.", (Panel("clips", "media", ("audio",)),)),
         Section("Figures", "As in the runs' folders.", (Panel("figures", "media", ("figures/",)),)),
         Section("Tables", "Means and intervals, and the numbers of every clip.", tables),
     )
 
 
-def _plain(schema: Schema) -> Section:
+def plain(schema: Schema, metrics: Sequence[Metric], name: str = "Metrics") -> Section:
+    """Metrics as curves beside their controls."""
     panels = [
-        Panel(one.title, "curves", spread(one.name), tuple(f"control/{role}/{one.name}" for role in schema.roles[1:]))
-        for one in schema.metric_columns
+        Panel(
+            one.title, "curves", spread(one.name), tuple(f"control/{role.name}/{one.name}" for role in schema.controls)
+        )
+        for one in metrics
     ]
-    return Section("Metrics", "Means over prompts with the ends of their intervals, beside controls.", tuple(panels))
+    return Section(name, "Means over prompts with the ends of their intervals, beside controls.", tuple(panels))

@@ -23,7 +23,8 @@ class Task(Protocol):
 
     ``settings``: the axes that it adds to the command line, a dataclass that extends `RunConfig` (or that itself, for
     none). ``schema``: its table. How it is shown may be declared as well (`Drawing`, `Tabulating`, and static methods
-    ``page() -> View`` for the report, ``curves(summary) -> Curves`` and ``panels() -> tuple[Section, ...]`` for W&B);
+    ``page() -> View`` for the report, ``curves(summary) -> Curves`` and ``panels(schema) ->
+    tuple[Section, ...]`` for W&B);
     what is not gets a plain default made from the schema.
     """
 

@@ -91,7 +91,7 @@ DECLARED = """
         return found
 
     @staticmethod
-    def panels():
+    def panels(schema):
         from mech_music.dashboard.panels import Panel, Section
         return (Section("Loudness", "How loud.", (Panel("my panel", "curves", ("mine/energy",)),)),)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mech_music.dashboard.panels import Panel, Section, spread
+from mech_music.results.columns import Schema
 from mech_music.tracking.curves import Curves, curves_by_axis
 
 
@@ -13,7 +14,7 @@ def curves(summary: pd.DataFrame) -> Curves:
     return curves_by_axis(summary, ("concept", "lens", "reading", "component"))
 
 
-def panels() -> tuple[Section, ...]:
+def panels(_: Schema) -> tuple[Section, ...]:
     """The concept's rank beside the control and the full model; what is heard; agreement."""
     other = ("control/other/ndcg", "control/other/ndcg_high")
     own = (

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
     from mech_music.report.view import View
+    from mech_music.results.columns import Schema
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
 
@@ -116,11 +117,11 @@ class DecoderLens:
         return curves(summary)
 
     @staticmethod
-    def panels() -> tuple[Section, ...]:
+    def panels(schema: Schema) -> tuple[Section, ...]:
         """What W&B shows of it."""
         from mech_music.tasks.decoder_lens.panels import panels
 
-        return panels()
+        return panels(schema)
 
 
 def _clips(run: Settings) -> Iterator[_Clip]:

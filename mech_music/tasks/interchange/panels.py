@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
 
 import pandas as pd
 
-from mech_music.dashboard.panels import Panel, Section, spread
+from mech_music.dashboard.panels import Kind, Panel, Section, plain, spread
+from mech_music.results.columns import Schema
 from mech_music.results.tables import ABOVE, Line, lines_of, schema_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls, controls_run
@@ -49,31 +49,16 @@ def curves(summary: pd.DataFrame) -> Curves:
     return found
 
 
-def panels() -> tuple[Section, ...]:
+def panels(schema: Schema) -> tuple[Section, ...]:
     """Effects beside their controls, by layer and at once; their cost; dose and response; the best layer."""
-    effect = INTERCHANGE.metric("effectiveness").title
-
-    def both(kind: Any, title: str = "", before: str = "", ends: bool = False, x: str = "") -> list[Panel]:
-        made = []
-        for name, level in (("effectiveness", ()), ("precision", ("ideal_precision",))):
-            keys = (*spread(name), *level) if ends else (before + name,)
-            beside = tuple(f"control/{one.name}/{name}" for one in INTERCHANGE.controls if ends)
-            made.append(Panel(title + INTERCHANGE.metric(name).title, kind, keys, beside, x))
-        return made
-
-    upper = tuple(f"control/{control.name}/effectiveness_high" for control in INTERCHANGE.controls)
-    curve = partial(Panel, kind="curves")
+    further = [one for one in schema.metric_columns if one.name not in INTERCHANGE.metrics]
+    controls = [control.name for control in schema.controls]
     return (
+        _by_layer(controls),
         Section(
-            "Effect by layer",
-            "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
-            "upper ends of all controls. Effectiveness is the log-odds, precision the inverse KL divergence.",
-            (
-                *both("curves", ends=True),
-                curve("lower end, and the controls' upper ends", keys=("effectiveness_low",), if_logged=upper),
-            ),
+            "Layer by component", "A line for each component edited.", tuple(_plain("curves")), varying="component"
         ),
-        Section("Layer by component", "A line for each component edited.", tuple(both("curves")), varying="component"),
+        *([plain(schema, further, "Further metrics")] if further else []),
         Section(
             "Precision against effectiveness",
             "Up and right is better: nearer to the desired concept, and nothing else moved.",
@@ -82,32 +67,72 @@ def panels() -> tuple[Section, ...]:
                 Panel("each run's best layer (nats)", "scatter", ("best/precision",), x="best/effectiveness"),
             ),
         ),
-        Section(
-            "What is heard",
-            "The share of clips in which the desired concept is heard instead, and in which the other category's word "
-            "is still heard; and how well each concept's labels rank, after the edit and before it.",
-            (
-                curve("flipped", keys=spread("flipped")),
-                curve("kept", keys=(*spread("kept"), "kept_before")),
-                *(
-                    curve(f"NDCG, {one} concept", keys=(*spread(f"ndcg_{one}"), f"ndcg_{one}_before"))
-                    for one in ("desired", "original")
-                ),
-            ),
-        ),
-        Section("Layers edited at once", "Sets of layers: together is all of them.", tuple(both("bars", ends=True))),
+        _HEARD,
+        Section("Layers edited at once", "Sets of layers: together is all of them.", tuple(_beside("bars", controls))),
         Section(
             "Dose and response",
             "Against the strength, a factor on the edit's shift.",
             (
-                *both("scatter", "best layer: ", "best/", x="config.strength"),
-                *both("scatter", x="config.strength"),
+                *_plain("scatter", "best layer: ", "best/", x="config.strength"),
+                *_plain("scatter", x="config.strength"),
             ),
             varying="strength",
         ),
         Section(
             "Best single layer",
             "The layer with the greatest effectiveness. With few prompts it is the luckiest of many: see its interval.",
-            (Panel(effect, "bars", spread("best/effectiveness")), Panel("which layer", "bars", ("best/layer",))),
+            (
+                Panel(INTERCHANGE.metric("effectiveness").title, "bars", spread("best/effectiveness")),
+                Panel("which layer", "bars", ("best/layer",)),
+            ),
         ),
     )
+
+
+_BOTH = {"effectiveness": (), "precision": ("ideal_precision",)}
+
+
+def _plain(kind: Kind, title: str = "", before: str = "", x: str = "") -> list[Panel]:
+    """Effectiveness and precision."""
+    return [Panel(title + INTERCHANGE.metric(name).title, kind, (before + name,), x=x) for name in _BOTH]
+
+
+def _beside(kind: Kind, controls: Sequence[str]) -> list[Panel]:
+    """Effectiveness and precision with the ends of their intervals, and those of the controls."""
+    return [
+        Panel(
+            INTERCHANGE.metric(name).title,
+            kind,
+            (*spread(name), *level),
+            tuple(f"control/{c}/{name}" for c in controls),
+        )
+        for name, level in _BOTH.items()
+    ]
+
+
+def _by_layer(controls: Sequence[str]) -> Section:
+    upper = tuple(f"control/{control}/effectiveness_high" for control in controls)
+    return Section(
+        "Effect by layer",
+        "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
+        "upper ends of all controls. Effectiveness is the log-odds, precision the inverse KL divergence.",
+        (
+            *_beside("curves", controls),
+            Panel("lower end, and the controls' upper ends", "curves", ("effectiveness_low",), if_logged=upper),
+        ),
+    )
+
+
+_HEARD = Section(
+    "What is heard",
+    "The share of clips in which the desired concept is heard instead, and in which the other category's word is still "
+    "heard; and how well each concept's labels rank, after the edit and before it.",
+    (
+        Panel("flipped", "curves", spread("flipped")),
+        Panel("kept", "curves", (*spread("kept"), "kept_before")),
+        *(
+            Panel(f"NDCG, {one} concept", "curves", (*spread(f"ndcg_{one}"), f"ndcg_{one}_before"))
+            for one in ("desired", "original")
+        ),
+    ),
+)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
     from mech_music.listeners.protocol import Reading
     from mech_music.report.view import View
+    from mech_music.results.columns import Schema
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
 
@@ -133,11 +134,11 @@ class Interchange:
         return curves(summary)
 
     @staticmethod
-    def panels() -> tuple[Section, ...]:
+    def panels(schema: Schema) -> tuple[Section, ...]:
         """What W&B shows of it."""
         from mech_music.tasks.interchange.panels import panels
 
-        return panels()
+        return panels(schema)
 
 
 # -- planning ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import cast
 import pandas as pd
 
 from mech_music.dashboard.panels import Panel, Section, spread
-from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
+from mech_music.results.columns import Schema
 from mech_music.tracking.curves import Curves, curves_by_axis
 
 
@@ -23,10 +23,9 @@ def _to_last(key: str) -> str:
     return f"{prefix}{slash}to_last/{metric}"
 
 
-def panels() -> tuple[Section, ...]:
+def panels(schema: Schema) -> tuple[Section, ...]:
     """Each measure of likeness to the last layer."""
     own = tuple(
-        Panel(name, "curves", spread(f"to_last/{name}"), (f"control/moved/to_last/{name}",))
-        for name in SELF_SIMILARITY.metrics
+        Panel(name, "curves", spread(f"to_last/{name}"), (f"control/moved/to_last/{name}",)) for name in schema.metrics
     )
     return (Section("How alike layers are", "Each layer and the last; the control is half a clip later.", own),)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mech_music.dashboard.panels import Section
     from mech_music.engine.engine import Answers
     from mech_music.report.view import View
+    from mech_music.results.columns import Schema
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
 
@@ -92,11 +93,11 @@ class SelfSimilarity:
         return curves(summary)
 
     @staticmethod
-    def panels() -> tuple[Section, ...]:
+    def panels(schema: Schema) -> tuple[Section, ...]:
         """What W&B shows of it."""
         from mech_music.tasks.self_similarity.panels import panels
 
-        return panels()
+        return panels(schema)
 
 
 def _described(run: Settings, role: str, concept: str, first: int, second: int) -> dict[str, object]:
