@@ -66,12 +66,14 @@ class CommandLine:
     """Runs ``mech_music.run`` in this process, results under ``folder``, without W&B unless it is asked for.
 
     ``made_up``: with a `MadeUpEngine` in the place of the config's own. ``places``: where results go; none for where
-    the command line puts them by itself.
+    the command line puts them by itself. ``draws``: with figures, which take half of a small sweep's time.
     """
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True) -> None:
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True, draws: bool = True) -> None:
         self.folder, self.engine, self._patch = folder, MadeUpEngine(), patch
         self.places = [f"hydra.run.dir={folder / 'run'}", f"hydra.sweep.dir={folder / 'sweep'}"]
+        if not draws:
+            patch.setattr("mech_music.results.figures.draw_all", lambda *_: [])
         if made_up:
             patch.setattr("mech_music.cli.job.open_engine", lambda run: self.engine)
 

@@ -42,7 +42,7 @@ def results(folder: Path, place: str, name: str) -> list[Path]:
 def sweep(folder: Path, passes: bool, *words: str) -> bytes:
     """The bytes of a sweep's table; ``passes``: whether clips have to be made for it."""
     before = results(folder, "multirun", "table.parquet")
-    process = start(folder, "-m", "component=mlp,ca", *SMALL, *words)
+    process = start(folder, "-m", "component=ca", *SMALL, *words)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "guitar → piano" in out
@@ -64,7 +64,7 @@ def test_a_sweep(swept: tuple[Path, bytes]) -> None:
     table = pd.read_parquet(results(folder, "multirun", "table.parquet")[0])
     assert set(table["layer"]) == {"", "7", "together"}
     assert not table["failed"].to_numpy().any()
-    assert len(list((folder / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 4, "W&B, offline, by default"
+    assert len(list((folder / "multirun").glob("*/*/*/wandb/offline-run-*"))) == 2, "W&B, offline, by default"
     clip = next((folder / "multirun").rglob("*_edited.wav"))
     assert soundfile.info(clip).duration == 0.4
 
@@ -91,7 +91,7 @@ def test_the_same_from_the_store_under_every_launcher(swept: tuple[Path, bytes],
 
 def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
     """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
-    process = start(tmp_path, "pair=instruments", "prompts=100")
+    process = start(tmp_path, "pair=instruments", "prompts=50", "duration=2", "layer=together")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("store/v4/clips/*")):  # until the first pass is kept
         assert process.poll() is None and time.monotonic() < deadline

@@ -30,7 +30,7 @@ class _StoppedClock(datetime):
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     monkeypatch.setattr("mech_music.cli.job.draw", lambda summary, folder: [])
     monkeypatch.setattr("mech_music.results.results.draw", lambda summary, folder, n_workers: [])
-    return CommandLine(tmp_path, monkeypatch)
+    return CommandLine(tmp_path, monkeypatch, draws=False)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ SMALL = ("-m", "prompts=2", "layer=last", "statistics.resamples=20", "engine.wor
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     for module in ("cli.job", "results.results"):
         monkeypatch.setattr(f"mech_music.{module}.draw", lambda summary, folder, n_workers=1: [])
-    return CommandLine(tmp_path, monkeypatch)
+    return CommandLine(tmp_path, monkeypatch, draws=False)
 
 
 def failures(command: CommandLine) -> dict[str, str]:

@@ -151,11 +151,9 @@ def test_the_main_job_with_a_listener_of_ones_own(
     command = CommandLine(tmp_path, monkeypatch, made_up=False)
     words = ["--config-dir", str(own), "model=second", "classifier=tiny", "prompts=3", "duration=1", "metrics=[pulse]"]
     words += ["statistics.resamples=20", "audio.strongest=1", "audio.weakest=0", "engine.workers=1", "logger=wandb"]
-    assert command(*words, "layer=together") == 0
-    table = read_table(tmp_path / "run" / "table.parquet")
-    assert set(table["model"]) == {"second"} and not table["failed"].to_numpy().any()
     assert command("-m", *words, "layer=0,together", "component=mlp,sa") == 0
     table, sweep = read_table(tmp_path / "sweep" / "table.parquet"), tmp_path / "sweep"
+    assert set(table["model"]) == {"second"} and not table["failed"].to_numpy().any()
     assert set(table["component"]) == {"", "mlp", "sa"} and set(table["layer"]) == {"", "0", "together"}
     assert np.abs(table.query("role == 'technique'")["pulse"].to_numpy()).max() > 0
     assert "pulse" in capsys.readouterr().out, "in the terminal"

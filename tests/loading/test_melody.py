@@ -246,7 +246,7 @@ def test_other_conditions_are_refused(
 def test_a_run(offline: Path, folder: Path, tmp_path: Path) -> None:
     """With concept means, edits and controls, at the residual stream and at self-attention."""
     words = ("model=melody", f"model.path={folder}", "classifier=tiny", "model.layers=2", "hydra.sweep.dir=out")
-    done = command(tmp_path, offline.parent, "-m", "component=sa,resid", *words, *SHORT)
+    done = command(tmp_path, offline.parent, "-m", "component=sa,resid", *words, *SHORT, "logger=none")
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "table.parquet")
     assert set(table["component"]) == {"sa", "resid"} and set(table["model"]) == {"melody"}

@@ -148,6 +148,6 @@ def test_a_run_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("mech_music.cli.job.draw", lambda summary, folder: [])
-    command = CommandLine(tmp_path, monkeypatch)
+    command = CommandLine(tmp_path, monkeypatch, draws=False)
     assert command("prompts=2", "layer=last", "statistics.resamples=20", "audio.strongest=0", "audio.weakest=0") == 0
     assert f"python -m mech_music.report {command.folder / 'run'}" in capsys.readouterr().out
