@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mech_music.run import INTERRUPTED
 from mech_music.store import Store, upkeep
 from mech_music.store.rows import VERSION
 
@@ -41,6 +42,7 @@ class Process:
         folder.mkdir(exist_ok=True, parents=True)
         self.folder = folder
         argv = ["mech-music", *words, *QUICK, f"engine.store={store}", f"hydra.sweep.dir={folder / 'sweep'}"]
+        argv.append(f"hydra.run.dir={folder / 'run'}")
         self.pid = os.fork()
         if self.pid == 0:
             if killed_at:
@@ -170,6 +172,29 @@ def test_four_processes_share_a_store(undisturbed: Process, tmp_path: Path) -> N
     distinct, all_rows = rows_in(tmp_path / "store")
     assert distinct == rows_in(undisturbed.folder / "store")[0]
     assert all_rows == distinct, "a pass was made twice"
+
+
+@pytest.mark.parametrize("launcher", ["packed", "basic"])
+def test_the_same_from_the_store_under_every_launcher(undisturbed: Process, tmp_path: Path, launcher: str) -> None:
+    process = Process(tmp_path, undisturbed.folder / "store", *SWEEP, f"hydra/launcher={launcher}")
+    assert process.wait() == 0, process.printed
+    assert "clips ━" not in process.printed, "a clip was made again"
+    table = [(folder / "sweep" / "table.parquet").read_bytes() for folder in (undisturbed.folder, tmp_path)]
+    assert table[0] == table[1]
+
+
+def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
+    process = Process(tmp_path, tmp_path / "store", "pair=instruments", "prompts=50", "layer=together", "duration=2")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("store/v4/clips/*")):  # until the first pass is kept
+        assert time.monotonic() < deadline, process.printed
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130, process.printed
+    assert process.printed.endswith(f"mech_music: {INTERRUPTED}\n")
+    assert "Traceback" not in process.printed
+    assert not list(tmp_path.rglob("table.parquet"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit flipped"])

@@ -57,20 +57,40 @@ def test_a_control_is_found_under_its_own_name_and_at_its_own_strength() -> None
     assert (beside["random_effectiveness"] > 4).tolist() == (beside["strength"] == 2.0).tolist()
 
 
-def test_verdict_needs_intervals_apart_from_every_control() -> None:
-    summary = _summary()
-    assert beside_controls(summary)["verdict"].tolist() == [0, 1, 1, 1, 1]
+def test_verdict_is_paired_and_against_every_control() -> None:
+    table = made_up_table()
+    assert beside_controls(summarise(table, 50, 0.95, 0))["verdict"].tolist() == [0, 0, 1, 1, 1]
     # One control as high as the effect is enough to take the mark away.
-    high = (summary["role"] == "random") & (summary["layer"] == "2")
-    summary.loc[high, "effectiveness_high"] = 2.0
-    assert beside_controls(summary)["verdict"].tolist() == [0, 1, 0, 1, 1]
-    low = (summary["role"] == "technique") & (summary["layer"] == "0")
-    summary.loc[low, ["effectiveness", "effectiveness_low", "effectiveness_high"]] = [-5.0, -6.0, -4.0]
-    assert beside_controls(summary)["verdict"].tolist() == [-1, 1, 0, 1, 1]
+    high = (table["role"] == "random") & (table["layer"] == "2")
+    table.loc[high, "effectiveness"] += 2.0
+    beside = beside_controls(summarise(table, 50, 0.95, 0))
+    assert beside["verdict"].tolist() == [0, 0, 0, 1, 1]
+    assert beside["over"].tolist()[2] == "random"
+    layer = (table["layer"] == "2").to_numpy()
+    of = {
+        role: table.loc[layer & (table["role"] == role), "effectiveness"].to_numpy() for role in ("technique", "random")
+    }
+    assert beside["margin"].tolist()[2] == pytest.approx((of["technique"] - of["random"]).mean())
+    low = (table["role"] == "technique") & (table["layer"] == "0")
+    table.loc[low, "effectiveness"] -= 5.0
+    assert beside_controls(summarise(table, 50, 0.95, 0))["verdict"].tolist() == [-1, 0, 0, 1, 1]
+
+
+def test_a_verdict_pays_for_the_sites_beside_it() -> None:
+    """The same effect is marked alone, and not among many sites without one."""
+    many = made_up_table(layers=tuple(map(str, range(30))))
+    many.loc[many["role"] == "technique", "effectiveness"] -= many["layer"].replace("", "0").astype(float)
+    many.loc[(many["role"] == "technique") & (many["layer"] == "7"), "effectiveness"] += 0.8
+    alone = beside_controls(summarise(many[many["layer"].isin(["7", ""])], 50, 0.95, 0)).set_index("layer")
+    among = beside_controls(summarise(many, 50, 0.95, 0)).set_index("layer")
+    assert alone.loc["7", "margin"] == among.loc["7", "margin"]
+    assert (alone.loc["7", "verdict"], among.loc["7", "verdict"]) == (1, 0)
+    assert not among["verdict"].any()
 
 
 def test_no_controls_no_verdict() -> None:
-    summary = _summary().query("role == 'technique'")
+    table = made_up_table()
+    summary = summarise(table[table["role"] == "technique"], 100, 0.95, 0)
     assert set(beside_controls(summary)["verdict"]) == {0}
     assert "▲" not in _shown(summary)
 
@@ -87,11 +107,12 @@ def test_nothing_is_cut_off(width: int, pairs: list[tuple[str, str]]) -> None:
 
 def test_a_block_shows_the_numbers_of_the_summary() -> None:
     summary = _summary()
-    text = _shown(summary)
+    text = _shown(summary, 140)
     line = summary[(summary["role"] == "technique") & (summary["layer"] == "10")].iloc[0]
     half = (line["effectiveness_high"] - line["effectiveness_low"]) / 2
     row = next(row for row in text.splitlines() if row.startswith("10 "))
     assert f"{line['effectiveness']:+.2f} ±{half:.2f} ▲" in row
+    assert f"{line['margin']:+.2f} ±" in row and f"over {line['over']}" in row
     assert f"{line['kept']:.0%}".replace("%", " %") in row
     assert "guitar → piano · mlp · replace · tiny" in text
     assert re.search(r"noise \(no edit, another seed\) [+−]\d\.\d\d ±\d", text)

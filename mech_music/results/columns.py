@@ -62,6 +62,19 @@ _STATE = (Column("failed", "bool", "", "the clip could not be made: all its metr
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """How effects are compared with their controls: by which ``metric``.
+
+    loose: axes in which an edit's control may differ from it, if there is none that agrees: the first, then both, ….
+    edit: axes that a control without an edit does not have; effects that agree on all others share their clips.
+    """
+
+    metric: str
+    loose: tuple[str, ...] = ()
+    edit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Schema:
     """The table of one task. ``declared``: what its lines may be there for, the effect first."""
 
@@ -70,6 +83,7 @@ class Schema:
     axis_columns: tuple[Column, ...]
     clip_columns: tuple[Column, ...]
     metric_columns: tuple[Metric, ...]
+    comparison: Comparison | None = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Schema:
         return self  # tables carry it, and pandas copies what a table carries with every operation
@@ -134,7 +148,22 @@ class Schema:
             for metric in self.metric_columns
             for end, what in (("", ": mean"), ("_low", ": lower end"), ("_high", ": upper end"))
         ]
-        return self.axis_columns + counts + tuple(spread)
+        return self.axis_columns + counts + tuple(spread) + self._margins
+
+    @property
+    def _margins(self) -> tuple[Column, ...]:
+        if self.comparison is None:
+            return ()
+        metric = self.metric(self.comparison.metric)
+        less = f"{metric.name} less that of its closest control, prompt by prompt"
+        return (
+            Column("over", "str", "", "the control whose margin is the smallest; empty for controls"),
+            Column("margin", "float64", metric.unit, f"{less}: mean"),
+            Column("margin_low", "float64", metric.unit, f"{less}: lower end"),
+            Column("margin_high", "float64", metric.unit, f"{less}: upper end"),
+            Column("p_above", "float64", "", "one-sided p that it is above every control, adjusted over the table"),
+            Column("p_below", "float64", "", "one-sided p that it is below every control, adjusted over the table"),
+        )
 
     # -- more of it, and on its way ------------------------------------------------------------------------
 
@@ -161,7 +190,9 @@ class Schema:
             roles = tuple(Role(**{**role, "dash": tuple(role["dash"])}) for role in found["declared"])
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
-            return Schema(found["task"], roles, axes, clips, metrics)
+            compared = found.get("comparison")  # files of earlier versions have none
+            comparison = compared and Comparison(compared["metric"], tuple(compared["loose"]), tuple(compared["edit"]))
+            return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error
 

@@ -15,13 +15,14 @@ from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import Intervals, bootstrap_means
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Column, Schema, layer_order
+from mech_music.results.comparison import NOT_COMPARED, compare
 from mech_music.tasks.registry import find_task, task_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Line: TypeAlias = Mapping[str, Any]
-ABOVE, BELOW, WITHIN = 1, -1, 0  # verdicts: the interval lies above all controls', below all of them, or neither
+ABOVE, BELOW, WITHIN = 1, -1, 0  # verdicts: the effect is above every control, below every one, or neither
 _LAYERS = ("layer", "other")
 _SCHEMA = b"mech_music.schema"
 
@@ -107,20 +108,27 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> p
     """One line per condition: every metric's mean with its interval, and how many clips are in it.
 
     ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted. All lines with
-    the same ``prompts`` share their resampled prompts, so that their differences are paired.
+    the same ``prompts`` share their resampled prompts, so that their differences are paired. Where the schema compares
+    effects with controls, each has its margin over the closest control and p-values (`mech_music.metrics.inference`).
     """
     table = conform(table)
     schema = schema_of(table)
     values, failed, index, sizes = _measured(table, schema)
-    lines = []
+    lines: list[dict[str, Any]] = []
+    compared: dict[tuple[Any, ...], np.ndarray] = {}
     for axes, at in _conditions(table, schema).items():
         # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
         by_prompt = np.full((int(sizes[at].max()), len(schema.metrics)), np.nan)
         by_prompt[index[at]] = values[at]
+        if schema.comparison is not None:
+            compared[axes] = by_prompt[:, schema.metrics.index(schema.comparison.metric)]
         found = bootstrap_means(by_prompt, resamples, level, seed)
         n_failed = int(failed[at].sum())
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
+    found = compare(schema, compared, resamples, level, seed)
+    if schema.comparison is not None:
+        lines = [line | found.get(tuple(line[axis] for axis in schema.axes), NOT_COMPARED) for line in lines]
     columns = pd.Index([column.name for column in schema.summary_columns])
     summary = _typed(pd.DataFrame(lines, columns=columns), schema.summary_columns)
     return schema.attach(_ordered(summary, schema, list(schema.axes)))

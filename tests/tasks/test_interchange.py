@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from mech_music.edits.row import Edit, Half, Mean, Row, Term
-from mech_music.prompts.concepts import CONCEPTS, prompts_of
+from mech_music.prompts.concepts import CONCEPTS, another_concept, prompts_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
-from mech_music.tasks.interchange.task import Interchange
+from mech_music.tasks.interchange.task import Interchange, _trials
 from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
@@ -64,6 +66,19 @@ def test_controls_are_planned_beside_every_effect() -> None:
     assert sorted(randoms) == [0, 0, 1, 1, 2, 2, 3, 3], "a direction for every prompt"
     own = [row.edits[0] for row in rows if row.edits and row.edits[0].scale == 0]
     assert {edit.shift[0].source.prompts.name for edit in own} == {"guitar", "piano"}
+
+
+def test_the_control_other_is_the_edit_towards_a_third_concept_scored_as_the_pair() -> None:
+    run = compose_run("pair=guitar-piano", "layer='2,together'", "prompts=3", "controls=[other]")
+    trials = list(_trials(run))
+    others = {(trial.layer, trial.index): trial for trial in trials if trial.role == "other"}
+    third = compose_run("pair=guitar-trumpet", "layer='2,together'", "prompts=3", "controls=[]")
+    expected = {(trial.layer, trial.index): trial.row for trial in _trials(third)}
+    assert {place: trial.row for place, trial in others.items()} == expected
+    assert {trial.desired.name for trial in others.values()} == {"piano"}
+    for original, desired in permutations(CONCEPTS.values(), 2):
+        other = another_concept(original, desired)
+        assert other.category is desired.category and other not in (original, desired)
 
 
 def test_scores_are_those_of_the_known_effect() -> None:

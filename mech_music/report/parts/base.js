@@ -66,10 +66,21 @@ function only(lines, axis) { return [...new Set(lines.map((line) => line[axis]))
 function verdict(line) {
   if (!DATA.controls.length || !VIEW.rank) return "";
   const all = DATA.controls.length > 1 ? `all controls (${DATA.controls.join(", ")})` : `the ${controlWord(DATA.controls[0])}`;
+  if (DATA.paired) return pairedVerdict(line, all);
   const reach = DATA.controls.filter((name) => !(valueOf(line, RANK, name, "_high") < line[`${RANK}_low`]));
   if (line.verdict) return `${line.verdict === ABOVE ? "Above" : "Below"} ${all}: the intervals do not overlap.`;
   return `Not above ${all}: its interval overlaps, or lies below, that of ${reach.join(", ") || "none with an interval"}.`;
 }
+
+// Effects that were compared with their controls prompt by prompt.
+function pairedVerdict(line, all) {
+  if (!line.over) return "Not compared: controls and effect share fewer than two prompts.";
+  const said = line.verdict ? `${line.verdict === ABOVE ? "Above" : "Below"} ${all}` : `Not told apart from ${all}`;
+  const p = line.verdict === BELOW ? line.p_below : line.p_above;
+  return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the closest; p = ${p < 0.001 ? "under 0.001" : p.toFixed(3)} over all cells of the table.`;
+}
+
+const RULE = DATA.paired ? "every control, prompt by prompt" : "the intervals of all controls that were run";
 
 // -- tables ---------------------------------------------------------------------------------
 

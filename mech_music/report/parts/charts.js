@@ -199,5 +199,5 @@ function countWords(lines) {
   const sizes = [...new Set(lines.map((line) => line.n))].sort((a, b) => a - b);
   const failed = lines.reduce((sum, line) => sum + line.failed, 0);
   return `Means over prompts with ${PERCENT} bootstrap intervals, n = ${sizes.length === 1 ? sizes[0] : `${sizes[0]} to ${sizes.at(-1)}`} clips each${failed ? ` (${failed} clips failed and are left out)` : ""}.` +
-    (DATA.controls.length || !VIEW.of_controls.length ? "" : " No controls were run.") + (DATA.controls.length && VIEW.rank ? ` Filled points: ${MEASURES[RANK].word} above the intervals of all controls.` : "");
+    (DATA.controls.length || !VIEW.of_controls.length ? "" : " No controls were run.") + (DATA.controls.length && VIEW.rank ? ` Filled points: ${MEASURES[RANK].word} above ${RULE}.` : "");
 }

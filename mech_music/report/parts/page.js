@@ -50,7 +50,7 @@ function drawMeasures() {
 
 function drawHeatMap() {
   drawHeat(LINES.filter((line) => fits(line)), measure, selectedCell, choose);
-  const marks = DATA.controls.length && VIEW.rank ? `● ${MEASURES[RANK].word} above, ▽ below the intervals of all controls that were run. ` : VIEW.of_controls.length && !DATA.controls.length ? "No controls were run. " : "";
+  const marks = DATA.controls.length && VIEW.rank ? `● ${MEASURES[RANK].word} above, ▽ below ${RULE}. ` : VIEW.of_controls.length && !DATA.controls.length ? "No controls were run. " : "";
   byId("heat-note").textContent = `${marks}${VIEW.heat.note} Choose a cell for its numbers${VIEW.clips ? " and clips" : ""}: by mouse, or with Tab and the arrow keys.`;
 }
 
@@ -135,7 +135,7 @@ function drawGlance() {
   byId("glance-count").textContent = ranked ? `${above.length} of ${tried.length} ${VIEW.things} have ${MEASURES[RANK].word} above all of their controls (${DATA.controls.join(", ")}).`
     : `${tried.length} ${VIEW.things}${VIEW.of_controls.length && !DATA.controls.length ? ", no controls: effects cannot be told from damage or chance" : ""}.`;
   byId("glance-note").textContent = `${DATA.glance.length > most ? `The first ${most} of ${DATA.glance.length} lines. ` : ""}${VIEW.glance_note}` + (VIEW.rank ? " The best is chosen on the same prompts that measure it: a little flattered." : "") +
-    (ranked ? ` Bold: the ${PERCENT} interval lies above those of all controls that were run. Intervals are not corrected for the number of cells, so among many a few stand out by chance.` : ` Intervals: ${PERCENT}.`);
+    (ranked && DATA.paired ? ` Bold: above ${RULE}. In ${PERCENT} of tables without any effect no cell would be (sign flips of prompts, the greatest t over all cells and controls).` : ranked ? ` Bold: above ${RULE}. Intervals are not corrected for the number of cells, so among many a few stand out by chance.` : ` Intervals: ${PERCENT}.`);
 }
 
 function show(line) {

@@ -9,17 +9,11 @@ import numpy as np
 import pandas as pd
 
 from mech_music.metrics.metric import Metric
-from mech_music.results.columns import Role
-from mech_music.results.tables import ABOVE, BELOW, schema_of
-from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
+from mech_music.results.columns import Role, Schema
+from mech_music.results.comparison import Lines
+from mech_music.results.tables import ABOVE, BELOW, WITHIN, lines_of, schema_of
+from mech_music.tasks.interchange.columns import INTERCHANGE
 
-# A control without an edit (noise): nothing of the edit tells two of them apart.
-_OF_THE_EDIT = ("technique", "component", "layer", "strength", "frames", "half", "history")
-# A control is an edit of its own (``technique`` may name it), and may be written once for several strengths.
-_ANY_TECHNIQUE = tuple(axis for axis in AXES if axis != "technique")
-_OF_THE_SITE = tuple(axis for axis in _ANY_TECHNIQUE if axis != "strength")
-_OF_AN_EDIT = (AXES, _ANY_TECHNIQUE, _OF_THE_SITE)
-_OF_NONE = (tuple(a for a in AXES if a not in _OF_THE_EDIT),)
 _SHOWN = ("effectiveness", "precision", "kept")
 
 
@@ -27,15 +21,15 @@ def beside_controls(summary: pd.DataFrame) -> pd.DataFrame:
     """The technique's lines of a summary, joined to their controls.
 
     Adds ``<control>_<metric>`` with its ``_low`` and ``_high`` for effectiveness, precision, kept and the user's own
-    metrics (NaN where that control was not run), and ``verdict``: 1 if the interval of the effectiveness lies above
-    those of all controls that were run, −1 if below all of them, else 0 (and 0 without any control).
+    metrics (NaN where that control was not run), and ``verdict``: 1 if the effectiveness is above that of every
+    control that was run, prompt by prompt and over all sites of the table together, −1 if below every one, else 0.
     """
     schema = schema_of(summary)
     shown = [*_SHOWN, *(metric.name for metric in extra_metrics(summary))]
     effects = _of_role(summary, schema.roles[0]).reset_index(drop=True)
     for control in schema.controls:
         effects = effects.join(_control_of(effects, summary, control, shown))
-    return schema.attach(effects.assign(verdict=_verdicts(effects, [control.name for control in schema.controls])))
+    return schema.attach(effects.assign(verdict=_verdicts(effects)))
 
 
 def extra_metrics(summary: pd.DataFrame) -> list[Metric]:
@@ -48,27 +42,27 @@ def _of_role(summary: pd.DataFrame, role: str) -> pd.DataFrame:
 
 
 def _control_of(effects: pd.DataFrame, summary: pd.DataFrame, control: Role, shown: Sequence[str]) -> pd.DataFrame:
-    """The lines of one control in the order of the effects, by the closest axes that fit."""
-    values = [metric + end for metric in shown for end in ("", "_low", "_high")]
-    renamed = {value: f"{control.name}_{value}" for value in values}
-    found = pd.DataFrame(np.nan, index=effects.index, columns=pd.Index(list(renamed.values())))
-    lines = _of_role(summary, control.name)
-    for shared in _OF_NONE if control.level else _OF_AN_EDIT:
-        keys = [axis for axis in shared if axis != "role"]
-        once = lines.drop_duplicates(keys).rename(columns=renamed)
-        matched = effects.reindex(columns=keys).merge(once, how="left", on=keys)
-        found = found.where(found.notna(), matched.reindex(columns=found.columns))
-    return found
+    """The lines of one control in the order of the effects; NaN where there is none."""
+    values, schema = [metric + end for metric in shown for end in ("", "_low", "_high")], schema_of(summary)
+    by_axes = dict(zip(_axes(summary, schema), lines_of(summary), strict=True))
+    assert INTERCHANGE.comparison is not None
+    lines = Lines(schema, INTERCHANGE.comparison, by_axes)
+    missing = dict.fromkeys(values, np.nan)
+    found = [by_axes.get(lines.control_of(axes, control) or (), missing) for axes in _axes(effects, schema)]
+    joined = pd.DataFrame([{f"{control.name}_{value}": line[value] for value in values} for line in found])
+    return joined.reindex(columns=[f"{control.name}_{value}" for value in values]).set_index(effects.index)
 
 
-def _verdicts(effects: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
-    lows = effects[[f"{name}_effectiveness_low" for name in names]].to_numpy()
-    highs = effects[[f"{name}_effectiveness_high" for name in names]].to_numpy()
-    low, high = (effects[f"effectiveness_{end}"].to_numpy()[:, None] for end in ("low", "high"))
-    run = ~np.isnan(lows)
-    any_run = run.any(axis=1)
-    above = any_run & (~run | (low > highs)).all(axis=1)
-    below = any_run & (~run | (high < lows)).all(axis=1)
+def _axes(lines: pd.DataFrame, schema: Schema) -> list[tuple[object, ...]]:
+    return list(lines[list(schema.axes)].itertuples(index=False, name=None))
+
+
+def _verdicts(effects: pd.DataFrame) -> np.ndarray:
+    """From the p-values; none in files of earlier versions, which did not compare prompt by prompt."""
+    if "p_above" not in effects:
+        return np.full(len(effects), WITHIN)
+    chance = 1.0 - effects["level"].to_numpy() + 1e-12
+    above, below = (effects[f"p_{side}"].to_numpy() <= chance for side in ("above", "below"))
     return above.astype(int) * ABOVE + below.astype(int) * BELOW
 
 

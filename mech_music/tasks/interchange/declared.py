@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mech_music.base.errors import UserError, first_line
+from mech_music.base.errors import UserError, first_line, unknown
 from mech_music.config.paths import find_config
 from mech_music.config.targets import target_of
 from mech_music.metrics.metric import Metric
@@ -33,7 +33,8 @@ Declared = TypeVar("Declared")
 
 @dataclass
 class _ControlConfig:
-    technique: str | None = MISSING
+    technique: str | None = ""
+    concept: str = "desired"
     word: str = ""
     meaning: str = ""
     colour: str = "#777777"
@@ -54,10 +55,12 @@ class _MetricConfig:
 
 @dataclass(frozen=True)
 class Control:
-    """An edit beside the technique's. ``technique``: its affine map by name; None for no edit and another seed."""
+    """An edit beside the technique's. ``technique``: its affine map by name, the run's own if it is empty; None for no
+    edit and another seed. ``concept``: what it moves towards, ``desired`` or an ``other`` one of its category."""
 
     role: Role
     technique: str | None
+    concept: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,11 @@ def _control(path: Path) -> Control:
     dash = tuple(float(length) for length in found.dash)
     level = found.technique is None
     role = Role(path.stem, found.word, found.meaning, found.colour, dash, found.marker, level)
-    return Control(role, found.technique)
+    if found.concept not in ("desired", "other"):
+        raise UserError(f"'{path}': {unknown('concept', found.concept, ('desired', 'other'))}")
+    if found.technique == "" and found.concept == "desired":
+        raise UserError(f"'{path}' names no technique and no concept: it would be the effect itself")
+    return Control(role, found.technique, found.concept)
 
 
 def load_metric(name: str) -> ExtraMetric:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 Lines: TypeAlias = list[Line]
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
-_MARK = "Filled points: effectiveness above the intervals of all controls that were run."
+_MARK = "Filled points: effectiveness above every control, prompt by prompt (5 % over the whole table)."
 _MOST = 12
 MEASURES = (EFFECTIVENESS, PRECISION)
 
@@ -68,7 +68,11 @@ def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
             sheet.axes[1].set_xlabel("layer")
             first = lines[0]
             title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
-            mark = "Dots: effectiveness above the intervals of all controls that were run." if controls else ""
+            mark = (
+                "Dots: effectiveness above every control, prompt by prompt (5 % over the whole table)."
+                if controls
+                else ""
+            )
             sheet.words(title, f"{_measured(lines, controls)} {mark}")
             paths += sheet.save(folder, _name("heatmap", summary, first, keys))
     return paths

@@ -122,7 +122,7 @@ def _controls(runs: Sequence[Settings]) -> list[str]:
 
 def _control(name: str) -> str:
     control = load_control(name)
-    edit = "" if control.technique is None else f"{formula(load_technique(control.technique))}. "
+    edit = f"{formula(load_technique(control.technique))}. " if control.technique else ""
     return f"{name}: {edit}{control.role.meaning}"
 
 

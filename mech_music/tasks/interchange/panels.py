@@ -16,6 +16,7 @@ from mech_music.tracking.curves import ENDS, Curves, prefixes, spreads, word_of
 
 _CONTROL_METRICS = ("effectiveness", "precision", "kept")
 _BEST = (*spread("effectiveness"), "precision", "kept", "flipped")
+_MARGIN = ("margin", "margin_low", "margin_high", "p_above")
 _ALIASES = {"log_odds": "effectiveness", "inverse_kl": "precision"}
 _PARTS = (
     lambda line: f"{line['original']}-{line['desired']}",
@@ -39,6 +40,7 @@ def curves(summary: pd.DataFrame) -> Curves:
         for control in controls:
             own = spreads(line, _CONTROL_METRICS, f"{control}_")
             metrics |= {f"control/{control}/{key}": value for key, value in own.items()}
+        metrics |= {name: line[name] for name in _MARGIN if name in line and line["over"]}
         prefix = before(line)
         found.add(line["layer"], prefix, metrics)
         if line["layer"].isdecimal() and line["effectiveness"] > best.get(prefix, {}).get("effectiveness", -math.inf):
@@ -111,14 +113,15 @@ def _beside(kind: Kind, controls: Sequence[str]) -> list[Panel]:
 
 
 def _by_layer(controls: Sequence[str]) -> Section:
-    upper = tuple(f"control/{control}/effectiveness_high" for control in controls)
     return Section(
         "Effect by layer",
-        "Means over prompts with the ends of their intervals. An effect counts where its lower end lies above the "
-        "upper ends of all controls. Effectiveness is the log-odds, precision the inverse KL divergence.",
+        "Means over prompts with the ends of their intervals. The margin is the effectiveness less that of the closest "
+        "control, prompt by prompt; an effect counts where p, adjusted over all sites of the run, is at most 5 %. "
+        "Effectiveness is the log-odds, precision the inverse KL divergence.",
         (
             *_beside("curves", controls),
-            Panel("lower end, and the controls' upper ends", "curves", ("effectiveness_low",), if_logged=upper),
+            Panel("margin over the closest control (nats)", "curves", _MARGIN[:3]),
+            Panel("p, above every control", "curves", _MARGIN[3:]),
         ),
     )
 

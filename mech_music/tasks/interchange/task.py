@@ -27,6 +27,7 @@ from mech_music.prompts.concepts import (
     Category,
     Concept,
     Prompt,
+    another_concept,
     concept_prompts,
     label_of,
     prompts_of,
@@ -146,22 +147,27 @@ class Interchange:
 
 def _trials(run: Settings) -> Iterator[Trial]:
     """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
-    controls = {name: load_control(name).technique for name in run.controls}
-    edited = [(INTERCHANGE.roles[0], run.technique)]
-    edited += [(role, load_technique(name, run.strength)) for role, name in controls.items() if name is not None]
+    controls = {name: load_control(name) for name in run.controls}
+    edited = [(INTERCHANGE.roles[0], run.technique, "desired")]
+    edited += [
+        (role, load_technique(control.technique, run.strength) if control.technique else run.technique, control.concept)
+        for role, control in controls.items()
+        if control.technique is not None
+    ]
     steps = run.steps
     for original, desired in run.pairs:
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
-        for role in (role for role, technique in controls.items() if technique is None):
+        for role in (role for role, control in controls.items() if control.technique is None):
             for index, prompt in prompts:
                 baseline = Row(prompt.text, run.seed)
                 other = Row(prompt.text, run.seed + _NOISE_SEED)
                 yield Trial(role, "none", "", original, desired, index, prompt, other, baseline)
         for label, layers in run.layers:
-            for role, technique in edited:
+            for role, technique, concept in edited:
+                towards = desired if concept == "desired" else another_concept(original, desired)
                 for index, prompt in prompts:
                     baseline = Row(prompt.text, run.seed)
-                    edits = tuple(_edit(run, technique, layer, steps, original, desired, index) for layer in layers)
+                    edits = tuple(_edit(run, technique, layer, steps, original, towards, index) for layer in layers)
                     row = replace(baseline, edits=edits)
                     yield Trial(role, technique.name, label, original, desired, index, prompt, row, baseline)
 

@@ -22,6 +22,7 @@ _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
 _WIDE, _ROOMY = 100, 112
+_WIDEST = 130  # and each effect's margin over its closest control
 
 
 class _Told(NamedTuple):
@@ -34,6 +35,11 @@ class _Told(NamedTuple):
     @property
     def wide(self) -> bool:
         return self.width >= _WIDE
+
+    @property
+    def widest(self) -> bool:
+        """With room for the margins as well."""
+        return self.width >= _WIDEST and bool(self.controls)
 
 
 def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Table:
@@ -106,6 +112,7 @@ def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
         "flipped": _share(line["flipped"]),
         **{metric.word or metric.name: spread(line, metric.name) for metric in told.extra},
         **sites,
+        **({"margin": _margin(line)} if wide and told.widest else {}),
         "n": str(line["n"]),
     }
 
@@ -113,17 +120,17 @@ def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
 def _best_layers(blocks: list[list[Line]], varying: list[str], told: _Told) -> Table:
     """One line per block: its most effective single layer; sets of layers on lines of their own."""
     table = _empty(told.width)
-    highest = bool(told.controls) and told.wide
+    margins = bool(told.controls) and told.wide
     table.add_column("pair", overflow="fold")
     for name in ("part", "technique", *varying, "layer"):
         table.add_column(name, no_wrap=True)
     shown = ["effectiveness", "precision", "kept", "flipped", *(metric.word or metric.name for metric in told.extra)]
-    for name in shown + (["highest control"] if highest else []):
-        table.add_column(name, justify="right", no_wrap=True, style="cyan" if "control" in name else None)
+    for name in shown + (["margin"] if margins else []):
+        table.add_column(name, justify="right", no_wrap=True, style="cyan" if name == "margin" else None)
     for line in (line for block in blocks for line in _best(block)):
         numbers = _numbers(line, told, wide=False)
         cells = [numbers[name] for name in shown]
-        cells += [_highest(line, told.controls)] if highest else []
+        cells += [_margin(line)] if margins else []
         others = [str(line[axis]) for axis in varying]
         names = [_pair(line), line["component"], line["technique"], *others, line["layer"]]
         table.add_row(*names, *cells, style=_style(line))
@@ -137,13 +144,8 @@ def _best(block: list[Line]) -> Iterator[Line]:
     yield from (line for line in block if not line["layer"].isdecimal())
 
 
-def _highest(line: Line, controls: Sequence[Role]) -> str:
-    means = {control.name: line[f"{control.name}_effectiveness"] for control in controls}
-    present = {name: mean for name, mean in means.items() if not math.isnan(mean)}
-    if not present:
-        return "–"
-    name = max(present, key=present.__getitem__)
-    return f"{name} {spread(line, f'{name}_effectiveness', '+')}"
+def _margin(line: Line) -> str:
+    return f"{spread(line, 'margin', '+')} over {line['over']}" if line.get("over") else "–"
 
 
 def _style(line: Line) -> str | None:
@@ -179,7 +181,10 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
     text += "".join(f" {metric.title}: {metric.meaning}." for metric in told.extra)
     if told.controls:
         names = ", ".join(control.name for control in told.controls)
-        text += f" ▲ above, ▼ below the intervals of all controls ({names})."
+        text += (
+            f" ▲ above, ▼ below every control ({names}), prompt by prompt: p ≤ {1 - effects['level'].iloc[0]:.2g} over "
+            "all sites of the table. margin: effectiveness less the closest control's."
+        )
     if best:
         text += " A single layer shown is the best of its block, chosen on the same prompts: a little flattered."
     return text

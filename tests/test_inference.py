@@ -1,0 +1,96 @@
+"""Margins over controls: against independent implementations, and their error rates on data made without an effect."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mech_music.metrics.inference import margins, student_interval
+
+
+def one(differences: np.ndarray, flips: int = 4_999):
+    (found,) = margins([differences], 200, 0.95, 0, flips)
+    return found
+
+
+def test_p_values_are_those_of_all_flips_counted_by_hand() -> None:
+    differences = np.random.default_rng(0).normal(0.5, 1, (3, 2, 6))
+    found, flat = one(differences), differences.reshape(6, 6)
+    null = [stats.ttest_1samp(flat * np.array(signs), 0, axis=1).statistic for signs in product((1, -1), repeat=6)]
+    observed = stats.ttest_1samp(flat, 0, axis=1).statistic
+    for place, t in enumerate(observed):
+        assert found.above.flat[place] == pytest.approx(np.mean([max(drawn) >= t - 1e-9 for drawn in null]))
+        assert found.below.flat[place] == pytest.approx(np.mean([min(drawn) <= t + 1e-9 for drawn in null]))
+    assert found.mean == pytest.approx(differences.mean(axis=2))
+
+
+def test_random_flips_agree_with_all_of_them() -> None:
+    differences = np.random.default_rng(1).normal(0.4, 1, (4, 2, 12))
+    assert one(differences).above == pytest.approx(one(differences, flips=3_000).above, abs=0.04)
+
+
+def test_missing_values_are_left_out() -> None:
+    """A failed clip, and a control that was not run."""
+    differences = np.random.default_rng(2).normal(1, 1, (2, 2, 10))
+    differences[0, 0, 3], differences[1, 1] = np.nan, np.nan
+    found = one(differences)
+    assert found.n.tolist() == [[9, 10], [10, 0]]
+    assert np.isnan([found.mean[1, 1], found.above[1, 1], found.low[1, 1]]).all()
+    assert found.mean[0, 0] == pytest.approx(np.nanmean(differences[0, 0]))
+    alone = one(np.delete(differences, 3, axis=2)[:1, :1])
+    assert found.low[0, 0] == pytest.approx(alone.low[0, 0], abs=0.3)
+
+
+def test_one_unit_and_no_spread() -> None:
+    assert np.isnan(one(np.ones((1, 1, 1))).above).all()
+    same = one(np.ones((1, 1, 8)))
+    assert same.low == same.high == same.mean == 1
+    assert same.above == pytest.approx(2.0**-8)
+    nothing = one(np.zeros((1, 1, 8)))
+    assert (nothing.above, nothing.below, nothing.low, nothing.high) == (1, 1, 0, 0)
+
+
+def test_groups_are_adjusted_together_and_their_order_decides_nothing_else() -> None:
+    rng = np.random.default_rng(3)
+    strong, nulls = rng.normal(1.2, 1, (1, 1, 20)), [rng.normal(0, 1, (8, 1, 20)) for _ in range(5)]
+    alone, among = one(strong).above[0, 0], margins([strong, *nulls], 50, 0.95, 0)[0].above[0, 0]
+    assert alone < among < 0.05
+    assert margins([], 50, 0.95, 0) == []
+
+
+def test_errors_over_a_table_of_24_sites_and_4_controls() -> None:
+    """No effect anywhere, sites and controls correlated as in real tables: a mark against every control in ≤ 5 %."""
+    rng, marks, any_one = np.random.default_rng(4), 0, 0
+    for _ in range(200):
+        effect = rng.normal(0, 1, (24, 1, 20)) + rng.normal(0, 1, (1, 1, 20))
+        differences = effect - rng.standard_t(4, (24, 4, 20))
+        above = one(differences, flips=399).above
+        marks += (above <= 0.05).all(axis=1).any()
+        any_one += (above <= 0.05).any()
+    assert marks <= 10
+    assert 0 < any_one <= 20, "of 200, at 5 %: 10 expected"
+
+
+def test_an_effect_is_found() -> None:
+    rng, found = np.random.default_rng(5), 0
+    for _ in range(60):
+        differences = rng.normal(0, 2, (8, 3, 32))
+        differences[2] += 2.0
+        found += (one(differences, flips=399).above[2] <= 0.05).all()
+    assert found >= 50
+
+
+@pytest.mark.parametrize("n", [10, 20, 40, 100])
+def test_intervals_cover_a_skewed_mean(n: int) -> None:
+    """Exponential, whose percentile intervals cover .88 at n = 10."""
+    values = np.random.default_rng(n).exponential(1, (n, 2_000))
+    low, high = student_interval(values, 999, 0.95, 0)
+    assert 0.93 <= ((low <= 1) & (high >= 1)).mean() <= 0.97
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="level"):
+        student_interval(np.ones((3, 1)), 100, 1.0, 0)
