@@ -19,12 +19,28 @@ def one(differences: np.ndarray, flips: int = 4_999):
 def test_p_values_are_those_of_all_flips_counted_by_hand() -> None:
     differences = np.random.default_rng(0).normal(0.5, 1, (3, 2, 6))
     found, flat = one(differences), differences.reshape(6, 6)
-    null = [stats.ttest_1samp(flat * np.array(signs), 0, axis=1).statistic for signs in product((1, -1), repeat=6)]
-    observed = stats.ttest_1samp(flat, 0, axis=1).statistic
+    null = [stats.ttest_1samp(flat * np.array(signs), 0, axis=1)[0] for signs in product((1, -1), repeat=6)]
+    observed = stats.ttest_1samp(flat, 0, axis=1)[0]
     for place, t in enumerate(observed):
         assert found.above.flat[place] == pytest.approx(np.mean([max(drawn) >= t - 1e-9 for drawn in null]))
         assert found.below.flat[place] == pytest.approx(np.mean([min(drawn) <= t + 1e-9 for drawn in null]))
     assert found.mean == pytest.approx(differences.mean(axis=2))
+
+
+def test_few_units_cost_the_others_nothing_and_are_never_marked() -> None:
+    """A site whose clips nearly all failed, and pairs of two to five prompts, beside a table of 32."""
+    rng = np.random.default_rng(6)
+    clear = rng.normal(1.2, 1, (8, 3, 32))
+    alone = one(clear).above.max()
+    assert alone <= 0.05
+    for n in (2, 3, 4, 5, 8):
+        found, small = margins([clear, rng.normal(0, 1, (24, 3, n))], 50, 0.95, 0)
+        assert found.above.max() <= 0.1, n
+        assert (small.above > 0.05).all(), n
+        assert np.isnan(small.low).all() == (n < 4)
+    failed = clear.copy()
+    failed[0, :, 3:] = np.nan
+    assert one(failed).above[1:].max() <= 0.05 and (one(failed).above[0] == 1).all()
 
 
 def test_random_flips_agree_with_all_of_them() -> None:

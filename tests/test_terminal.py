@@ -81,16 +81,35 @@ def test_a_verdict_pays_for_the_sites_beside_it() -> None:
     many = made_up_table(layers=tuple(map(str, range(30))))
     many.loc[many["role"] == "technique", "effectiveness"] -= many["layer"].replace("", "0").astype(float)
     many.loc[(many["role"] == "technique") & (many["layer"] == "7"), "effectiveness"] += 0.8
-    alone = beside_controls(summarise(many[many["layer"].isin(["7", ""])], 50, 0.95, 0)).set_index("layer")
+    alone = beside_controls(summarise(many.query("layer in ['7', '']"), 50, 0.95, 0)).set_index("layer")
     among = beside_controls(summarise(many, 50, 0.95, 0)).set_index("layer")
     assert alone.loc["7", "margin"] == among.loc["7", "margin"]
     assert (alone.loc["7", "verdict"], among.loc["7", "verdict"]) == (1, 0)
-    assert not among["verdict"].any()
+    assert set(among["verdict"]) == {0}
+
+
+def test_a_control_whose_clips_failed_marks_nothing() -> None:
+    """Its lines are there, and say nothing: an effect cannot be above it. With one clip left, neither."""
+    table = made_up_table()
+    for left in (0, 1):
+        lost = (table["role"] == "self") & (table["index"] >= left)
+        beside = beside_controls(summarise(table.assign(failed=table["failed"] | lost), 50, 0.95, 0))
+        assert set(beside["verdict"]) == {0} and set(beside["p_above"]) == {1.0}
+        assert set(beside["over"]) <= {"random", "noise"}
+
+
+def test_a_control_of_another_strength_is_no_control() -> None:
+    """A random push grows with the strength; the own mean does not."""
+    weak, strong = made_up_table(), made_up_table().assign(strength=8.0)
+    both = pd.concat([weak, strong.query("role == 'technique'")])
+    summary = summarise(both.assign(technique=both["technique"].mask(both["role"] == "random", "random")), 50, 0.95, 0)
+    beside = beside_controls(summary).query("strength == 8")
+    assert beside["random_effectiveness"].isna().all() and beside["self_effectiveness"].notna().all()
 
 
 def test_no_controls_no_verdict() -> None:
     table = made_up_table()
-    summary = summarise(table[table["role"] == "technique"], 100, 0.95, 0)
+    summary = summarise(table.query("role == 'technique'"), 100, 0.95, 0)
     assert set(beside_controls(summary)["verdict"]) == {0}
     assert "▲" not in _shown(summary)
 

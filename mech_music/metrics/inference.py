@@ -1,10 +1,11 @@
 """Whether effects are greater than their controls, over many sites at once: paired differences and sign flips.
 
-A *unit* is what the experiment repeats: a prompt (its seeds averaged). Effect and control are measured on the same
-units, so that what a prompt does to both cancels. Under the null hypothesis a difference is as likely as its negative;
-flipping the signs of units, the same ones at every site, gives the null distribution of the greatest t over all sites
-and controls (Westfall and Young 1993; Nichols and Holmes 2002). A site whose t is above 95 % of it against *every*
-control is marked: in 95 % of tables without any effect nothing is.
+A *unit* is what the experiment repeats: a prompt. Effect and control are measured on the same units, so that what a
+prompt does to both cancels. The null hypothesis is that edit and control are exchangeable on each unit: a difference is
+as likely as its negative. Flipping the signs of units, the same ones at every site, gives the null distribution of the
+greatest t over all sites and controls (Westfall and Young 1993; Nichols and Holmes 2002). A site whose t is above 95 %
+of it against *every* control is marked as above: in 95 % of tables in which nothing differs from its controls, none is.
+Differences that are skewed around zero are no exchange of the two, and may be marked more often.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
+from scipy.special import ndtri, stdtr
 
 FLIPS = 4_999
+LEAST = 4
+"""Fewer units have no interval: too many of their resamples hold one unit alone."""
 """Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
 _BLOCK = 500  # flips at once: bounds memory
 
 
 class Margins(NamedTuple):
-    """Effect less control, each array ``[site, control]``; NaN where a control was not run, or on one unit only.
+    """Effect less control, each array ``[site, control]``; NaN where there are fewer than two units.
 
     ``low`` and ``high``: the bootstrap-t interval of one margin alone. ``above`` and ``below``: one-sided p-values,
     adjusted for all sites and controls together. ``n``: units with both values.
@@ -45,16 +49,19 @@ def margins(
     """What each site's effect is above each control, for groups of sites that are measured on units of their own.
 
     ``groups``: effect less control on each unit, NaN where a unit was not measured. The flips and resamples of a unit
-    are the same at all sites of its group; p-values are adjusted over all groups. ValueError for an empty level or no
+    are the same at all sites of its group; p-values are adjusted over all groups, whose flips are drawn apart (where
+    groups share clips that costs a little power, no validity). So few units that even the smallest p is above
+    ``1 − level`` have a p of 1, and cost the others nothing. ValueError for an empty level or no
     resamples.
     """
     flat = [group.reshape(-1, group.shape[-1]).T.astype(np.float64) for group in groups]
-    adjusted = _adjusted(flat, flips, seed)
+    adjusted = _adjusted(flat, level, flips, seed)
     found = []
     for group, values, (above, below) in zip(groups, flat, adjusted, strict=True):
         own = _Moments(values)
         low, high = student_interval(values, resamples, level, seed)
-        found.append(Margins(*(part.reshape(group.shape[:2]) for part in (own.mean, low, high, above, below, own.n))))
+        mean = np.where(own.n >= 2, own.mean, np.nan)
+        found.append(Margins(*(part.reshape(group.shape[:2]) for part in (mean, low, high, above, below, own.n))))
     return found
 
 
@@ -64,7 +71,7 @@ def student_interval(
     """Bootstrap-t intervals of the means over units (Efron and Tibshirani 1993, section 12.5).
 
     The quantiles of ``(mean of a resample − mean) / its standard error`` take the place of Student's, so that the
-    interval is right for skewed values and few units. NaN marks a unit without a value. NaN with fewer than two.
+    interval is right for skewed values and few units. NaN marks a unit without a value. NaN with fewer than `LEAST`.
     """
     if resamples < 1 or not 0.0 < level < 1.0:
         raise ValueError(f"a bootstrap needs resamples ≥ 1 and 0 < level < 1, not {resamples} and {level}")
@@ -81,9 +88,8 @@ def student_interval(
     bounds = np.full((2, values.shape[1]), np.nan)
     some = np.isfinite(ratios).any(axis=0)
     bounds[:, some] = np.nanquantile(ratios[:, some], (1.0 - tail, tail), axis=0)
-    constant = (own.error == 0) & (own.n >= 2)
-    bounds[:, constant] = 0.0
-    enough = own.n >= 2
+    bounds[:, own.error == 0] = 0.0
+    enough = own.n >= LEAST
     low, high = (np.where(enough, own.mean - bound * own.error, np.nan) for bound in bounds)
     return low, high
 
@@ -119,13 +125,33 @@ def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
 
 
 def _adjusted(
-    groups: Sequence[Float64[np.ndarray, "unit column"]], flips: int, seed: int
+    groups: Sequence[Float64[np.ndarray, "unit column"]], level: float, flips: int, seed: int
 ) -> list[tuple[Float64[np.ndarray, " column"], Float64[np.ndarray, " column"]]]:
     """One-sided p-values of every column's mean: the share of flips in which *any* column's t is as great."""
-    drawn = [_flipped(values, len(groups), flips, [seed, place]) for place, values in enumerate(groups)]
-    greatest = np.sort(np.max([greatest for _, greatest, _ in drawn], axis=0)) if drawn else np.empty(0)
-    least = np.sort(-np.min([least for _, _, least in drawn], axis=0)) if drawn else np.empty(0)
-    return [(_share(observed, greatest), _share(-observed, least)) for observed, _, _ in drawn]
+    drawn = [
+        _flipped(values, 1.0 - level, flips, [seed, place], exhaustive=len(groups) == 1)
+        for place, values in enumerate(groups)
+    ]
+    greatest = np.sort(np.max([one.greatest for one in drawn], axis=0)) if drawn else np.empty(0)
+    least = np.sort(-np.min([one.least for one in drawn], axis=0)) if drawn else np.empty(0)
+    both = [(_share(one.observed, greatest), _share(-one.observed, least)) for one in drawn]
+    return [
+        (np.where(one.few, 1.0, above), np.where(one.few, 1.0, below))
+        for one, (above, below) in zip(drawn, both, strict=True)
+    ]
+
+
+class _Flipped(NamedTuple):
+    """Each column's statistic as it is, and under each flip the greatest and the least of all columns.
+
+    As normal quantiles of t, so that columns of few units do not outdo the others by their long tails. few: units too
+    few for any mark; these columns, and those of fewer than two units, have no statistic (NaN).
+    """
+
+    observed: Float64[np.ndarray, " column"]
+    greatest: Float64[np.ndarray, " flip"]
+    least: Float64[np.ndarray, " flip"]
+    few: Bool[np.ndarray, " column"]
 
 
 def _share(observed: Float64[np.ndarray, " column"], null: Float64[np.ndarray, " flip"]) -> np.ndarray:
@@ -136,11 +162,10 @@ def _share(observed: Float64[np.ndarray, " column"], null: Float64[np.ndarray, "
 
 
 def _flipped(
-    values: Float64[np.ndarray, "unit column"], n_groups: int, flips: int, seed: list[int]
-) -> tuple[Float64[np.ndarray, " column"], Float64[np.ndarray, " flip"], Float64[np.ndarray, " flip"]]:
-    """Each column's t as it is (NaN with fewer than two units), and under each flip the greatest and the least."""
+    values: Float64[np.ndarray, "unit column"], chance: float, flips: int, seed: list[int], exhaustive: bool
+) -> _Flipped:
     n = (~np.isnan(values)).sum(axis=0).astype(np.float64)
-    used, filled = n >= 2, np.nan_to_num(values)
+    used, filled = (n >= 2) & (0.5**n <= chance + 1e-12), np.nan_to_num(values)
     filled, squares = filled[:, used], (filled[:, used] ** 2).sum(axis=0)
 
     def ratios(signs: Float64[np.ndarray, "flip unit"]) -> Float64[np.ndarray, "flip column"]:
@@ -149,17 +174,18 @@ def _flipped(
         spread[spread <= 1e-12 * squares / n[used]] = 0.0  # rounding, where all values are the same
         with np.errstate(divide="ignore", invalid="ignore"):
             t = mean / np.sqrt(spread / (n[used] - 1.0))
-        return np.where(np.isnan(t), 0.0, t)  # no difference on any unit
+        t = np.where(np.isnan(t), 0.0, t)  # no difference on any unit
+        return -np.sign(t) * ndtri(stdtr(n[used] - 1.0, -np.abs(t)))
 
     observed = np.full(values.shape[1], np.nan)
     greatest, least = [], []
-    for signs in _signs(len(filled), flips, seed, exhaustive=n_groups == 1):
+    for signs in _signs(len(filled), flips, seed, exhaustive):
         t = ratios(signs)
         if not greatest:
             observed[used] = t[0]
         greatest.append(t.max(axis=1, initial=-np.inf))
         least.append(t.min(axis=1, initial=np.inf))
-    return observed, np.concatenate(greatest), np.concatenate(least)
+    return _Flipped(observed, np.concatenate(greatest), np.concatenate(least), (n >= 2) & ~used)
 
 
 def _signs(n_units: int, flips: int, seed: list[int], exhaustive: bool) -> Iterator[Float64[np.ndarray, "flip unit"]]:

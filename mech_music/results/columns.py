@@ -32,7 +32,8 @@ class Role:
     """What lines are there for: the effect itself (a schema's first role), or a control that is shown beside it.
 
     word: how legends call it. dash: lengths drawn and left out, points. marker: one of Matplotlib's.
-    level: it has no layer, and is shown as one level beside all of them.
+    level: it has no layer, and is shown as one level beside all of them. loose: axes in which an edit's control may
+    differ from the effect, where there is none that agrees: the first, then both, ….
     """
 
     name: str
@@ -42,6 +43,7 @@ class Role:
     dash: tuple[float, ...] = (2, 1.5)
     marker: str = "x"
     level: bool = False
+    loose: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -65,12 +67,10 @@ _STATE = (Column("failed", "bool", "", "the clip could not be made: all its metr
 class Comparison:
     """How effects are compared with their controls: by which ``metric``.
 
-    loose: axes in which an edit's control may differ from it, if there is none that agrees: the first, then both, ….
     edit: axes that a control without an edit does not have; effects that agree on all others share their clips.
     """
 
     metric: str
-    loose: tuple[str, ...] = ()
     edit: tuple[str, ...] = ()
 
 
@@ -155,7 +155,7 @@ class Schema:
         if self.comparison is None:
             return ()
         metric = self.metric(self.comparison.metric)
-        less = f"{metric.name} less that of its closest control, prompt by prompt"
+        less = f"{metric.name} less that of its highest control, prompt by prompt"
         return (
             Column("over", "str", "", "the control whose margin is the smallest; empty for controls"),
             Column("margin", "float64", metric.unit, f"{less}: mean"),
@@ -187,11 +187,14 @@ class Schema:
         """From text. ValueError for text that is no schema."""
         try:
             found = json.loads(text)
-            roles = tuple(Role(**{**role, "dash": tuple(role["dash"])}) for role in found["declared"])
+            roles = tuple(
+                Role(**{**role, "dash": tuple(role["dash"]), "loose": tuple(role.get("loose", ()))})
+                for role in found["declared"]
+            )
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
             compared = found.get("comparison")  # files of earlier versions have none
-            comparison = compared and Comparison(compared["metric"], tuple(compared["loose"]), tuple(compared["edit"]))
+            comparison = compared and Comparison(compared["metric"], tuple(compared["edit"]))
             return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error

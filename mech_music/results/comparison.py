@@ -21,9 +21,10 @@ class Lines:
     def __init__(self, schema: Schema, comparison: Comparison, conditions: Iterable[Axes]) -> None:
         self._names, self._conditions = schema.axes, list(conditions)
         self._role = self._names.index("role")
-        level = (comparison.edit,)
-        loose = tuple(comparison.loose[:n] for n in range(len(comparison.loose) + 1))
-        self._free = {role.name: level if role.level else loose for role in schema.controls}
+        self._free = {
+            role.name: [comparison.edit] if role.level else [role.loose[:n] for n in range(len(role.loose) + 1)]
+            for role in schema.controls
+        }
         self._found: dict[tuple[str, tuple[str, ...]], dict[Axes, Axes]] = {}
 
     def of_role(self, role: str) -> list[Axes]:
@@ -48,8 +49,8 @@ class Lines:
 def compare(
     schema: Schema, values: Mapping[Axes, Float64[np.ndarray, " unit"]], resamples: int, level: float, seed: int
 ) -> dict[Axes, dict[str, Any]]:
-    """For each effect that has a control: ``margin`` over the closest one (``over``) with its interval, ``p_above`` and
-    ``p_below`` against all of them, adjusted over all the effects.
+    """For each effect that has a control: ``margin`` over the highest one (``over``) with its interval, ``p_above`` and
+    ``p_below`` against all of them, adjusted over all the effects. Both are 1 where a control's clips failed.
 
     ``values``: by axes, the metric that is compared, a place for each prompt and NaN where there is none.
     """
@@ -62,10 +63,10 @@ def compare(
         groups.setdefault(lines.without(effect, comparison.edit), []).append(effect)
     found = margins([_differences(schema, lines, own, values) for own in groups.values()], resamples, level, seed)
     return {
-        effect: _closest(schema, one, place)
+        effect: _highest(schema, one, place, run)
         for own, one in zip(groups.values(), found, strict=True)
         for place, effect in enumerate(own)
-        if np.isfinite(one.above[place]).any()
+        if any(run := [lines.control_of(effect, role) is not None for role in schema.controls])
     }
 
 
@@ -83,12 +84,15 @@ def _differences(
     return found
 
 
-def _closest(schema: Schema, found: Margins, place: int) -> dict[str, Any]:
+def _highest(schema: Schema, found: Margins, place: int, run: Sequence[bool]) -> dict[str, Any]:
+    p = {"p_above": found.above[place], "p_below": found.below[place]}
+    adjusted = {name: float(np.where(np.isnan(part), 1.0, part)[np.array(run)].max()) for name, part in p.items()}
+    if np.isnan(found.mean[place]).all():
+        return NOT_COMPARED | adjusted
     at = int(np.nanargmin(found.mean[place]))
     ends = {"margin": found.mean, "margin_low": found.low, "margin_high": found.high}
     return {
         "over": schema.controls[at].name,
         **{name: float(part[place, at]) for name, part in ends.items()},
-        "p_above": float(np.nanmax(found.above[place])),
-        "p_below": float(np.nanmax(found.below[place])),
+        **adjusted,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -109,7 +110,7 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> p
 
     ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted. All lines with
     the same ``prompts`` share their resampled prompts, so that their differences are paired. Where the schema compares
-    effects with controls, each has its margin over the closest control and p-values (`mech_music.metrics.inference`).
+    effects with controls, each has its margin over the highest control and p-values (`mech_music.metrics.inference`).
     """
     table = conform(table)
     schema = schema_of(table)
@@ -169,7 +170,13 @@ def write_summary(summary: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """The long table in a file. UserError if it is not there or is not one of ours."""
-    return _read(path, lambda schema: schema.columns)
+    table = _read(path, lambda schema: schema.columns)
+    schema = schema_of(table)
+    if schema.comparison is None and schema.task in task_names():  # written before effects were compared by prompt
+        own = find_task(schema.task).schema
+        roles = tuple(own.role(role.name) if role.name in own.roles else role for role in schema.declared)
+        table = replace(schema, declared=roles, comparison=own.comparison).attach(table)
+    return table
 
 
 def read_summary(path: Path) -> pd.DataFrame:

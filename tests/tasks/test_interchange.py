@@ -68,6 +68,22 @@ def test_controls_are_planned_beside_every_effect() -> None:
     assert {edit.shift[0].source.prompts.name for edit in own} == {"guitar", "piano"}
 
 
+@pytest.mark.parametrize(
+    ("technique", "left"),
+    [
+        ("ablate-mean", {"random", "noise"}),
+        ("ablate", {"self", "random", "noise"}),
+        ("random", {"self", "noise", "other"}),
+    ],
+)
+def test_a_control_that_is_the_technique_itself_is_left_out(
+    technique: str, left: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = compose_run(f"technique={technique}", "layer=2", "prompts=2", "controls=[self,random,noise,other]")
+    assert {trial.role for trial in _trials(run)} - {"technique"} == left
+    assert f"technique {technique} itself: left out" in caplog.text
+
+
 def test_the_control_other_is_the_edit_towards_a_third_concept_scored_as_the_pair() -> None:
     run = compose_run("pair=guitar-piano", "layer='2,together'", "prompts=3", "controls=[other]")
     trials = list(_trials(run))

@@ -74,10 +74,10 @@ function verdict(line) {
 
 // Effects that were compared with their controls prompt by prompt.
 function pairedVerdict(line, all) {
-  if (!line.over) return "Not compared: controls and effect share fewer than two prompts.";
+  if (!line.over) return "Not compared: no control was run on two of its prompts.";
   const said = line.verdict ? `${line.verdict === ABOVE ? "Above" : "Below"} ${all}` : `Not told apart from ${all}`;
   const p = line.verdict === BELOW ? line.p_below : line.p_above;
-  return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the closest; p = ${p < 0.001 ? "under 0.001" : p.toFixed(3)} over all cells of the table.`;
+  return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the highest of them; p = ${p < 0.001 ? "under 0.001" : p.toFixed(3)} over all cells of the table.`;
 }
 
 const RULE = DATA.paired ? "every control, prompt by prompt" : "the intervals of all controls that were run";

@@ -66,10 +66,8 @@ INTERCHANGE = Schema(
         Metric("p_original", "", "probability of the original concept after the edit"),
         Metric("p_desired", "", "probability of the desired concept after the edit"),
     ),
-    # A control is an edit of its own (``technique`` may name it), and may be written once for several strengths.
     Comparison(
         EFFECTIVENESS.name,
-        loose=("technique", "strength"),
         edit=("technique", "component", "layer", "strength", "frames", "half", "history"),
     ),
 )

@@ -11,7 +11,7 @@ import pandas as pd
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Role, Schema
 from mech_music.results.comparison import Lines
-from mech_music.results.tables import ABOVE, BELOW, WITHIN, lines_of, schema_of
+from mech_music.results.tables import ABOVE, BELOW, lines_of, schema_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 
 _SHOWN = ("effectiveness", "precision", "kept")
@@ -58,9 +58,6 @@ def _axes(lines: pd.DataFrame, schema: Schema) -> list[tuple[object, ...]]:
 
 
 def _verdicts(effects: pd.DataFrame) -> np.ndarray:
-    """From the p-values; none in files of earlier versions, which did not compare prompt by prompt."""
-    if "p_above" not in effects:
-        return np.full(len(effects), WITHIN)
     chance = 1.0 - effects["level"].to_numpy() + 1e-12
     above, below = (effects[f"p_{side}"].to_numpy() <= chance for side in ("above", "below"))
     return above.astype(int) * ABOVE + below.astype(int) * BELOW

@@ -97,12 +97,21 @@ def _control(path: Path) -> Control:
     found = _read(path, _ControlConfig)
     dash = tuple(float(length) for length in found.dash)
     level = found.technique is None
-    role = Role(path.stem, found.word, found.meaning, found.colour, dash, found.marker, level)
+    loose = _loose(found.technique) if found.technique else ()
+    role = Role(path.stem, found.word, found.meaning, found.colour, dash, found.marker, level, loose)
     if found.concept not in ("desired", "other"):
         raise UserError(f"'{path}': {unknown('concept', found.concept, ('desired', 'other'))}")
+    if found.technique is None and found.concept != "desired":
+        raise UserError(f"'{path}' has no edit that could move towards another concept: leave out concept or technique")
     if found.technique == "" and found.concept == "desired":
         raise UserError(f"'{path}' names no technique and no concept: it would be the effect itself")
     return Control(role, found.technique, found.concept)
+
+
+def _loose(technique: str) -> tuple[str, ...]:
+    """A control with a technique of its own serves every technique; and every strength, if it does not use that."""
+    uses_strength = "strength" in find_config("technique", technique).read_text()
+    return ("technique",) if uses_strength else ("technique", "strength")
 
 
 def load_metric(name: str) -> ExtraMetric:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 Lines: TypeAlias = list[Line]
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
-_MARK = "Filled points: effectiveness above every control, prompt by prompt (5 % over the whole table)."
+_MARK = "Filled points: effectiveness above every control, prompt by prompt (family-wise over the table)."
 _MOST = 12
 MEASURES = (EFFECTIVENESS, PRECISION)
 
@@ -69,7 +69,7 @@ def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
             first = lines[0]
             title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
             mark = (
-                "Dots: effectiveness above every control, prompt by prompt (5 % over the whole table)."
+                "Dots: effectiveness above every control, prompt by prompt (family-wise over the table)."
                 if controls
                 else ""
             )

@@ -115,12 +115,12 @@ def _beside(kind: Kind, controls: Sequence[str]) -> list[Panel]:
 def _by_layer(controls: Sequence[str]) -> Section:
     return Section(
         "Effect by layer",
-        "Means over prompts with the ends of their intervals. The margin is the effectiveness less that of the closest "
-        "control, prompt by prompt; an effect counts where p, adjusted over all sites of the run, is at most 5 %. "
+        "Means over prompts with the ends of their intervals. The margin is the effectiveness less that of the highest "
+        "control, prompt by prompt; an effect counts where p is small enough: it is adjusted over all sites. "
         "Effectiveness is the log-odds, precision the inverse KL divergence.",
         (
             *_beside("curves", controls),
-            Panel("margin over the closest control (nats)", "curves", _MARGIN[:3]),
+            Panel("margin over the highest control (nats)", "curves", _MARGIN[:3]),
             Panel("p, above every control", "curves", _MARGIN[3:]),
         ),
     )

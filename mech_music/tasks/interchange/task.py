@@ -8,6 +8,7 @@ what became of either. Each table carries its controls.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
 
+log = logging.getLogger(__name__)
 _NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
 
@@ -154,6 +156,9 @@ def _trials(run: Settings) -> Iterator[Trial]:
         for role, control in controls.items()
         if control.technique is not None
     ]
+    for role in [role for role, *edit in edited[1:] if _is_the_same(run.technique, *edit)]:
+        log.warning("control %s is technique %s itself: left out, nothing can be above it", role, run.technique.name)
+    edited = edited[:1] + [(role, *edit) for role, *edit in edited[1:] if not _is_the_same(run.technique, *edit)]
     steps = run.steps
     for original, desired in run.pairs:
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
@@ -170,6 +175,17 @@ def _trials(run: Settings) -> Iterator[Trial]:
                     edits = tuple(_edit(run, technique, layer, steps, original, towards, index) for layer in layers)
                     row = replace(baseline, edits=edits)
                     yield Trial(role, technique.name, label, original, desired, index, prompt, row, baseline)
+
+
+def _is_the_same(technique: TechniqueConfig, other: TechniqueConfig, concept: str) -> bool:
+    """Whether a control's edit is the technique's own."""
+    weights = [{name: weight for name, weight in one.shift.items() if weight} for one in (technique, other)]
+    moved = concept != "desired" and "desired" in weights[1]
+    return (
+        not moved
+        and weights[0] == weights[1]
+        and (technique.scale, technique.direction) == (other.scale, other.direction)
+    )
 
 
 def _edit(

@@ -22,7 +22,7 @@ _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
 _WIDE, _ROOMY = 100, 112
-_WIDEST = 130  # and each effect's margin over its closest control
+_WIDEST = 130  # and each effect's margin over its highest control
 
 
 class _Told(NamedTuple):
@@ -183,8 +183,10 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
         names = ", ".join(control.name for control in told.controls)
         text += (
             f" ▲ above, ▼ below every control ({names}), prompt by prompt: p ≤ {1 - effects['level'].iloc[0]:.2g} over "
-            "all sites of the table. margin: effectiveness less the closest control's."
+            "all sites of the table."
         )
+        if told.widest or (best and told.wide):
+            text += " margin: effectiveness less that of the highest control, prompt by prompt."
     if best:
         text += " A single layer shown is the best of its block, chosen on the same prompts: a little flattered."
     return text
