@@ -156,9 +156,10 @@ def _trials(run: Settings) -> Iterator[Trial]:
         for role, control in controls.items()
         if control.technique is not None
     ]
-    for role in [role for role, *edit in edited[1:] if _is_the_same(run.technique, *edit)]:
+    same = {role for role, technique, concept in edited[1:] if _is_the_same(run.technique, technique, concept)}
+    for role in sorted(same):
         log.warning("control %s is technique %s itself: left out, nothing can be above it", role, run.technique.name)
-    edited = edited[:1] + [(role, *edit) for role, *edit in edited[1:] if not _is_the_same(run.technique, *edit)]
+    edited = [one for one in edited if one[0] not in same]
     steps = run.steps
     for original, desired in run.pairs:
         prompts = list(enumerate(concept_prompts(original, run.prompts)))
