@@ -182,6 +182,17 @@ def test_the_greatest_blocks_of_too_many_are_shown(monkeypatch: pytest.MonkeyPat
     assert "1 of 2" in words
 
 
+def test_margins_and_marks_are_the_summary_s() -> None:
+    summary = summarise(made_up_table(), 20, 0.95, 0)
+    effects = INTERCHANGE.beside(summary)
+    data = json.loads(payload.as_json(payload.payload(INTERCHANGE, effects, summary, Heard())))
+    assert data["paired"] is True
+    assert data["columns"]["verdict"] == [0, 0, 1, 1, 1]
+    assert data["columns"]["over"] == effects["over"].tolist()
+    for name in ("margin", "margin_low", "margin_high", "p_above"):
+        assert data["columns"][name] == pytest.approx(effects[name].tolist(), rel=1e-4), name
+
+
 def test_missing_numbers_are_null() -> None:
     summary = summarise(made_up_table().assign(kept=np.nan), 20, 0.95, 0)
     data = json.loads(payload.as_json(payload.payload(INTERCHANGE, INTERCHANGE.beside(summary), summary, Heard())))
