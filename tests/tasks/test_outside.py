@@ -106,7 +106,7 @@ scale: 0.5
 shift: {desired: 0.5}
 """
 CONTROL_YAML = """
-technique: halve
+technique: adjust
 word: half of it
 meaning: Half of the edit.
 colour: "#123456"

@@ -120,7 +120,7 @@ def _by_layer(controls: Sequence[str]) -> Section:
         "Effectiveness is the log-odds, precision the inverse KL divergence.",
         (
             *_beside("curves", controls),
-            Panel("margin over the highest control (nats)", "curves", _MARGIN[:3]),
+            Panel("margin over the highest control (nats)", "curves", _MARGIN[:1], if_logged=_MARGIN[1:3]),
             Panel("p, above every control", "curves", _MARGIN[3:]),
         ),
     )
