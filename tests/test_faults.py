@@ -187,7 +187,7 @@ def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
     """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
     process = Process(tmp_path, tmp_path / "store", "pair=instruments", "prompts=50", "layer=together", "duration=2")
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("store/v4/clips/*")):  # until the first pass is kept
+    while not list(tmp_path.glob(f"store/{VERSION}/clips/*")):  # until the first pass is kept
         assert time.monotonic() < deadline, process.printed
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGINT)

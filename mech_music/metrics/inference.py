@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float, Float64
 from scipy.special import ndtri, stdtr
 
 FLIPS = 4_999
+"""Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
 LEAST = 4
 """Fewer units have no interval: too many of their resamples hold one unit alone."""
-"""Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
 _BLOCK = 500  # flips at once: bounds memory
 
 
@@ -51,17 +51,16 @@ def margins(
     ``groups``: effect less control on each unit, NaN where a unit was not measured. The flips and resamples of a unit
     are the same at all sites of its group; p-values are adjusted over all groups, whose flips are drawn apart (where
     groups share clips that costs a little power, no validity). So few units that even the smallest p is above
-    ``1 − level`` have a p of 1, and cost the others nothing. ValueError for an empty level or no
-    resamples.
+    ``1 − level`` have a p of 1, and cost the others nothing. ValueError for an empty level or no resamples.
     """
     flat = [group.reshape(-1, group.shape[-1]).T.astype(np.float64) for group in groups]
     adjusted = _adjusted(flat, level, flips, seed)
     found = []
     for group, values, (above, below) in zip(groups, flat, adjusted, strict=True):
-        own = _Moments(values)
+        n = (~np.isnan(values)).sum(axis=0).astype(np.float64)
+        mean = np.where(n >= 2, _ratio(np.nan_to_num(values).sum(axis=0), n), np.nan)
         low, high = student_interval(values, resamples, level, seed)
-        mean = np.where(own.n >= 2, own.mean, np.nan)
-        found.append(Margins(*(part.reshape(group.shape[:2]) for part in (mean, low, high, above, below, own.n))))
+        found.append(Margins(*(part.reshape(group.shape[:2]) for part in (mean, low, high, above, below, n))))
     return found
 
 
@@ -75,49 +74,35 @@ def student_interval(
     """
     if resamples < 1 or not 0.0 < level < 1.0:
         raise ValueError(f"a bootstrap needs resamples ≥ 1 and 0 < level < 1, not {resamples} and {level}")
-    own, tail = _Moments(values), (1.0 - level) / 2.0
-    rng, n_units = np.random.default_rng(seed), len(values)
+    tail, rng, n_units = (1.0 - level) / 2.0, np.random.default_rng(seed), len(values)
+    present = (~np.isnan(values)).astype(np.float64)
+    n = present.sum(axis=0)
+    mean = _ratio(np.nan_to_num(values).sum(axis=0), n)
+    # Far from zero a variance would be the small difference of large squares.
+    centred = np.nan_to_num(values - mean)
+    error = _error(n, _ratio(centred.sum(axis=0), n), (centred**2).sum(axis=0))
     ratios = np.empty((resamples, values.shape[1]))
     for start in range(0, resamples, _BLOCK):
         size = min(_BLOCK, resamples - start)
         counts = rng.multinomial(n_units, np.full(n_units, 1.0 / n_units), size).astype(np.float64)
-        drawn = own.weighted(counts)
+        drawn = counts @ present
+        shift = _ratio(counts @ centred, drawn)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratios[start : start + size] = (drawn.mean - own.mean) / drawn.error
+            ratios[start : start + size] = shift / _error(drawn, shift, counts @ centred**2)
     ratios[~np.isfinite(ratios)] = np.nan  # a resample of one unit alone has no standard error
     bounds = np.full((2, values.shape[1]), np.nan)
     some = np.isfinite(ratios).any(axis=0)
     bounds[:, some] = np.nanquantile(ratios[:, some], (1.0 - tail, tail), axis=0)
-    bounds[:, own.error == 0] = 0.0
-    enough = own.n >= LEAST
-    low, high = (np.where(enough, own.mean - bound * own.error, np.nan) for bound in bounds)
+    bounds[:, error == 0] = 0.0
+    low, high = (np.where(n >= LEAST, mean - bound * error, np.nan) for bound in bounds)
     return low, high
 
 
-class _Moments:
-    """Means over units, and their standard errors, by column."""
-
-    def __init__(self, values: Float[np.ndarray, "unit column"]) -> None:
-        self._present = (~np.isnan(values)).astype(np.float64)
-        self._values = np.where(np.isnan(values), 0.0, values).astype(np.float64)
-        # Far from zero a variance would be the small difference of large squares.
-        self._centre = _ratio(self._values.sum(axis=0), self._present.sum(axis=0))
-        self._values = (self._values - np.nan_to_num(self._centre)) * self._present
-        self._set(self._present.sum(axis=0), self._values.sum(axis=0), (self._values**2).sum(axis=0))
-
-    def _set(self, n: np.ndarray, total: np.ndarray, squares: np.ndarray) -> None:
-        mean = _ratio(total, n)
-        spread = np.maximum(squares - n * mean**2, 0.0)
-        spread[spread <= 1e-12 * squares] = 0.0  # rounding, where all values are the same
-        self.n, self.mean = n, mean + self._centre
-        self.error = np.sqrt(_ratio(spread, n * (n - 1.0)))
-
-    def weighted(self, counts: Float64[np.ndarray, "resample unit"]) -> _Moments:
-        """The same for resamples that hold each unit so many times."""
-        found = object.__new__(_Moments)
-        found._centre = self._centre
-        found._set(counts @ self._present, counts @ self._values, counts @ self._values**2)
-        return found
+def _error(n: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Standard errors of means over ``n`` values, from the sums of their squares."""
+    spread = np.maximum(squares - n * mean**2, 0.0)
+    spread[spread <= 1e-12 * squares] = 0.0  # rounding, where all values are the same
+    return np.sqrt(_ratio(spread, n * (n - 1.0)))
 
 
 def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
@@ -170,10 +155,8 @@ def _flipped(
 
     def ratios(signs: Float64[np.ndarray, "flip unit"]) -> Float64[np.ndarray, "flip column"]:
         mean = signs @ filled / n[used]
-        spread = np.maximum(squares / n[used] - mean**2, 0.0)
-        spread[spread <= 1e-12 * squares / n[used]] = 0.0  # rounding, where all values are the same
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = mean / np.sqrt(spread / (n[used] - 1.0))
+            t = mean / _error(n[used], mean, squares)
         t = np.where(np.isnan(t), 0.0, t)  # no difference on any unit
         return -np.sign(t) * ndtri(stdtr(n[used] - 1.0, -np.abs(t)))
 

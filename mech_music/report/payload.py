@@ -45,11 +45,10 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
     axes = [*view.more, *(axis for axis in schema.axes if axis != "role")]
     names = [*axes, "n", "failed", "verdict", *(metric + end for metric in schema.metrics for end in ENDS)]
     names += [f"{control}_{metric}{end}" for control in controls for metric in view.of_controls for end in ENDS]
-    paired = schema.comparison is not None and "p_above" in effects
-    names += ["over", "margin", "margin_low", "margin_high", "p_above", "p_below"] if paired else []
+    names += [column.name for column in schema.margin_columns]
     asked = selectors(view, effects)
     return {
-        "paired": paired,
+        "paired": schema.comparison is not None,
         "view": {name: getattr(view, name) for name in _DECLARED}
         | {"heat": asdict(view.heat) | {"note": view.heat_note}, "clips": view.clips and asdict(view.clips)}
         | {"charts": [asdict(chart) | {"keep": _kept(chart.keep, effects)} for chart in view.charts]},

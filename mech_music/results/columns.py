@@ -148,10 +148,11 @@ class Schema:
             for metric in self.metric_columns
             for end, what in (("", ": mean"), ("_low", ": lower end"), ("_high", ": upper end"))
         ]
-        return self.axis_columns + counts + tuple(spread) + self._margins
+        return self.axis_columns + counts + tuple(spread) + self.margin_columns
 
     @property
-    def _margins(self) -> tuple[Column, ...]:
+    def margin_columns(self) -> tuple[Column, ...]:
+        """What a summary says of each effect against its controls (`mech_music.results.comparison`)."""
         if self.comparison is None:
             return ()
         metric = self.metric(self.comparison.metric)
