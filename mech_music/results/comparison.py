@@ -58,26 +58,29 @@ def compare(
     if comparison is None:
         return {}
     lines, groups = Lines(schema, comparison, values), dict[Axes, list[Axes]]()
+    controls: dict[Axes, list[Axes | None]] = {}
     for effect in lines.of_role(schema.roles[0]):
+        controls[effect] = [lines.control_of(effect, role) for role in schema.controls]
         # Effects on the same unedited clips share their units.
         groups.setdefault(lines.without(effect, comparison.edit), []).append(effect)
-    found = margins([_differences(schema, lines, own, values) for own in groups.values()], resamples, level, seed)
+    differences = [_differences({effect: controls[effect] for effect in own}, values) for own in groups.values()]
+    found = margins(differences, resamples, level, seed)
     return {
-        effect: _highest(schema, one, place, run)
+        effect: _highest(schema, one, place, [control is not None for control in controls[effect]])
         for own, one in zip(groups.values(), found, strict=True)
         for place, effect in enumerate(own)
-        if any(run := [lines.control_of(effect, role) is not None for role in schema.controls])
+        if any(control is not None for control in controls[effect])
     }
 
 
 def _differences(
-    schema: Schema, lines: Lines, effects: Sequence[Axes], values: Mapping[Axes, np.ndarray]
+    beside: Mapping[Axes, Sequence[Axes | None]], values: Mapping[Axes, np.ndarray]
 ) -> Float64[np.ndarray, "site control unit"]:
-    units = max(len(values[effect]) for effect in effects)
-    found = np.full((len(effects), len(schema.controls), units), np.nan)
-    for place, effect in enumerate(effects):
-        for number, role in enumerate(schema.controls):
-            control = lines.control_of(effect, role)
+    """Effect less control; ``beside``: each effect's controls."""
+    units = max(len(values[effect]) for effect in beside)
+    found = np.full((len(beside), max(map(len, beside.values())), units), np.nan)
+    for place, (effect, controls) in enumerate(beside.items()):
+        for number, control in enumerate(controls):
             if control is not None:
                 n = min(len(values[effect]), len(values[control]))
                 found[place, number, :n] = values[effect][:n] - values[control][:n]

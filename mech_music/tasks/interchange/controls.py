@@ -42,7 +42,7 @@ def _of_role(summary: pd.DataFrame, role: str) -> pd.DataFrame:
 
 
 def _control_of(effects: pd.DataFrame, summary: pd.DataFrame, control: Role, shown: Sequence[str]) -> pd.DataFrame:
-    """The lines of one control in the order of the effects; NaN where there is none."""
+    """The means of one control in the order of the effects; NaN where there is none."""
     values, schema = [metric + end for metric in shown for end in ("", "_low", "_high")], schema_of(summary)
     by_axes = dict(zip(_axes(summary, schema), lines_of(summary), strict=True))
     assert INTERCHANGE.comparison is not None
