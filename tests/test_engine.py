@@ -302,16 +302,21 @@ def test_a_row_of_another_engine_is_not_made_twice(
 ) -> None:
     """The other engine makes all that this one has not claimed while this one is at its first pass."""
     rows, own, other = mixed_rows(), engine(made, tmp_path, pack=8), engine(made, tmp_path)
-    generate, made_here, claimed = own.passes.generate, [], []
+    generate, keep, stored_here, claimed = own.passes.generate, own.passes.keep, [], []
 
-    def meanwhile(some: Sequence[Row], *args: Any, **kwargs: Any) -> torch.Tensor:
+    def meanwhile(*args: Any, **kwargs: Any) -> torch.Tensor:
         claimed.append(own.store.leases.held())
         other.outcomes([row for row in rows if other.key(row) not in claimed[-1]])
-        made_here.extend(some)
-        return generate(some, *args, **kwargs)
+        return generate(*args, **kwargs)
+
+    def kept(some: Sequence[Row], *args: Any) -> None:
+        stored_here.extend(some)
+        keep(some, *args)
 
     for source in (PIANO, GUITAR):
         other.passes.recording.get(source)
     monkeypatch.setattr(own.passes, "generate", meanwhile)
+    monkeypatch.setattr(own.passes, "keep", kept)
     assert same(reference, own.outcomes(rows))
-    assert {own.key(row) for row in made_here} <= claimed[0], "what this one had claimed before the other began"
+    assert {own.key(row) for row in stored_here} <= claimed[0], "what this one had claimed before the other began"
+    assert stored_here
