@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ class Shards:
         self._names: list[str] = []
         self._seen: set[str] = set()
         self._cache: OrderedDict[str, Shard] = OrderedDict()
+        self._indexing = threading.RLock()  # one thread may write clips while another looks for new ones
         self.refresh()
 
     def refresh(self) -> None:
@@ -40,11 +42,12 @@ class Shards:
             self._add(path.name, shard_keys(path))
 
     def _add(self, name: str, keys: Iterable[bytes]) -> None:
-        shard = len(self._names) << _PLACE_BITS
-        self._names.append(name)
-        self._seen.add(name)
-        for position, key in enumerate(keys):
-            self._index.setdefault(key, shard | position)
+        with self._indexing:
+            shard = len(self._names) << _PLACE_BITS
+            self._names.append(name)
+            self._seen.add(name)
+            for position, key in enumerate(keys):
+                self._index.setdefault(key, shard | position)
 
     def __contains__(self, key: str) -> bool:
         return bytes.fromhex(key) in self._index
@@ -61,8 +64,9 @@ class Shards:
 
     def _again(self, wanted: Sequence[str]) -> dict[str, Arrays]:
         """After a shard was damaged, or compacted by another process: look at what is there now."""
-        self._index, self._names, self._seen = {}, [], set()
-        self.refresh()
+        with self._indexing:
+            self._index, self._names, self._seen = {}, [], set()
+            self.refresh()
         return self.get(wanted)
 
     def _look(self, keys: Iterable[str]) -> dict[str, Arrays] | None:
