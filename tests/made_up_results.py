@@ -25,6 +25,8 @@ def _axes(role: str, technique: str, component: str, layer: str, pair: tuple[str
         "frames": "all",
         "half": "both",
         "history": "own",
+        "design": "made up",
+        "seeds": 1,
         "duration": 4.0,
         "seed": 0,
     }
@@ -36,13 +38,14 @@ def _block(rng: np.random.Generator, axes: dict[str, object], effect: float, n_p
     clips["effectiveness_desired"] = rng.normal(0.4 * effect, 0.3, n_prompts)
     clips["effectiveness"] = clips["effectiveness_original"] + clips["effectiveness_desired"]
     clips["precision"] = -clips["precision"]
-    for name in ("flipped", "kept", "kept_before"):
+    for name in ("flipped", "flipped_pair", "kept", "kept_before"):
         clips[name] = (rng.random(n_prompts) < 0.8).astype(float)
     index = np.arange(n_prompts)
     keys = [f"{zlib.crc32(repr(axes).encode()):08x}{i:056x}" for i in index]
     identity = {
         "prompts": n_prompts,
         "index": index,
+        "repeat": 0,
         "prompt": [f"Compose a happy rock piece, with a {axes['original']} melody. {i}" for i in index],
         "row": keys,
         "baseline": [f"{i:064x}" for i in index],

@@ -15,7 +15,7 @@ import torch
 
 from mech_music.base.errors import UserError
 from mech_music.base.machine import is_out_of_memory
-from mech_music.edits.row import Edit, Exit, Half, History, Reading, Row, Term
+from mech_music.edits.row import Edit, Exit, Half, History, RandomDirection, Reading, Row, Term
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import sources_of
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -29,12 +29,12 @@ def mixed_rows() -> list[Row]:
     """Every kind of edit and of exit, on prompts of several lengths."""
     mean = (Term(1.0, PIANO),)
     adjust = (Term(1.0, PIANO), Term(-1.0, GUITAR))
-    edits: list[tuple[Edit, ...]] = [
+    edits: list[tuple[Edit | RandomDirection, ...]] = [
         (),
         (Edit("blocks.0.hook_mlp_out", 0.0, mean),),
         (Edit("blocks.1.hook_attn_out", 1.0, adjust, half=Half.cond),),
         (Edit("blocks.2.hook_cross_attn_out", 0.0, mean, frames=(3, 8)),),
-        (Edit("blocks.1.hook_mlp_out", 1.0, adjust, random=5),),
+        (RandomDirection(Edit("blocks.1.hook_mlp_out", 1.0, adjust), 5),),
         (Edit("blocks.2.hook_resid_post", 0.5),),
         (Edit("blocks.0.hook_mlp_out", 0.0), Edit("blocks.0.hook_mlp_out", 1.0, mean)),
         tuple(Edit(f"blocks.{layer}.hook_cross_attn_out", 0.0, mean) for layer in range(3)),

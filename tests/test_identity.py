@@ -13,7 +13,21 @@ import pytest
 
 from mech_music.edits.content import canonical
 from mech_music.edits.patch import Patch
-from mech_music.edits.row import Edit, Exit, Fit, Half, History, LensFile, Mean, Prefix, Prompts, Reading, Row, Term
+from mech_music.edits.row import (
+    Edit,
+    Exit,
+    Fit,
+    Half,
+    History,
+    LensFile,
+    Mean,
+    Prefix,
+    Prompts,
+    RandomDirection,
+    Reading,
+    Row,
+    Term,
+)
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import PassRunner, Settings
 from mech_music.models.hooks import Hook
@@ -25,7 +39,7 @@ from tests.made_engine import MadeListener, MadeSource, engine
 HOOK = "blocks.1.hook_mlp_out"
 FIT = Fit(Prompts.of(["a", "b", "c"]), 4, 2, 0, 1, 0)
 MEAN = Mean(Prompts.of(["about a violin", "about two violins"], "violin"), 5)
-EDIT = Edit(HOOK, 0.0, (Term(1.0, MEAN),), (2, 9), Half.cond, 3, (0, 1))
+EDIT = Edit(HOOK, 0.0, (Term(1.0, MEAN),), (2, 9), Half.cond, (0, 1))
 PATCH = Patch(HOOK, Row("other", 1))
 ROW = Row("prompt", 7, (EDIT, PATCH), Exit(HOOK, Reading.forced, FIT), Prefix.of([[1, 2], [3, 4]]))
 
@@ -53,7 +67,9 @@ CHANGES: dict[str, Row] = {
     "weight": edit(shift=(Term(2.0, MEAN),)),
     "frames": edit(frames=(2, 10)),
     "half": edit(half=Half.both),
-    "random": edit(random=4),
+    "a random direction": replace(ROW, edits=(RandomDirection(EDIT, 4), PATCH)),
+    "another random direction": replace(ROW, edits=(RandomDirection(EDIT, 5), PATCH)),
+    "the size of a random direction": replace(ROW, edits=(RandomDirection(replace(EDIT, scale=0.5), 4), PATCH)),
     "heads": edit(heads=(0,)),
     "the text of a prompt behind a mean": mean(prompts=Prompts.of(["about a flute", "about two violins"], "violin")),
     "one prompt more behind a mean": mean(prompts=Prompts.of([*MEAN.prompts.texts, "more"], "violin")),
@@ -99,14 +115,14 @@ def test_where_a_lens_file_lies_decides_nothing() -> None:
 
 def test_every_field_of_an_edit_is_tried() -> None:
     """Else a new field could be left out of keys, and nobody would see."""
-    tried = {"hook", "scale", "shift", "frames", "half", "random", "heads"}
+    tried = {"hook", "scale", "shift", "frames", "half", "heads"}
     assert {part.name for part in fields(Edit)} == tried
 
 
 def test_an_optional_field_changes_nothing_where_it_is_not_used() -> None:
     """The canonical text names only what differs from its default, so that a field can be added later."""
     plain = canonical(Edit(HOOK, 0.0))
-    assert plain == canonical(Edit(HOOK, 0.0, frames=None, half=Half.both, heads=None, random=None))
+    assert plain == canonical(Edit(HOOK, 0.0, frames=None, half=Half.both, heads=None))
     assert "heads" not in plain and "frames" not in plain
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mech_music.metrics.inference import margins, student_interval
+from mech_music.metrics.inference import margins
 
 
 def one(differences: np.ndarray, flips: int = 4_999):
@@ -43,7 +43,7 @@ def test_few_units_cost_the_others_nothing_and_are_never_marked() -> None:
         found, small = margins([clear, rng.normal(0, 1, (24, 3, n))], 50, 0.95, 0)
         assert found.above.max() <= 0.1, n
         assert (small.above > 0.05).all(), n
-        assert np.isnan(small.low).all() == (n < 4)
+        assert (small.high - small.low > 0).all()
     failed = clear.copy()
     failed[0, :, 3:] = np.nan
     assert one(failed).above[1:].max() <= 0.05 and (one(failed).above[0] == 1).all()
@@ -103,16 +103,3 @@ def test_an_effect_is_found() -> None:
         differences[2] += 2.0
         found += (one(differences, flips=399).above[2] <= 0.05).all()
     assert found >= 50
-
-
-@pytest.mark.parametrize("n", [10, 20, 40, 100])
-def test_intervals_cover_a_skewed_mean(n: int) -> None:
-    """Exponential, whose percentile intervals cover .88 at n = 10."""
-    values = np.random.default_rng(n).exponential(1, (n, 2_000))
-    low, high = student_interval(values, 999, 0.95, 0)
-    assert 0.93 <= ((low <= 1) & (high >= 1)).mean() <= 0.97
-
-
-def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="level"):
-        student_interval(np.ones((3, 1)), 100, 1.0, 0)

@@ -133,7 +133,7 @@ def test_any_leading_shape(before: np.ndarray, after: np.ndarray) -> None:
 
 def test_flipped_and_group_argmax() -> None:
     scores = np.array([[3.0, 1.0, 2.0, 9.0], [1.0, 3.0, 2.0, 9.0], [2.0, 2.0, 0.0, 9.0]])
-    assert metrics.flipped(scores, 0, 1).tolist() == [False, True, False]
+    assert metrics.flipped_pair(scores, 0, 1).tolist() == [False, True, False]
     assert metrics.group_argmax(scores, [0, 1, 2]).tolist() == [0, 1, 0], "the first of equals"
 
 

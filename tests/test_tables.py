@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from mech_music.base.errors import UserError
-from mech_music.metrics.intervals import bootstrap_mean
+from mech_music.metrics.intervals import mean_interval, mean_intervals
 from mech_music.results import tables
 from mech_music.results.columns import layer_order
-from mech_music.tasks.interchange.columns import AXES, INTERCHANGE, METRICS
+from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
 from tests.made_up_results import made_up_table
 
 
@@ -48,10 +48,11 @@ def test_summary_is_the_bootstrap_of_each_intervention(table: pd.DataFrame) -> N
     assert list(summary.columns) == [column.name for column in INTERCHANGE.summary_columns]
     clips = table.query("role == 'technique' and layer == '2'").sort_values("index")
     line = _line(summary, role="technique", layer="2")
-    for metric in METRICS:
-        expected = bootstrap_mean(clips[metric].to_numpy(), 200, 0.9, 3)
-        found = (line[metric], line[f"{metric}_low"], line[f"{metric}_high"])
-        assert found == pytest.approx((expected.mean, expected.low, expected.high)), metric
+    for metric in INTERCHANGE.metric_columns:
+        values = clips[metric.name].to_numpy()[:, None]
+        expected = mean_intervals(values, 200, 0.9, 3, [metric.share])
+        found = [line[metric.name + end] for end in ("", "_low", "_high")]
+        assert found == pytest.approx([float(part[0]) for part in expected[:3]]), metric
     assert (line["n"], line["failed"], line["level"], line["resamples"]) == (12, 0, 0.9, 200)
 
 
@@ -62,7 +63,7 @@ def test_interventions_share_their_resampled_prompts(table: pd.DataFrame) -> Non
     summary = tables.summarise(table.sample(frac=1, random_state=0), 200, 0.95, 0)
     one, two = (_line(summary, role="technique", layer=layer) for layer in "12")
     assert two["effectiveness_low"] - one["effectiveness_low"] == pytest.approx(5.0)
-    difference = bootstrap_mean(_values(table, "2") - _values(table, "1"), 200, 0.95, 0)
+    difference = mean_interval(_values(table, "2") - _values(table, "1"), 200, 0.95, 0)
     assert (difference.low, difference.high) == pytest.approx((5.0, 5.0))
 
 
@@ -124,3 +125,14 @@ def test_wrong_tables_are_named(table: pd.DataFrame, tmp_path: Path) -> None:
         tables.read_table(tmp_path / "torn.parquet")
     with pytest.raises(UserError, match="none of the jobs finished"):
         tables.concat_tables([])
+
+
+def test_several_clips_of_a_prompt_count_as_their_mean(table: pd.DataFrame) -> None:
+    """Else a prompt with more clips would count more, and clips of one prompt as independent."""
+    again = table.assign(repeat=1)
+    again["effectiveness"] += 1.0
+    both = pd.concat([table, again], ignore_index=True)
+    one, two = (tables.summarise(each, 200, 0.9, 3) for each in (table, both))
+    np.testing.assert_allclose(two["effectiveness"], one["effectiveness"] + 0.5)
+    np.testing.assert_allclose(two["effectiveness_high"], one["effectiveness_high"] + 0.5)
+    assert (two["n"] == 2 * one["n"]).all()

@@ -28,7 +28,7 @@ class Dtype(StrEnum):
 
 
 class Direction(StrEnum):
-    """Where a shift points: along the concepts' means, or at random with the same norm."""
+    """Where an edit moves what is there: along the concepts' means, or as far in a random direction."""
 
     mean = "mean"
     random = "random"
@@ -86,8 +86,8 @@ class ClassifierConfig:
 class TechniqueConfig:
     """One affine edit, ``out' = scale · out + Σ weight · mean(concept)``.
 
-    ``shift`` gives the weights of the ``original`` and ``desired`` concept's means; ``direction: random`` keeps the
-    shift's norm (per step and half) and throws away where it points.
+    ``shift`` gives the weights of means: of the ``original`` and the ``desired`` concept, or of one by its name;
+    ``direction: random`` keeps how far the edit moves what is there, and throws away where to.
     """
 
     name: str = MISSING

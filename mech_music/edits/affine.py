@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -65,7 +64,7 @@ def compile_affine(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Affine
     scale, choice, entries = [], [], batch.entries(edits)
     for entry in entries:
         edit = entry.edit
-        name = (edit.shift, edit.random, entry.half)
+        name = (edit.shift, entry.half)
         if name not in shifts:
             shifts[name] = len(bank)
             bank.append(_shift(hook, edit, batch, entry.half, take))
@@ -82,7 +81,7 @@ def compile_affine(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Affine
 
 
 def _shift(hook: Hook, edit: Edit, batch: Batch, half: int, take: Take) -> Float[Tensor, "step width"]:
-    """The weighted sum of the sources, or a random direction with its norm at every step."""
+    """The weighted sum of the sources."""
     if not edit.shift:
         return torch.zeros(batch.n_steps, 1)
     if hook.layout is Layout.pattern:
@@ -90,9 +89,4 @@ def _shift(hook: Hook, edit: Edit, batch: Batch, half: int, take: Take) -> Float
     n_steps = batch.n_steps
     total = sum(term.weight * batch.resolve(term.source, edit.hook)[:n_steps, half] for term in edit.shift)
     assert isinstance(total, Tensor)
-    total = take(total)
-    if edit.random is None:
-        return total
-    seed = np.random.SeedSequence([edit.random, hook.layer, *hook.point.encode(), half]).generate_state(1, np.uint64)[0]
-    direction = torch.randn(total.shape[-1], generator=torch.Generator().manual_seed(int(seed >> np.uint64(1))))
-    return total.norm(dim=-1, keepdim=True) * direction / direction.norm()
+    return take(total)

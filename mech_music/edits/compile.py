@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mech_music.edits import affine, patch  # noqa: F401 (their kinds are registered)
+from mech_music.edits import affine, patch, random_direction  # noqa: F401 (their kinds are registered)
 from mech_music.edits.heads import Heads, OnHeads
 from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, Resolve, compiler_of
 from mech_music.edits.row import Row

@@ -112,8 +112,7 @@ class Edit:
     """``out' = scale · out + Σ weight · source`` at one hook.
 
     ``frames``: half-open slice of autoregressive steps, None for all. ``half``: guidance half. ``heads``: of a hook
-    within attention, None for all. ``random``: if not None, the shift is turned into a random direction of the same
-    norm (drawn once from this seed for each hook, step and half): the control for "any push does it".
+    within attention, None for all.
     """
 
     hook: str
@@ -121,8 +120,40 @@ class Edit:
     shift: tuple[Term, ...] = ()
     frames: tuple[int, int] | None = None
     half: Half = Half.both
-    random: int | None = None
     heads: tuple[int, ...] | None = None
+
+
+@stored
+@dataclass(frozen=True)
+class RandomDirection:
+    """As far as an edit moves its value, at every step and position of a clip, but in a random direction.
+
+    The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
+    (a concept's is nearly so): the control for "any push of that size does it".
+    """
+
+    edit: Edit
+    seed: int
+
+    @property
+    def hook(self) -> str:
+        return self.edit.hook
+
+    @property
+    def frames(self) -> tuple[int, int] | None:
+        return self.edit.frames
+
+    @property
+    def half(self) -> Half:
+        return self.edit.half
+
+    @property
+    def heads(self) -> tuple[int, ...] | None:
+        return self.edit.heads
+
+    @property
+    def shift(self) -> tuple[Term, ...]:
+        return self.edit.shift
 
 
 @stored

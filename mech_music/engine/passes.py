@@ -23,7 +23,7 @@ from mech_music.base.workers import Advance
 from mech_music.edits.compile import compile_edits, visitor, with_sources
 from mech_music.edits.prefix import given_tokens
 from mech_music.edits.protocol import Recorded
-from mech_music.edits.row import Edit, Exit, Fit, LensFile, Mean, Reading, Row, Translator
+from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
 from mech_music.engine.scorer import ClipScorer
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
@@ -308,8 +308,8 @@ class PassRunner:
 
 def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
     """What has to be recorded before rows can be made."""
-    edits = (edit for row in with_sources(rows) for edit in row.edits if isinstance(edit, Edit))
-    means = [term.source for edit in edits for term in edit.shift]
+    edits = (edit for row in with_sources(rows) for edit in row.edits)
+    means = [term.source for edit in edits for term in getattr(edit, "shift", ())]
     maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
     return list(dict.fromkeys([*means, *maps]))
 

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from scipy.special import ndtri, stdtr
 
+from mech_music.metrics.intervals import ratio, standard_error, student_interval
+
 FLIPS = 4_999
 """Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
-LEAST = 4
-"""Fewer units have no interval: too many of their resamples hold one unit alone."""
 _BLOCK = 500  # flips at once: bounds memory
 
 
@@ -58,55 +58,10 @@ def margins(
     found = []
     for group, values, (above, below) in zip(groups, flat, adjusted, strict=True):
         n = (~np.isnan(values)).sum(axis=0).astype(np.float64)
-        mean = np.where(n >= 2, _ratio(np.nan_to_num(values).sum(axis=0), n), np.nan)
+        mean = np.where(n >= 2, ratio(np.nan_to_num(values).sum(axis=0), n), np.nan)
         low, high = student_interval(values, resamples, level, seed)
         found.append(Margins(*(part.reshape(group.shape[:2]) for part in (mean, low, high, above, below, n))))
     return found
-
-
-def student_interval(
-    values: Float[np.ndarray, "unit column"], resamples: int, level: float, seed: int
-) -> tuple[Float64[np.ndarray, " column"], Float64[np.ndarray, " column"]]:
-    """Bootstrap-t intervals of the means over units (Efron and Tibshirani 1993, section 12.5).
-
-    The quantiles of ``(mean of a resample − mean) / its standard error`` take the place of Student's, so that the
-    interval is right for skewed values and few units. NaN marks a unit without a value. NaN with fewer than `LEAST`.
-    """
-    if resamples < 1 or not 0.0 < level < 1.0:
-        raise ValueError(f"a bootstrap needs resamples ≥ 1 and 0 < level < 1, not {resamples} and {level}")
-    tail, rng, n_units = (1.0 - level) / 2.0, np.random.default_rng(seed), len(values)
-    present = (~np.isnan(values)).astype(np.float64)
-    n = present.sum(axis=0)
-    mean = _ratio(np.nan_to_num(values).sum(axis=0), n)
-    # Far from zero a variance would be the small difference of large squares.
-    centred = np.nan_to_num(values - mean)
-    error = _error(n, _ratio(centred.sum(axis=0), n), (centred**2).sum(axis=0))
-    ratios = np.empty((resamples, values.shape[1]))
-    for start in range(0, resamples, _BLOCK):
-        size = min(_BLOCK, resamples - start)
-        counts = rng.multinomial(n_units, np.full(n_units, 1.0 / n_units), size).astype(np.float64)
-        drawn = counts @ present
-        shift = _ratio(counts @ centred, drawn)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratios[start : start + size] = shift / _error(drawn, shift, counts @ centred**2)
-    ratios[~np.isfinite(ratios)] = np.nan  # a resample of one unit alone has no standard error
-    bounds = np.full((2, values.shape[1]), np.nan)
-    some = np.isfinite(ratios).any(axis=0)
-    bounds[:, some] = np.nanquantile(ratios[:, some], (1.0 - tail, tail), axis=0)
-    bounds[:, error == 0] = 0.0
-    low, high = (np.where(n >= LEAST, mean - bound * error, np.nan) for bound in bounds)
-    return low, high
-
-
-def _error(n: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Standard errors of means over ``n`` values, from the sums of their squares."""
-    spread = np.maximum(squares - n * mean**2, 0.0)
-    spread[spread <= 1e-12 * squares] = 0.0  # rounding, where all values are the same
-    return np.sqrt(_ratio(spread, n * (n - 1.0)))
-
-
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    return np.divide(over, under, out=np.full(np.broadcast_shapes(over.shape, under.shape), np.nan), where=under > 0)
 
 
 def _adjusted(
@@ -156,7 +111,7 @@ def _flipped(
     def ratios(signs: Float64[np.ndarray, "flip unit"]) -> Float64[np.ndarray, "flip column"]:
         mean = signs @ filled / n[used]
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = mean / _error(n[used], mean, squares)
+            t = mean / standard_error(n[used], mean, squares)
         t = np.where(np.isnan(t), 0.0, t)  # no difference on any unit
         return -np.sign(t) * ndtri(stdtr(n[used] - 1.0, -np.abs(t)))
 

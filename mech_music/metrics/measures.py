@@ -45,7 +45,10 @@ IDEAL_PRECISION = Metric(
     "ideal precision (pure swap)",
 )
 NDCG = Metric("ndcg", "", "NDCG of the concept's labels", "NDCG of its labels")
-FLIPPED = Metric("flipped", "", "1 if desired is more probable than original after the edit, else 0")
+FLIPPED = Metric("flipped", "", "1 if desired is the most probable of its category after the edit, else 0", share=True)
+FLIPPED_PAIR = Metric(
+    "flipped_pair", "", "1 if desired is more probable than original after the edit, else 0", share=True
+)
 
 
 class WithReadings(Protocol):
@@ -162,8 +165,13 @@ def probability(scores: Scores, label: int) -> PerClip:
     return np.exp(log_softmax(scores)[..., label])
 
 
-def flipped(after: Scores, original_label: int, desired_label: int) -> Bool[np.ndarray, "*clip"]:
-    """Whether the desired concept is now more probable than the original one."""
+def flipped(after: Scores, desired_label: int, category_labels: Sequence[int]) -> Bool[np.ndarray, "*clip"]:
+    """Whether the desired concept is now the most probable of its whole category."""
+    return group_argmax(after, [desired_label, *category_labels]) == desired_label
+
+
+def flipped_pair(after: Scores, original_label: int, desired_label: int) -> Bool[np.ndarray, "*clip"]:
+    """Whether the desired concept is now more probable than the original one: where a third is the most, too."""
     validate(after, original_label, desired_label)
     return np.asarray(after[..., desired_label] > after[..., original_label])
 

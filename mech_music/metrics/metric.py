@@ -12,6 +12,7 @@ class Metric:
 
     unit: empty for shares and counts. meaning: a clause that says what it is. word: how labels call it, if not by its
     name. also: the name under which people search for it. note: what its size says, short, below an axis label.
+    share: each clip has it or has it not (1 or 0).
     """
 
     name: str
@@ -20,6 +21,7 @@ class Metric:
     word: str = ""
     also: str = ""
     note: str = ""
+    share: bool = False
     dtype: ClassVar[str] = "float64"
 
     @property

@@ -89,13 +89,6 @@ def concept_prompts(concept: Concept, n: int) -> tuple[Prompt, ...]:
     return tuple(make_prompt(mood, filler, concept.text, tempo) for mood, filler, tempo in combinations)
 
 
-def another_concept(original: Concept, desired: Concept) -> Concept:
-    """A third concept of the desired one's category: the next in the order of `CONCEPTS`, from the desired one on."""
-    category = [concept for concept in CONCEPTS.values() if concept.category is desired.category]
-    at = category.index(desired)
-    return next(concept for concept in (*category[at + 1 :], *category) if concept not in (original, desired))
-
-
 @cache
 def prompts_of(concept: Concept, n: int) -> Prompts:
     """The first `n` prompts of a concept as rows and sources name them."""

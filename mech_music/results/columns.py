@@ -59,6 +59,7 @@ DURATION = Column("duration", "float64", "s", "length of the clip")
 SEED = Column("seed", "int64", "", "seed of the sampling noise")
 PROMPTS = Column("prompts", "int64", "", "number of prompts of the job")
 INDEX = Column("index", "int64", "", "number of the prompt, from 0")
+REPEAT = Column("repeat", "int64", "", "number of the clip among those of its prompt, from 0: seeds, and draws of each")
 PROMPT = Column("prompt", "str", "", "the prompt")
 _STATE = (Column("failed", "bool", "", "the clip could not be made: all its metrics are missing (NaN)"),)
 
@@ -125,6 +126,11 @@ class Schema:
     def axes_beside(self, *within: str) -> tuple[str, ...]:
         """The axes that tell apart what is shown apart; ``within``: those that one picture or table shows at once."""
         return tuple(name for name in self.axes if name not in ("task", "role", *within))
+
+    @property
+    def numbering(self) -> tuple[str, ...]:
+        """What tells the lines of one condition apart: the prompt, and which of its clips where there are several."""
+        return tuple(column.name for column in (INDEX, REPEAT) if column in self.clip_columns)
 
     @property
     def metrics(self) -> tuple[str, ...]:

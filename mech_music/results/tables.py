@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64, Int64
 
 from mech_music.base.atomic import replacing
 from mech_music.base.errors import UserError
-from mech_music.metrics.intervals import Intervals, bootstrap_means
+from mech_music.metrics.intervals import Intervals, mean_intervals, ratio
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Column, Schema, layer_order
 from mech_music.results.comparison import NOT_COMPARED, compare
@@ -97,8 +97,8 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
     strangers = set(table["role"]) - set(schema.roles)
     if strangers:
         raise ValueError(f"unknown role {sorted(strangers)[0]!r}: expected one of {', '.join(schema.roles)}")
-    table = _ordered(table, schema, [*schema.axes, "index"])
-    twice = table.duplicated([*schema.axes, "index"])
+    table = _ordered(table, schema, [*schema.axes, *schema.numbering])
+    twice = table.duplicated([*schema.axes, *schema.numbering])
     if twice.any():
         line = table[twice].iloc[0]
         raise ValueError(f"two lines for prompt {line['index']} of {_describe(line)}")
@@ -108,22 +108,23 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
 def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> pd.DataFrame:
     """One line per condition: every metric's mean with its interval, and how many clips are in it.
 
-    ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted. All lines with
+    ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted; several clips of one
+    prompt count as their mean. All lines with
     the same ``prompts`` share their resampled prompts, so that their differences are paired. Where the schema compares
     effects with controls, each has its margin over the highest control and p-values (`mech_music.metrics.inference`).
     """
     table = conform(table)
     schema = schema_of(table)
     values, failed, index, sizes = _measured(table, schema)
+    shares = [metric.share for metric in schema.metric_columns]
     lines: list[dict[str, Any]] = []
     compared: dict[tuple[Any, ...], np.ndarray] = {}
     for axes, at in _conditions(table, schema).items():
         # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
-        by_prompt = np.full((int(sizes[at].max()), len(schema.metrics)), np.nan)
-        by_prompt[index[at]] = values[at]
+        by_prompt = _by_prompt(values[at], index[at], int(sizes[at].max()))
         if schema.comparison is not None:
             compared[axes] = by_prompt[:, schema.metrics.index(schema.comparison.metric)]
-        found = bootstrap_means(by_prompt, resamples, level, seed)
+        found = mean_intervals(by_prompt, resamples, level, seed, shares)
         n_failed = int(failed[at].sum())
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
@@ -150,6 +151,20 @@ def _measured(table: pd.DataFrame, schema: Schema) -> tuple[np.ndarray, np.ndarr
     return values, failed, index, np.maximum(told, index + 1)
 
 
+def _by_prompt(
+    values: Float64[np.ndarray, "line metric"], index: Int64[np.ndarray, " line"], n_prompts: int
+) -> Float64[np.ndarray, "prompt metric"]:
+    """The means of each prompt's clips: it is prompts that are drawn, however many clips there are of each."""
+    found = np.full((n_prompts, values.shape[1]), np.nan)
+    if len(set(index)) == len(index):
+        found[index] = values
+        return found
+    sums, counts = np.zeros_like(found), np.zeros_like(found)
+    np.add.at(sums, index, np.nan_to_num(values))
+    np.add.at(counts, index, ~np.isnan(values))
+    return ratio(sums, counts)
+
+
 def _spread(schema: Schema, found: Intervals) -> dict[str, float]:
     ends = (("", found.mean), ("_low", found.low), ("_high", found.high))
     return {name + end: float(x) for end, means in ends for name, x in zip(schema.metrics, means, strict=True)}
@@ -170,13 +185,7 @@ def write_summary(summary: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """The long table in a file. UserError if it is not there or is not one of ours."""
-    table = _read(path, lambda schema: schema.columns)
-    schema = schema_of(table)
-    if schema.comparison is None and schema.task in task_names():  # written before effects were compared by prompt
-        own = find_task(schema.task).schema
-        roles = tuple(own.role(role.name) if role.name in own.roles else role for role in schema.declared)
-        table = replace(schema, declared=roles, comparison=own.comparison).attach(table)
-    return table
+    return _read(path, lambda schema: schema.columns)
 
 
 def read_summary(path: Path) -> pd.DataFrame:
@@ -195,7 +204,7 @@ def concat_tables(paths: Sequence[Path]) -> pd.DataFrame:
     schema = schema_of(tables[0])
     for table in tables[1:]:  # one job may have metrics and controls that another has not
         schema = schema.extended(schema_of(table).declared, schema_of(table).metric_columns)
-    joined = pd.concat(tables, ignore_index=True).drop_duplicates([*schema.axes, "index"])
+    joined = pd.concat(tables, ignore_index=True).drop_duplicates([*schema.axes, *schema.numbering])
     return conform(schema.attach(joined.reindex(columns=pd.Index(schema.names))))
 
 

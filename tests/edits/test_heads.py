@@ -10,7 +10,7 @@ from mech_music.base.errors import UserError
 from mech_music.edits.compile import compile_edits
 from mech_music.edits.patch import Patch
 from mech_music.edits.protocol import Recorded
-from mech_music.edits.row import Edit, Half, Mean, Prompts, Row, Term
+from mech_music.edits.row import Edit, Half, Mean, Prompts, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
 from tests.edits.made import ModelShape, no_activations
 
@@ -62,7 +62,8 @@ def test_all_heads_named_are_all_heads() -> None:
 
 
 def test_a_random_direction_has_the_norm_of_the_heads_own_shift() -> None:
-    before, after = run([Row("a", 0, (Edit(Z, 1.0, TO_MEAN, heads=(1, 2), random=5),))], Z, 0)
+    random = RandomDirection(Edit(Z, 1.0, TO_MEAN, heads=(1, 2)), 5)
+    before, after = run([Row("a", 0, (random,))], Z, 0)
     moved = (after - before)[:, 0, 0]
     wanted = MEAN[0].unflatten(-1, (N_HEADS, D_HEAD))[:, 1:3].flatten(1).norm(dim=-1)
     torch.testing.assert_close(moved[:, 1:3].flatten(1).norm(dim=-1), wanted)

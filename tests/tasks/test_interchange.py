@@ -7,10 +7,12 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from mech_music.edits.row import Edit, Half, Mean, Row, Term
-from mech_music.prompts.concepts import CONCEPTS, another_concept, prompts_of
+from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row, Term
+from mech_music.prompts.concepts import CONCEPTS, MOODS, concept_prompts, prompts_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
-from mech_music.tasks.interchange.task import Interchange, _trials
+from mech_music.tasks.interchange.design import other_concepts
+from mech_music.tasks.interchange.task import Interchange
+from mech_music.tasks.interchange.trials import trials
 from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
@@ -32,7 +34,7 @@ def outcomes_of(rows: list[Row], boost: float = 3.0) -> dict[Row, Outcome]:
 
 
 def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
-    run = compose_run("prompts=3", "layer='0,2'", "controls=[]")
+    run = compose_run("prompts=3", "layer='0,2'", "controls=[]", "design=velez2024")
     rows = Interchange().plan(run)
     assert len(rows) == 3 + 2 * 3
     assert [row.edits for row in rows[:3]] == [()] * 3, "the unedited clips come first"
@@ -43,7 +45,9 @@ def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
 
 
 def test_adjust_adds_the_difference_of_the_means_in_its_frames_and_half() -> None:
-    run = compose_run("technique=adjust", "component=ca", "layer=1", "frames=0s:1s", "half=cond", "controls=[]")
+    run = compose_run(
+        "technique=adjust", "component=ca", "layer=1", "frames=0s:1s", "half=cond", "controls=[]", "design=velez2024"
+    )
     (edit,) = Interchange().plan(run)[-1].edits
     assert edit.hook == "blocks.1.hook_cross_attn_out"
     assert (edit.scale, edit.frames, edit.half) == (1.0, (0, 25), Half.cond)
@@ -58,14 +62,76 @@ def test_together_edits_every_layer_of_one_clip() -> None:
 
 
 def test_controls_are_planned_beside_every_effect() -> None:
-    run = compose_run("prompts=4", "layer='3,5'")
+    run = compose_run("prompts=4", "layer='3,5'", "design.draws=2")
     rows = Interchange().plan(run)
-    assert len(rows) == 4 + 4 + 3 * 2 * 4  # unedited, noise floor, (technique, self, random) × layers × prompts
+    # Unedited, noise floor, and for each layer and prompt: technique, self, two others, two random directions.
+    assert len(rows) == 4 + 4 + 6 * 2 * 4
     assert len({row.seed for row in rows if not row.edits}) == 2
-    randoms = [row.edits[0].random for row in rows if row.edits and row.edits[0].random is not None]
-    assert sorted(randoms) == [0, 0, 1, 1, 2, 2, 3, 3], "a direction for every prompt"
-    own = [row.edits[0] for row in rows if row.edits and row.edits[0].scale == 0]
-    assert {edit.shift[0].source.prompts.name for edit in own} == {"guitar", "piano"}
+    randoms = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], RandomDirection)]
+    assert len({edit.seed for edit in randoms}) == 4 * 2, "a direction for every prompt and draw, at both layers"
+    assert {edit.edit.scale for edit in randoms} == {0.0}, "as far as replacing moves"
+    own = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], Edit)]
+    names = {edit.shift[0].source.prompts.name.partition(",")[0] for edit in own}
+    assert names == {"guitar", "piano", "trumpet", "violin"}
+
+
+def test_directions_differ_between_pairs_and_seeds() -> None:
+    def seeds(*words: str) -> set[int]:
+        run = compose_run("prompts=2", "layer=1", "controls=[random]", *words)
+        return {edit.seed for row in Interchange().plan(run) for edit in row.edits if isinstance(edit, RandomDirection)}
+
+    assert len(seeds()) == 4
+    assert not seeds() & seeds("pair=guitar-violin") and not seeds() & seeds("seed=9")
+    assert seeds("layer=2") == seeds(), "the hook makes them differ"
+
+
+# -- the design ----------------------------------------------------------------------------------------------
+
+
+def test_means_come_from_prompts_of_other_moods() -> None:
+    run = compose_run("technique=adjust", "prompts=10", "layer=1", "design.mean_prompts=10", "controls=[self]")
+    for trial in trials(run):
+        (edit,) = trial.row.edits
+        for name in {"original", "desired"} if trial.role == "technique" else {"original"}:
+            concept, sign = getattr(trial, name), -1 if name == "original" and trial.role == "technique" else 1
+            own = [term for term in edit.shift if term.source.prompts.name.startswith(concept.name)]
+            texts = [text for term in own for text in term.source.prompts.texts]
+            assert len(texts) == 8 and all(concept.text in text for text in texts)
+            assert not any(f" {trial.prompt.mood} " in text for text in texts)
+            assert {mood for mood in MOODS for text in texts if f" {mood} " in text} == {*MOODS} - {trial.prompt.mood}
+            assert sum(term.weight for term in own) == pytest.approx(sign)
+
+
+def test_the_papers_design_takes_means_over_the_evaluated_prompts() -> None:
+    run = compose_run("prompts=7", "layer=1", "controls=[]", "design=velez2024")
+    rows = Interchange().plan(run)
+    assert [row.prompt for row in rows[:7]] == [prompt.text for prompt in concept_prompts(CONCEPTS["guitar"], 7)]
+    (term,) = rows[-1].edits[0].shift
+    assert term == Term(1.0, Mean(prompts_of(CONCEPTS["piano"], 7)))
+
+
+@pytest.mark.parametrize("n", [5, 10, 33, 75])
+def test_any_first_prompts_are_balanced(n: int) -> None:
+    prompts = compose_run(f"prompts={n}", "design=held_out").evaluated(CONCEPTS["guitar"], CONCEPTS["piano"])
+    for words in zip(*((one.mood, one.genre, one.tempo) for one in prompts), strict=True):
+        counts = [words.count(word) for word in set(words)]
+        assert len(counts) == 5 and max(counts) - min(counts) <= 1
+
+
+def test_a_prompt_that_names_the_desired_concept_is_not_evaluated() -> None:
+    run = compose_run("pair=piano-rock", "prompts=100")
+    assert not any("rock" in one.text for one in run.evaluated(CONCEPTS["piano"], CONCEPTS["rock"]))
+    with pytest.raises(ValueError, match="101 prompts asked for 'piano' that do not name 'rock': allowed are 1 to 100"):
+        compose_run("pair=piano-rock", "prompts=101").evaluated(CONCEPTS["piano"], CONCEPTS["rock"])
+
+
+def test_several_seeds_are_several_clips_of_each_prompt() -> None:
+    run = compose_run("prompts=2", "layer=1", "design.seeds=3", "design.draws=2", "controls=[random,noise]", "seed=5")
+    found = list(trials(run))
+    counts = {role: sum(trial.role == role for trial in found) for role in ("technique", "random", "noise")}
+    assert counts == {"technique": 6, "random": 12, "noise": 6}
+    assert {trial.baseline.seed for trial in found} == {5, 6, 7}
+    assert all(len({(t.index, t.repeat) for t in found if t.role == role}) == n for role, n in counts.items())
 
 
 @pytest.mark.parametrize(
@@ -80,21 +146,22 @@ def test_a_control_that_is_the_technique_itself_is_left_out(
     technique: str, left: set[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     run = compose_run(f"technique={technique}", "layer=2", "prompts=2", "controls=[self,random,noise,other]")
-    assert {trial.role for trial in _trials(run)} - {"technique"} == left
+    assert {trial.role for trial in trials(run)} - {"technique"} == left
     assert f"technique {technique} itself: left out" in caplog.text
 
 
-def test_the_control_other_is_the_edit_towards_a_third_concept_scored_as_the_pair() -> None:
-    run = compose_run("pair=guitar-piano", "layer='2,together'", "prompts=3", "controls=[other]")
-    trials = list(_trials(run))
-    others = {(trial.layer, trial.index): trial for trial in trials if trial.role == "other"}
-    third = compose_run("pair=guitar-trumpet", "layer='2,together'", "prompts=3", "controls=[]")
-    expected = {(trial.layer, trial.index): trial.row for trial in _trials(third)}
-    assert {place: trial.row for place, trial in others.items()} == expected
-    assert {trial.desired.name for trial in others.values()} == {"piano"}
+def test_the_control_other_is_the_edit_towards_third_concepts_scored_as_the_pair() -> None:
+    words = ("layer='2,together'", "prompts=3", "design.mean_prompts=5")
+    run = compose_run("pair=guitar-piano", "controls=[other]", "design.draws=3", *words)
+    others = [trial for trial in trials(run) if trial.role == "other"]
+    assert {trial.desired.name for trial in others} == {"piano"}
+    for draw, third in enumerate(("trumpet", "violin")):
+        expected = [trial.row for trial in trials(compose_run(f"pair=guitar-{third}", "controls=[]", *words))]
+        assert [trial.row for trial in others if trial.repeat % 2 == draw] == expected
     for original, desired in permutations(CONCEPTS.values(), 2):
-        other = another_concept(original, desired)
-        assert other.category is desired.category and other not in (original, desired)
+        third = other_concepts(original, desired)
+        assert len(set(third)) == len(third) >= 2 and not {original, desired} & {*third}
+        assert {concept.category for concept in third} == {desired.category}
 
 
 def test_scores_are_those_of_the_known_effect() -> None:
@@ -115,16 +182,22 @@ def test_scores_are_those_of_the_known_effect() -> None:
 
 
 @pytest.mark.parametrize(("boost", "flipped"), [(5.0, 0.0), (7.0, 1.0)])
-def test_flipped_is_desired_above_original(boost: float, flipped: float) -> None:
+def test_flipped_is_desired_above_its_whole_category(boost: float, flipped: float) -> None:
     run = compose_run("prompts=2", "layer=0", "controls=[]")
     task = Interchange()
-    table = task.score(run, answered(outcomes_of(task.plan(run), boost)))
-    assert table["flipped"].tolist() == [flipped] * 2
+    outcomes = outcomes_of(task.plan(run), boost)
+    table = task.score(run, answered(outcomes))
+    assert table["flipped"].tolist() == table["flipped_pair"].tolist() == [flipped] * 2
+    for outcome in outcomes.values():
+        outcome.logits[CONCEPTS["violin"].labels[0]] = 4.0
+    table = task.score(run, answered(outcomes))
+    assert table["flipped"].tolist() == [0.0] * 2, "a third instrument is heard"
+    assert table["flipped_pair"].tolist() == [flipped] * 2
 
 
 def test_kept_asks_for_the_word_of_the_other_category() -> None:
     """With three prompts all are rock; a clip that is heard as jazz has lost its genre."""
-    run = compose_run("prompts=3", "layer=0", "controls=[]")
+    run = compose_run("prompts=3", "layer=0", "controls=[]", "design=velez2024")
     task = Interchange()
     outcomes = outcomes_of(task.plan(run))
     spoilt = next(row for row in outcomes if row.edits)
@@ -146,7 +219,7 @@ def test_failed_clip_keeps_its_line() -> None:
 
 
 def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> None:
-    run = compose_run("prompts=15", "layer=0", "controls=[]")
+    run = compose_run("prompts=15", "layer=0", "controls=[]", "design=velez2024")
     task = Interchange()
     outcomes = outcomes_of(task.plan(run))
     for row in outcomes:
@@ -162,7 +235,14 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
 
 def test_the_random_control_pushes_as_far_as_the_technique() -> None:
     run = compose_run("technique=steer", "strength=2.5", "prompts=2", "layer=last", "controls=[random]")
-    edits = {edit for row in Interchange().plan(run) for edit in row.edits}
-    weights = {tuple(sorted(term.weight for term in edit.shift)) for edit in edits}
-    assert weights == {(-2.5, 2.5)}
-    assert {edit.random for edit in edits} == {None, 0, 1}
+    found = [trial.row.edits[0] for trial in trials(run)]
+    plain = [edit for edit in found if isinstance(edit, Edit)]
+    randoms = [edit for edit in found if isinstance(edit, RandomDirection)]
+    assert [edit.edit for edit in randoms] == [edit for edit in plain for _ in range(run.design.draws)]
+
+
+def test_a_shift_may_name_any_concept() -> None:
+    words = ("technique.shift.desired=0", "+technique.shift.violin=1", "prompts=1", "layer=1", "controls=[]")
+    run = compose_run("technique=replace", *words)
+    (edit,) = Interchange().plan(run)[-1].edits
+    assert {term.source.prompts.name.partition(",")[0] for term in edit.shift} == {"violin"}

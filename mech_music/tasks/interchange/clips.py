@@ -30,7 +30,7 @@ def strongest_and_weakest(table: pd.DataFrame, strongest: int, weakest: int) -> 
 
 def _place(line: Mapping[str, Any]) -> tuple[Any, ...]:
     axes = [layer_order(line[axis]) if axis == "layer" else line[axis] for axis in AXES]
-    return (*axes, line["index"])
+    return (*axes, line["index"], line["repeat"])
 
 
 def _choice(rank: str, line: Mapping[str, Any]) -> Choice:

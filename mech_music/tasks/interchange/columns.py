@@ -1,6 +1,6 @@
 """The table of an interchange."""
 
-from mech_music.metrics.measures import EFFECTIVENESS, FLIPPED, IDEAL_PRECISION, PRECISION
+from mech_music.metrics.measures import EFFECTIVENESS, FLIPPED, FLIPPED_PAIR, IDEAL_PRECISION, PRECISION
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import (
     CLASSIFIER,
@@ -9,6 +9,7 @@ from mech_music.results.columns import (
     MODEL,
     PROMPT,
     PROMPTS,
+    REPEAT,
     SEED,
     TASK,
     Column,
@@ -22,14 +23,14 @@ INTERCHANGE = Schema(
     "interchange",
     (
         Role("technique", "technique", "the edit whose effect is measured"),
-        *(load_control(name).role for name in ("self", "random", "noise")),
+        *(load_control(name).role for name in ("self", "other", "random", "noise")),
     ),
     (
         TASK,
         MODEL,
         CLASSIFIER,
         Column("technique", "str", "", "the edit, by the name of its config"),
-        Column("role", "str", "", "technique, or one of the controls self, random, noise"),
+        Column("role", "str", "", "technique, or one of the controls self, other, random, noise"),
         Column("component", "str", "", "the branch that was edited: sa, ca, mlp, resid; empty for noise"),
         Column("layer", "str", "", "its layer, a set such as 4+5+6, or together; empty for noise"),
         Column("original", "str", "", "the concept that the prompt names"),
@@ -38,12 +39,15 @@ INTERCHANGE = Schema(
         Column("frames", "str", "", "the autoregressive steps that were edited"),
         Column("half", "str", "", "the guidance half that was edited: cond, uncond, both"),
         Column("history", "str", "", "the tokens along which means were recorded: own, shared"),
+        Column("design", "str", "", "which prompts were edited, and over which prompts means were taken"),
+        Column("seeds", "int64", "", "clips of each prompt, with seeds from `seed` on"),
         DURATION,
         SEED,
         PROMPTS,
     ),
     (
         INDEX,
+        REPEAT,
         PROMPT,
         Column("row", "str", "", "key of the edited clip in the row store"),
         Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
@@ -55,8 +59,11 @@ INTERCHANGE = Schema(
         PRECISION,
         IDEAL_PRECISION,
         FLIPPED,
-        Metric("kept", "", "1 if the word of the category not edited is still heard; missing across categories"),
-        Metric("kept_before", "", "the same in the clip without the edit"),
+        FLIPPED_PAIR,
+        Metric(
+            "kept", "", "1 if the word of the category not edited is still heard; none across categories", share=True
+        ),
+        Metric("kept_before", "", "the same in the clip without the edit", share=True),
         Metric("ndcg_original", "", "NDCG of the original concept's labels after the edit"),
         Metric("ndcg_desired", "", "NDCG of the desired concept's labels after the edit"),
         Metric("ndcg_original_before", "", "NDCG of the original concept's labels before"),

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mech_music.base.errors import UserError, first_line, unknown
 from mech_music.config.paths import find_config
+from mech_music.config.schema import Direction
 from mech_music.config.targets import target_of
 from mech_music.metrics.metric import Metric
 from mech_music.prompts.concepts import Concept, Prompt
@@ -35,6 +36,7 @@ Declared = TypeVar("Declared")
 class _ControlConfig:
     technique: str | None = ""
     concept: str = "desired"
+    direction: Direction = Direction.mean
     word: str = ""
     meaning: str = ""
     colour: str = "#777777"
@@ -56,11 +58,18 @@ class _MetricConfig:
 @dataclass(frozen=True)
 class Control:
     """An edit beside the technique's. ``technique``: its affine map by name, the run's own if it is empty; None for no
-    edit and another seed. ``concept``: what it moves towards, ``desired`` or an ``other`` one of its category."""
+    edit and another seed. ``concept``: what it moves towards, ``desired`` or an ``other`` one of its category.
+    ``direction``: ``random`` for as far as the edit, in a random direction."""
 
     role: Role
     technique: str | None
     concept: str
+    direction: Direction
+
+    @property
+    def drawn(self) -> bool:
+        """Whether there may be several of it for one clip."""
+        return self.concept == "other" or self.direction is Direction.random
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,12 @@ def _control(path: Path) -> Control:
     role = Role(path.stem, found.word, found.meaning, found.colour, dash, found.marker, level, loose)
     if found.concept not in ("desired", "other"):
         raise UserError(f"'{path}': {unknown('concept', found.concept, ('desired', 'other'))}")
-    if found.technique is None and found.concept != "desired":
-        raise UserError(f"'{path}' has no edit that could move towards another concept: leave out concept or technique")
-    if found.technique == "" and found.concept == "desired":
-        raise UserError(f"'{path}' names no technique and no concept: it would be the effect itself")
-    return Control(role, found.technique, found.concept)
+    own = found.concept == "desired" and found.direction is Direction.mean
+    if found.technique is None and not own:
+        raise UserError(f"'{path}' has no edit that could have a concept or a direction: leave them out, or technique")
+    if found.technique == "" and own:
+        raise UserError(f"'{path}' names no technique, concept or direction: it would be the effect itself")
+    return Control(role, found.technique, found.concept, found.direction)
 
 
 def _loose(technique: str) -> tuple[str, ...]:

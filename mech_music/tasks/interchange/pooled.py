@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.metrics.intervals import bootstrap_means
+from mech_music.metrics.intervals import mean_intervals
 from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.results import canvas
 from mech_music.results.canvas import Sheet
@@ -109,7 +109,7 @@ def _course(lines: Sequence[Line], column: str) -> dict[int, Ends]:
         by_layer.setdefault(int(line["layer"]), {})[line["original"], line["desired"]] = line[column]
     pairs, layers = _pairs(lines), sorted(by_layer, key=lambda layer: layer_order(str(layer)))
     values = np.array([[by_layer[layer].get(pair, np.nan) for layer in layers] for pair in pairs])
-    found = bootstrap_means(values, int(lines[0]["resamples"]), float(lines[0]["level"]), seed=0)
+    found = mean_intervals(values, int(lines[0]["resamples"]), float(lines[0]["level"]), seed=0)
     enough = len(pairs) >= 4
     low, high = (found.low, found.high) if enough else (found.mean, found.mean)
     return {layer: (found.mean[at], low[at], high[at]) for at, layer in enumerate(layers)}

@@ -8,20 +8,23 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.config.axes import check_component, check_prompts, n_steps, parse_frames, parse_layers
+from mech_music.config.axes import check_component, n_steps, parse_frames, parse_layers
 from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, TechniqueConfig
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import Concept, resolve_pairs
+from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, resolve_pairs
+from mech_music.tasks.interchange.design import DesignConfig, check_folds, evaluated, other_concepts
 
 
 @dataclass
 class InterchangeSettings(RunConfig):
     """What is edited (``component``, ``layer``, ``frames``, ``half``), how (``technique``, ``strength``, ``history``),
-    for which ``pair`` of concepts, beside which ``controls``; ``metrics`` are those beside the task's own."""
+    for which ``pair`` of concepts, beside which ``controls``, on which prompts and with whose means (``design``);
+    ``metrics`` are those beside the task's own."""
 
     technique: TechniqueConfig = MISSING
+    design: DesignConfig = MISSING
     component: Component = Component.mlp
     layer: str = "all"
     pair: str = "guitar-piano"
@@ -29,7 +32,7 @@ class InterchangeSettings(RunConfig):
     frames: str = "all"
     strength: float = 1.0
     history: History = History.own
-    controls: list[str] = field(default_factory=lambda: ["self", "random", "noise"])
+    controls: list[str] = field(default_factory=lambda: ["self", "other", "random", "noise"])
     metrics: list[str] = field(default_factory=list)
 
     @property
@@ -48,7 +51,7 @@ class InterchangeSettings(RunConfig):
         return parse_frames(self.frames, n_steps(self), self.model.frame_rate)
 
     def check(self) -> None:
-        check_prompts(self.prompts, lambda: [concept for pair in self.pairs for concept in pair])
+        self._check_prompts()
         _ = self.layers, self.steps
         check_component(self.component, self.model)
         if not math.isfinite(self.strength):
@@ -59,14 +62,27 @@ class InterchangeSettings(RunConfig):
                     raise UserError(unknown(kind, name, options(kind)))
         _check_technique(self.technique)
 
+    def evaluated(self, original: Concept, desired: Concept) -> list[Prompt]:
+        """The prompts that are edited, all of the original concept. ValueError if there are fewer."""
+        return evaluated(self.design, original, desired, self.prompts)
+
+    def _check_prompts(self) -> None:
+        self.design.check()
+        try:
+            for original, desired in self.pairs:
+                self.evaluated(original, desired)
+                check_folds(self.design, [original, desired, *other_concepts(original, desired)], self.prompts)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
     def told_apart(self) -> list[str]:
         return [self.component.value, self.technique.name, self.pair]
 
 
 def _check_technique(technique: TechniqueConfig) -> None:
     for concept, weight in technique.shift.items():
-        if concept not in ("original", "desired"):
-            raise UserError(unknown("concept in technique.shift", concept, ("original", "desired")))
+        if concept not in (allowed := ("original", "desired", *CONCEPTS)):
+            raise UserError(unknown("concept in technique.shift", concept, allowed))
         if not math.isfinite(weight):
             raise UserError(f"technique.shift.{concept}={weight:g}: expected a finite number")
     if not math.isfinite(technique.scale):

@@ -8,36 +8,29 @@ what became of either. Each table carries its controls.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from mech_music.config.schema import Direction, TechniqueConfig, load_technique
-from mech_music.edits.row import Edit, Mean, Row, Term
+from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
-from mech_music.models.hooks import Hook
 from mech_music.prompts.concepts import (
     CONCEPTS,
     GENRE_FILLERS,
     INSTRUMENT_FILLERS,
     Category,
-    Concept,
     Prompt,
-    another_concept,
-    concept_prompts,
     label_of,
-    prompts_of,
 )
 from mech_music.results.audio import Choice
 from mech_music.tasks.interchange.clips import strongest_and_weakest
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import ExtraMetric, Heard, load_control, load_metric
 from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
+from mech_music.tasks.interchange.trials import Trial, trials
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,24 +42,6 @@ if TYPE_CHECKING:
     from mech_music.results.columns import Schema
     from mech_music.tasks.protocol import Figure
     from mech_music.tracking.curves import Curves
-
-log = logging.getLogger(__name__)
-_NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One line of the table to be: an edited clip, and the same prompt and seed without the edit."""
-
-    role: str
-    technique: str
-    layer: str
-    original: Concept
-    desired: Concept
-    index: int
-    prompt: Prompt
-    row: Row
-    baseline: Row
 
 
 class Interchange:
@@ -83,8 +58,8 @@ class Interchange:
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
-        trials = list(_trials(run))
-        return list(dict.fromkeys([trial.baseline for trial in trials] + [trial.row for trial in trials]))
+        planned = list(trials(run))
+        return list(dict.fromkeys([trial.baseline for trial in planned] + [trial.row for trial in planned]))
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
@@ -92,9 +67,9 @@ class Interchange:
         extra = [load_metric(name) for name in run.metrics]
         roles = [load_control(name).role for name in run.controls]
         schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
-        for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
-            trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers, extra)))
+        for _, group in groupby(trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
+            own = list(group)
+            parts.append(pd.DataFrame(_described(run, own, answers)).join(_measured(own, answers, extra)))
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -144,77 +119,6 @@ class Interchange:
         return panels(schema)
 
 
-# -- planning ----------------------------------------------------------------------------------------
-
-
-def _trials(run: Settings) -> Iterator[Trial]:
-    """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
-    controls = {name: load_control(name) for name in run.controls}
-    edited = [(INTERCHANGE.roles[0], run.technique, "desired")]
-    edited += [
-        (role, load_technique(control.technique, run.strength) if control.technique else run.technique, control.concept)
-        for role, control in controls.items()
-        if control.technique is not None
-    ]
-    same = {role for role, technique, concept in edited[1:] if _is_the_same(run.technique, technique, concept)}
-    for role in sorted(same):
-        log.warning("control %s is technique %s itself: left out, nothing can be above it", role, run.technique.name)
-    edited = [one for one in edited if one[0] not in same]
-    steps = run.steps
-    for original, desired in run.pairs:
-        prompts = list(enumerate(concept_prompts(original, run.prompts)))
-        for role in (role for role, control in controls.items() if control.technique is None):
-            for index, prompt in prompts:
-                baseline = Row(prompt.text, run.seed)
-                other = Row(prompt.text, run.seed + _NOISE_SEED)
-                yield Trial(role, "none", "", original, desired, index, prompt, other, baseline)
-        for label, layers in run.layers:
-            for role, technique, concept in edited:
-                towards = desired if concept == "desired" else another_concept(original, desired)
-                for index, prompt in prompts:
-                    baseline = Row(prompt.text, run.seed)
-                    edits = tuple(_edit(run, technique, layer, steps, original, towards, index) for layer in layers)
-                    row = replace(baseline, edits=edits)
-                    yield Trial(role, technique.name, label, original, desired, index, prompt, row, baseline)
-
-
-def _is_the_same(technique: TechniqueConfig, other: TechniqueConfig, concept: str) -> bool:
-    """Whether a control's edit is the technique's own."""
-    weights = [{name: weight for name, weight in one.shift.items() if weight} for one in (technique, other)]
-    moved = concept != "desired" and "desired" in weights[1]
-    return (
-        not moved
-        and weights[0] == weights[1]
-        and (technique.scale, technique.direction) == (other.scale, other.direction)
-    )
-
-
-def _edit(
-    run: Settings,
-    technique: TechniqueConfig,
-    layer: int,
-    steps: tuple[int, int] | None,
-    original: Concept,
-    desired: Concept,
-    index: int,
-) -> Edit:
-    """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
-    concepts = {"original": original, "desired": desired}
-    shift = tuple(
-        Term(float(weight), Mean(prompts_of(concepts[name], run.prompts), run.seed, run.history))
-        for name, weight in sorted(technique.shift.items())
-        if weight
-    )
-    return Edit(
-        hook=Hook(layer, run.component.point).name,
-        scale=float(technique.scale),
-        shift=shift,
-        frames=steps,
-        half=run.half,
-        random=index if technique.direction is Direction.random else None,
-    )
-
-
 # -- scoring -----------------------------------------------------------------------------------------
 
 
@@ -228,6 +132,8 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
         "frames": run.frames,
         "half": run.half.value,
         "history": run.history.value,
+        "design": run.design.told,
+        "seeds": run.design.seeds,
         "duration": float(run.duration),
         "seed": run.seed,
         "prompts": run.prompts,
@@ -242,6 +148,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
             "original": trial.original.name,
             "desired": trial.desired.name,
             "index": trial.index,
+            "repeat": trial.repeat,
             "prompt": trial.prompt.text,
             "row": answers.key(trial.row),
             "baseline": answers.key(trial.baseline),
@@ -288,7 +195,8 @@ def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: 
         "effectiveness_desired": effect.desired,
         "precision": metrics.precision(before, after),
         "ideal_precision": metrics.ideal_precision(before, original, desired),
-        "flipped": metrics.flipped(after, original, desired),
+        "flipped": metrics.flipped(after, desired, _labels_of(pair.desired.category)),
+        "flipped_pair": metrics.flipped_pair(after, original, desired),
         "kept": _kept(pair, prompts, after),
         "kept_before": _kept(pair, prompts, before),
     }
@@ -308,9 +216,13 @@ def _kept(pair: Trial, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndar
     if pair.original.category is not pair.desired.category:
         return np.full(len(prompts), np.nan)
     other = Category.genre if pair.original.category is Category.instrument else Category.instrument
-    fillers = GENRE_FILLERS if other is Category.genre else INSTRUMENT_FILLERS
-    words = [*fillers, *(concept.text for concept in CONCEPTS.values() if concept.category is other)]
-    group = list(dict.fromkeys(label_of(word)[0] for word in words))
-    heard = metrics.group_argmax(scores, group)
+    heard = metrics.group_argmax(scores, _labels_of(other))
     own = [label_of(getattr(prompt, other.value)) for prompt in prompts]
     return np.array([label in labels for label, labels in zip(heard, own, strict=True)], dtype=float)
+
+
+def _labels_of(category: Category) -> list[int]:
+    """The labels of every word of a category, concepts and fillers."""
+    fillers = GENRE_FILLERS if category is Category.genre else INSTRUMENT_FILLERS
+    words = [*fillers, *(concept.text for concept in CONCEPTS.values() if concept.category is category)]
+    return list(dict.fromkeys(label_of(word)[0] for word in words))
