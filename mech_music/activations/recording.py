@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
-from mech_music.activations.means import POINTS, MeanRecorder
+from mech_music.activations.means import POINTS, MeanRecorder, means_at_once
 from mech_music.activations.similarity import SimilarityRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_memory
@@ -38,18 +38,19 @@ _TRAINING = 0.25  # of a clip's share of the progress bar, for each clip that on
 
 
 class Recorder(Protocol):
-    """Looks at unedited generations, pass by pass. ``most``: clips that it can hold at once.
+    """Looks at unedited generations, pass by pass, for one recording or several. ``most``: clips that it can hold.
 
-    ``places``: which of the source's rows a pass was over; passes go by the length of prompts.
+    ``places``: which of the rows a pass is over; passes go by the length of prompts.
     """
 
     @property
     def hooks(self) -> Sequence[Hook]: ...
     @property
     def most(self) -> int: ...
+    def begin_pass(self, places: Sequence[int]) -> None: ...
     def see(self, hook: Hook, step: int, value: Tensor) -> None: ...
     def end_pass(self, places: Sequence[int]) -> None: ...
-    def tensors(self) -> dict[str, np.ndarray]: ...
+    def tensors(self) -> list[dict[str, np.ndarray]]: ...
 
 
 class Recording:
@@ -85,7 +86,7 @@ class Recording:
             self.watch([source], lambda _: None)
             self.fit(source, lambda _: None)
             return True
-        return self.record(source, lambda _: None) > 0
+        return self.record([source], lambda _: None) > 0
 
     def resolve(self, source: Mean, hook: str) -> Tensor:
         """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for). UserError where none is taken."""
@@ -104,41 +105,59 @@ class Recording:
         """The unedited rows that are looked at."""
         return [Row(prompt, source.seed) for prompt in source.prompts.texts]
 
-    def record(self, source: Mean | Similarity, advance: Advance, most: int = MIN_PASS) -> int:
-        """Generate the prompts once, watching on the way; their clips are kept too.
+    def groups(self, sources: Sequence[Mean | Similarity], n_workers: int) -> list[list[Mean | Similarity]]:
+        """Recordings that are made of one generation: means over each prompt's own tokens, as many as fit."""
+        model = self._passes.model
+        hooks = len(self._mean_hooks())
+        most = means_at_once(hooks, self._passes.n_steps, model.halves, model.d_model)
+        own: list[Mean | Similarity] = [s for s in sources if isinstance(s, Mean) and s.history is History.own]
+        most = min(most, -(-len(own) // n_workers) or 1)
+        groups = [own[start : start + most] for start in range(0, len(own), most)]
+        return groups + [[source] for source in sources if source not in own]
 
-        Returns how many recordings were made: none where another process has made it, or is making it.
+    def record(self, sources: Sequence[Mean | Similarity], advance: Advance, most: int = MIN_PASS) -> int:
+        """Generate the prompts of a group once, watching on the way; their clips are kept too.
+
+        Returns how many recordings were made: not those that another process has made, or is making.
         """
-        lease = self._store.leases.claim([self.key(source)])
+        lease = self._store.leases.claim(map(self.key, sources))
         try:
-            if not lease.keys or source in self:
-                advance(self.work(source))
-                return 0
-            self._record(source, advance, most)
+            mine = [source for source in sources if self.key(source) in lease.keys and source not in self]
+            advance(sum(self.work(source) for source in sources if source not in mine))
+            if mine:
+                self._record(mine, advance, most)
         finally:
             lease.release()
-        return 1
+        return len(mine)
 
-    def _record(self, source: Mean | Similarity, advance: Advance, most: int) -> None:
-        rows, recorder = self.rows_of(source), self._recorder(source)
-        shared = isinstance(source, Mean) and source.history is History.shared
+    def _record(self, sources: Sequence[Mean | Similarity], advance: Advance, most: int) -> None:
+        of_each = [self.rows_of(source) for source in sources]
+        rows = list(dict.fromkeys(row for some in of_each for row in some))
+        recorder = self._recorder(sources, torch.tensor([[some.count(row) for some in of_each] for row in rows]))
+        shared = isinstance(sources[0], Mean) and sources[0].history is History.shared
         forced = self._first_tokens(rows[0]) if shared else None
         for batch in self._passes.packs(rows, min(most, recorder.most)):
+            places = [rows.index(row) for row in batch]
+            recorder.begin_pass(places)
             tokens = self._passes.observe(batch, recorder.hooks, recorder.see, advance, forced)
             self._must_be_finite(tokens)
-            recorder.end_pass([rows.index(row) for row in batch])
+            recorder.end_pass(places)
             new = [] if shared else [i for i, row in enumerate(batch) if self._passes.key(row) not in self._store.clips]
             if new:
                 self._passes.keep([batch[i] for i in new], tokens[new])
-        self._store.put_record(self.key(source), recorder.tensors())
+        for source, tensors in zip(sources, recorder.tensors(), strict=True):
+            self._store.put_record(self.key(source), tensors)
 
-    def _recorder(self, source: Mean | Similarity) -> Recorder:
-        model, n_steps = self._passes.model, self._passes.n_steps
-        if isinstance(source, Mean):
-            points = set(POINTS) & set(model.points)
-            return MeanRecorder(all_hooks(model.n_layers, points), n_steps)
-        hooks = all_hooks(model.n_layers, (source.point,))
-        return SimilarityRecorder(hooks, n_steps, model.d_model, source.half)
+    def _recorder(self, sources: Sequence[Mean | Similarity], counts: Int[Tensor, "row source"]) -> Recorder:
+        model, n_steps, first = self._passes.model, self._passes.n_steps, sources[0]
+        if isinstance(first, Mean):
+            return MeanRecorder(self._mean_hooks(), n_steps, counts)
+        hooks = all_hooks(model.n_layers, (first.point,))
+        return SimilarityRecorder(hooks, n_steps, model.d_model, first.half)
+
+    def _mean_hooks(self) -> tuple[Hook, ...]:
+        model = self._passes.model
+        return all_hooks(model.n_layers, set(POINTS) & set(model.points))
 
     def _must_be_finite(self, tokens: Tensor) -> None:
         if (tokens < 0).any():

@@ -38,6 +38,9 @@ class SimilarityRecorder:
         halves = value[:, self._half, 0].transpose(0, 1)
         self._seen.setdefault(hook, []).append(halves.float().clone())
 
+    def begin_pass(self, places: Sequence[int]) -> None:
+        """Nothing is to be prepared."""
+
     def end_pass(self, places: Sequence[int]) -> None:
         """Compare what the clips of a pass have shown, and let go of it."""
         self._places.extend(places)
@@ -50,10 +53,10 @@ class SimilarityRecorder:
                 for name, values in compare(halves, others).items():
                     self._found.setdefault(f"{role}_{name}", []).append(values)
 
-    def tensors(self) -> dict[str, Float32[np.ndarray, "clip layer layer"]]:
-        """By the clips' places."""
+    def tensors(self) -> list[dict[str, Float32[np.ndarray, "clip layer layer"]]]:
+        """One recording, by the clips' places."""
         order = np.argsort(self._places)
-        return {name: np.stack(values)[order] for name, values in self._found.items()}
+        return [{name: np.stack(values)[order] for name, values in self._found.items()}]
 
 
 def compare(

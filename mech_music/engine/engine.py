@@ -238,10 +238,12 @@ class Engine:
             self._round(work, packs, [_clips(pack) for pack in packs], advance)
 
     def _record(self, sources: Sequence[Mean | Similarity], advance: Advance) -> None:
-        while sources := [source for source in sources if source not in self.passes.recording]:
+        recording = self.passes.recording
+        while sources := [source for source in sources if source not in recording]:
             most = self._fitting().rows
-            sizes = [min(most, len(source.prompts)) for source in sources]
-            self._round(partial(self.passes.recording.record, most=most), sources, sizes, advance)
+            groups = recording.groups(sources, self._n_workers())
+            sizes = [min(most, sum(len(source.prompts) for source in group)) for group in groups]
+            self._round(partial(recording.record, most=most), groups, sizes, advance)
 
     def _fit(self, portion: Sequence[Translator], advance: Advance) -> None:
         """Generate the clips that the translators of a portion are trained on, and train them, one a process."""
