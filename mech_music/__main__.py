@@ -15,6 +15,7 @@ VERBS = {
     "report": ("mech_music.report.__main__", "one HTML page of a run's or a sweep's results"),
     "dashboard": ("mech_music.dashboard.__main__", "the W&B workspace and report of a sweep"),
     "store": ("mech_music.store.__main__", "what is stored: sizes, checks, clean-up"),
+    "power": ("mech_music.power", "how many prompts and seeds a sweep needs"),
     "doctor": ("mech_music.doctor.__main__", "what this machine can run, and getting weights"),
     "bench": ("mech_music.benchmarks.__main__", "measure the speed on this machine"),
 }

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from mech_music.metrics.inference import margins
+from mech_music.metrics.power import power
 
 
 def one(differences: np.ndarray, flips: int = 4_999):
@@ -103,3 +104,42 @@ def test_an_effect_is_found() -> None:
         differences[2] += 2.0
         found += (one(differences, flips=399).above[2] <= 0.05).all()
     assert found >= 50
+
+
+def test_what_is_called_detectable_is_marked_in_four_of_five_tables() -> None:
+    """And half of it is not: the number is neither too small nor empty."""
+    rng, marked, half = np.random.default_rng(8), 0, 0
+    for _ in range(150):
+        null = rng.normal(0, 2, (8, 3, 32)) + rng.normal(0, 1, (8, 1, 32))
+        site = one(null, flips=399).detectable[2].max()
+        for share in (1.0, 0.5):
+            shifted = null.copy()
+            shifted[2] += share * site
+            found = bool((one(shifted, flips=399).above[2] <= 0.05).all())
+            marked, half = marked + (found and share == 1.0), half + (found and share == 0.5)
+    assert marked >= 0.75 * 150
+    assert half <= 0.35 * 150
+
+
+def test_power_is_that_of_tables_drawn_anew() -> None:
+    rng = np.random.default_rng(9)
+    pilot = rng.normal(0, 2, (8, 3, 200, 1))
+    told = power(pilot, 1.5, 32, 1, 0.95, seed=0)
+    drawn = 0
+    for _ in range(150):
+        differences = rng.normal(0, 2, (8, 3, 32))
+        differences[3] += 1.5
+        drawn += bool((one(differences, flips=399).above[3] <= 0.05).all())
+    assert told == pytest.approx(drawn / 150, abs=0.12)
+    assert power(pilot, 0.0, 32, 1, 0.95, seed=0) <= 0.02
+    assert power(pilot, 1.5, 100, 1, 0.95, seed=0) > told
+
+
+def test_more_seeds_help_as_far_as_they_differ() -> None:
+    rng = np.random.default_rng(10)
+    prompts = rng.normal(0, 1, (4, 2, 60, 1))
+    noisy, same = prompts + rng.normal(0, 3, (4, 2, 60, 3)), np.repeat(prompts, 3, axis=3)
+    assert power(noisy, 1.5, 24, 3, 0.95, 0) > power(noisy, 1.5, 24, 1, 0.95, 0) + 0.2
+    assert power(same, 0.5, 24, 3, 0.95, 0) == pytest.approx(power(same, 0.5, 24, 1, 0.95, 0), abs=0.1)
+    with pytest.raises(ValueError, match="one clip of each prompt"):
+        power(prompts, 1.0, 10, 2, 0.95, 0)

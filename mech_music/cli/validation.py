@@ -74,3 +74,5 @@ def _check_numbers(run: RunConfig) -> None:
             raise UserError(f"{key}={value}: expected {least} or more")
     if not 0 < run.statistics.level < 1:
         raise UserError(f"statistics.level={run.statistics.level:g}: expected a number between 0 and 1, such as 0.95")
+    if not (math.isfinite(run.statistics.equivalence) and run.statistics.equivalence >= 0):
+        raise UserError(f"statistics.equivalence={run.statistics.equivalence:g}: expected a distance of 0 nats or more")

@@ -163,11 +163,12 @@ class AudioConfig:
 
 @dataclass
 class StatisticsConfig:
-    """The paired bootstrap over prompts."""
+    """Intervals and marks over prompts. ``equivalence``: a distance from every control that counts as no effect."""
 
     resamples: int = 2000
     level: float = 0.95
     seed: int = 0
+    equivalence: float = 1.0
 
 
 @dataclass

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mech_music.metrics.intervals import ratio, standard_error, student_interval
 
 FLIPS = 4_999
 """Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
+POWER = 0.8
+"""The share of tables in which what is called detectable is marked."""
 _BLOCK = 500  # flips at once: bounds memory
 
 
@@ -28,7 +30,8 @@ class Margins(NamedTuple):
     """Effect less control, each array ``[site, control]``; NaN where there are fewer than two units.
 
     ``low`` and ``high``: the bootstrap-t interval of one margin alone. ``above`` and ``below``: one-sided p-values,
-    adjusted for all sites and controls together. ``n``: units with both values.
+    adjusted for all sites and controls together. ``detectable``: what the mean would have to be for a mark against
+    every control in 80 % of such tables. ``n``: units with both values.
     """
 
     mean: Float64[np.ndarray, "site control"]
@@ -36,6 +39,7 @@ class Margins(NamedTuple):
     high: Float64[np.ndarray, "site control"]
     above: Float64[np.ndarray, "site control"]
     below: Float64[np.ndarray, "site control"]
+    detectable: Float64[np.ndarray, "site control"]
     n: Float64[np.ndarray, "site control"]
 
 
@@ -54,20 +58,25 @@ def margins(
     ``1 − level`` have a p of 1, and cost the others nothing. ValueError for an empty level or no resamples.
     """
     flat = [group.reshape(-1, group.shape[-1]).T.astype(np.float64) for group in groups]
-    adjusted = _adjusted(flat, level, flips, seed)
+    adjusted, critical = adjusted_p(flat, level, flips, seed)
     found = []
     for group, values, (above, below) in zip(groups, flat, adjusted, strict=True):
         n = (~np.isnan(values)).sum(axis=0).astype(np.float64)
         mean = np.where(n >= 2, ratio(np.nan_to_num(values).sum(axis=0), n), np.nan)
         low, high = student_interval(values, resamples, level, seed)
-        found.append(Margins(*(part.reshape(group.shape[:2]) for part in (mean, low, high, above, below, n))))
+        detectable = _detectable(values, n, critical, group.shape[1])
+        parts = (mean, low, high, above, below, detectable, n)
+        found.append(Margins(*(part.reshape(group.shape[:2]) for part in parts)))
     return found
 
 
-def _adjusted(
+def adjusted_p(
     groups: Sequence[Float64[np.ndarray, "unit column"]], level: float, flips: int, seed: int
-) -> list[tuple[Float64[np.ndarray, " column"], Float64[np.ndarray, " column"]]]:
-    """One-sided p-values of every column's mean: the share of flips in which *any* column's t is as great."""
+) -> tuple[list[tuple[Float64[np.ndarray, " column"], Float64[np.ndarray, " column"]]], float]:
+    """One-sided p-values (above, below) of every column's mean: the share of flips in which *any* column is as far out.
+
+    And the normal quantile that a column has to exceed to be above at ``level``.
+    """
     drawn = [
         _flipped(values, 1.0 - level, flips, [seed, place], exhaustive=len(groups) == 1)
         for place, values in enumerate(groups)
@@ -75,10 +84,23 @@ def _adjusted(
     greatest = np.sort(np.max([one.greatest for one in drawn], axis=0)) if drawn else np.empty(0)
     least = np.sort(-np.min([one.least for one in drawn], axis=0)) if drawn else np.empty(0)
     both = [(_share(one.observed, greatest), _share(-one.observed, least)) for one in drawn]
+    critical = float(np.quantile(greatest, level, method="higher")) if drawn else np.nan
     return [
         (np.where(one.few, 1.0, above), np.where(one.few, 1.0, below))
         for one, (above, below) in zip(drawn, both, strict=True)
-    ]
+    ], critical
+
+
+def _detectable(
+    values: Float64[np.ndarray, "unit column"], n: Float64[np.ndarray, " column"], critical: float, n_controls: int
+) -> Float64[np.ndarray, " column"]:
+    """The mean that exceeds the critical value often enough: all of a site's controls in `POWER` of tables (Bonferroni:
+    each control may fail in its share of the rest). Infinite where no mean would be marked."""
+    centred = np.nan_to_num(values - ratio(np.nan_to_num(values).sum(axis=0), n))
+    error = standard_error(n, np.zeros_like(n), (centred**2).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = stdtrit(np.where(n >= 2, n - 1.0, np.nan), ndtr(critical)) + ndtri(1.0 - (1.0 - POWER) / n_controls)
+    return np.where(n >= 2, t * error, np.nan)
 
 
 class _Flipped(NamedTuple):

@@ -52,7 +52,7 @@ def mean_intervals(
     mean = ratio(np.nan_to_num(values).sum(axis=0, dtype=np.float64), n)
     low, high = student_interval(values, resamples, level, seed)
     if any(shares):
-        wilson = _wilson(mean, n, level)
+        wilson = _wilson(np.where(shares, mean, np.nan), n, level)
         low, high = (np.where(shares, ours, other) for ours, other in zip(wilson, (low, high), strict=True))
     enough = n >= 2
     return Intervals(mean, np.where(enough, low, np.nan), np.where(enough, high, np.nan), n)
@@ -126,8 +126,7 @@ def _draws(n_units: int, resamples: int, seed: int) -> Float64[np.ndarray, "resa
 def _wilson(
     share: Float64[np.ndarray, " metric"], n: Float64[np.ndarray, " metric"], level: float
 ) -> tuple[Float64[np.ndarray, " metric"], Float64[np.ndarray, " metric"]]:
-    z = float(ndtri((1.0 + level) / 2.0))
-    centre, width = ratio(share + z**2 / (2.0 * n), 1.0 + z**2 / n), np.full(n.shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        width = z * np.sqrt(share * (1.0 - share) / n + z**2 / (4.0 * n**2)) / (1.0 + z**2 / n)
+    z, some = float(ndtri((1.0 + level) / 2.0)), np.where(n > 0, n, np.nan)
+    centre = (share + z**2 / (2.0 * some)) / (1.0 + z**2 / some)
+    width = z * np.sqrt(share * (1.0 - share) / some + z**2 / (4.0 * some**2)) / (1.0 + z**2 / some)
     return centre - width, centre + width

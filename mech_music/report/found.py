@@ -168,7 +168,7 @@ def _joined(folder: Path, jobs: Sequence[Job], failures: Sequence[Failed]) -> tu
         return read_table(own), read_summary(short)
     table = concat_tables(tables)
     statistics = next((job.run.statistics for job in jobs if job.run), StatisticsConfig())
-    return table, summarise(table, statistics.resamples, statistics.level, statistics.seed)
+    return table, summarise(table, statistics.resamples, statistics.level, statistics.seed, statistics.equivalence)
 
 
 def _nothing(folder: Path, failures: Sequence[Failed], missing: Sequence[str]) -> str:

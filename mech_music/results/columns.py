@@ -69,10 +69,12 @@ class Comparison:
     """How effects are compared with their controls: by which ``metric``.
 
     edit: axes that a control without an edit does not have; effects that agree on all others share their clips.
+    also: metrics that have a mark of their own.
     """
 
     metric: str
     edit: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,15 @@ class Schema:
             Column("margin", "float64", metric.unit, f"{less}: mean"),
             Column("margin_low", "float64", metric.unit, f"{less}: lower end"),
             Column("margin_high", "float64", metric.unit, f"{less}: upper end"),
+            Column("margin_most", "float64", metric.unit, "how far from some control its interval still reaches"),
+            Column("equivalence", "float64", metric.unit, "a distance from every control that counts as none"),
+            Column("detectable", "float64", metric.unit, "a margin that is marked in 80 % of such tables"),
             Column("p_above", "float64", "", "one-sided p that it is above every control, adjusted over the table"),
             Column("p_below", "float64", "", "one-sided p that it is below every control, adjusted over the table"),
+            *(
+                Column(f"p_above_{name}", "float64", "", f"the same p that its {name} is above every control's")
+                for name in self.comparison.also
+            ),
         )
 
     # -- more of it, and on its way ------------------------------------------------------------------------
@@ -201,7 +210,7 @@ class Schema:
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
             compared = found.get("comparison")  # files of earlier versions have none
-            comparison = compared and Comparison(compared["metric"], tuple(compared["edit"]))
+            comparison = compared and Comparison(**{k: v if k == "metric" else tuple(v) for k, v in compared.items()})
             return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,13 @@ from mech_music.metrics.inference import Margins, margins
 from mech_music.results.columns import Comparison, Role, Schema
 
 Axes: TypeAlias = tuple[Any, ...]
-NOT_COMPARED = {"over": "", **dict.fromkeys(("margin", "margin_low", "margin_high", "p_above", "p_below"), np.nan)}
+_NUMBERS = ("margin", "margin_low", "margin_high", "margin_most", "equivalence", "detectable", "p_above", "p_below")
+
+
+def not_compared(comparison: Comparison) -> dict[str, Any]:
+    """What stands in the lines of controls."""
+    also = [f"p_above_{name}" for name in comparison.also]
+    return {"over": "", **dict.fromkeys((*_NUMBERS, *also), np.nan)}
 
 
 class Lines:
@@ -47,55 +53,80 @@ class Lines:
 
 
 def compare(
-    schema: Schema, values: Mapping[Axes, Float64[np.ndarray, " unit"]], resamples: int, level: float, seed: int
+    schema: Schema,
+    values: Mapping[Axes, Float64[np.ndarray, "unit metric"]],
+    resamples: int,
+    level: float,
+    seed: int,
 ) -> dict[Axes, dict[str, Any]]:
-    """For each effect that has a control: ``margin`` over the highest one (``over``) with its interval, ``p_above`` and
-    ``p_below`` against all of them, adjusted over all the effects. Both are 1 where a control's clips failed.
+    """For each effect that has a control: ``margin`` over the highest one (``over``) with its interval, and ``p_above``
+    and ``p_below`` against all of them, adjusted over all the effects. Both are 1 where a control's clips failed.
 
-    ``values``: by axes, the metric that is compared, a place for each prompt and NaN where there is none.
+    ``margin_most``: the greatest distance from any control that its interval leaves open. ``detectable``: the margin
+    that would be marked in 80 % of such tables. ``values``: by axes, all metrics, a line for each prompt, NaN where
+    there is none. Metrics that the comparison names as well have a ``p_above_<metric>``.
     """
     comparison = schema.comparison
     if comparison is None:
         return {}
-    lines, groups = Lines(schema, comparison, values), dict[Axes, list[Axes]]()
-    controls: dict[Axes, list[Axes | None]] = {}
+    groups = beside_controls(schema, comparison, values)
+
+    def found(metric: str) -> Iterator[tuple[Axes, Margins, int, list[bool]]]:
+        column = schema.metrics.index(metric)
+        differences = [differences_of(own, values, column) for own in groups]
+        for own, one in zip(groups, margins(differences, resamples, level, seed), strict=True):
+            for place, (effect, controls) in enumerate(own.items()):
+                run = [control is not None for control in controls]
+                if any(run):
+                    yield effect, one, place, run
+
+    told = {effect: _highest(schema, one, place, run) for effect, one, place, run in found(comparison.metric)}
+    for name in comparison.also:
+        for effect, one, place, run in found(name):
+            told[effect][f"p_above_{name}"] = _adjusted(one.above[place], run)
+    return told
+
+
+def beside_controls(
+    schema: Schema, comparison: Comparison, conditions: Iterable[Axes]
+) -> list[dict[Axes, list[Axes | None]]]:
+    """The effects of a table, each with its controls; in groups that share their units (the same unedited clips)."""
+    lines, groups = Lines(schema, comparison, conditions), dict[Axes, dict[Axes, list[Axes | None]]]()
     for effect in lines.of_role(schema.roles[0]):
-        controls[effect] = [lines.control_of(effect, role) for role in schema.controls]
-        # Effects on the same unedited clips share their units.
-        groups.setdefault(lines.without(effect, comparison.edit), []).append(effect)
-    differences = [_differences({effect: controls[effect] for effect in own}, values) for own in groups.values()]
-    found = margins(differences, resamples, level, seed)
-    return {
-        effect: _highest(schema, one, place, [control is not None for control in controls[effect]])
-        for own, one in zip(groups.values(), found, strict=True)
-        for place, effect in enumerate(own)
-        if any(control is not None for control in controls[effect])
-    }
+        own = groups.setdefault(lines.without(effect, comparison.edit), {})
+        own[effect] = [lines.control_of(effect, role) for role in schema.controls]
+    return list(groups.values())
 
 
-def _differences(
-    beside: Mapping[Axes, Sequence[Axes | None]], values: Mapping[Axes, np.ndarray]
+def differences_of(
+    beside: Mapping[Axes, Sequence[Axes | None]], values: Mapping[Axes, np.ndarray], metric: int
 ) -> Float64[np.ndarray, "site control unit"]:
-    """Effect less control; ``beside``: each effect's controls."""
+    """Effect less control in one metric; ``beside``: each effect's controls."""
     units = max(len(values[effect]) for effect in beside)
     found = np.full((len(beside), max(map(len, beside.values())), units), np.nan)
     for place, (effect, controls) in enumerate(beside.items()):
         for number, control in enumerate(controls):
             if control is not None:
                 n = min(len(values[effect]), len(values[control]))
-                found[place, number, :n] = values[effect][:n] - values[control][:n]
+                found[place, number, :n] = values[effect][:n, metric] - values[control][:n, metric]
     return found
 
 
+def _adjusted(p: Float64[np.ndarray, " control"], run: Sequence[bool]) -> float:
+    """The greatest p over the controls that were run; 1 for one whose clips failed."""
+    return float(np.where(np.isnan(p), 1.0, p)[np.array(run)].max())
+
+
 def _highest(schema: Schema, found: Margins, place: int, run: Sequence[bool]) -> dict[str, Any]:
-    p = {"p_above": found.above[place], "p_below": found.below[place]}
-    adjusted = {name: float(np.where(np.isnan(part), 1.0, part)[np.array(run)].max()) for name, part in p.items()}
+    assert schema.comparison is not None
+    told = {name: value for name, value in not_compared(schema.comparison).items() if name != "equivalence"}
+    told |= {f"p_{side}": _adjusted(getattr(found, side)[place], run) for side in ("above", "below")}
     if np.isnan(found.mean[place]).all():
-        return NOT_COMPARED | adjusted
+        return told
     at = int(np.nanargmin(found.mean[place]))
     ends = {"margin": found.mean, "margin_low": found.low, "margin_high": found.high}
-    return {
-        "over": schema.controls[at].name,
-        **{name: float(part[place, at]) for name, part in ends.items()},
-        **adjusted,
-    }
+    told |= {"over": schema.controls[at].name, **{name: float(part[place, at]) for name, part in ends.items()}}
+    if np.isfinite(found.low[place][np.array(run)]).all():
+        reach = np.maximum(np.abs(found.low[place]), np.abs(found.high[place]))
+        told |= {"margin_most": float(np.nanmax(reach)), "detectable": float(np.nanmax(found.detectable[place]))}
+    return told

@@ -18,7 +18,7 @@ from mech_music.results.terminal import terminal_table
 
 def save(table: pd.DataFrame, statistics: StatisticsConfig, folder: Path) -> pd.DataFrame:
     """Write the table of every clip and its summary; returns the summary."""
-    summary = summarise(table, statistics.resamples, statistics.level, statistics.seed)
+    summary = summarise(table, statistics.resamples, statistics.level, statistics.seed, statistics.equivalence)
     write_table(table, folder / TABLE)
     write_summary(summary, folder / SUMMARY)
     return summary

@@ -16,14 +16,15 @@ from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import Intervals, mean_intervals, ratio
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Column, Schema, layer_order
-from mech_music.results.comparison import NOT_COMPARED, compare
+from mech_music.results.comparison import compare, not_compared
 from mech_music.tasks.registry import find_task, task_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Line: TypeAlias = Mapping[str, Any]
-ABOVE, BELOW, WITHIN = 1, -1, 0  # verdicts: the effect is above every control, below every one, or neither
+ABOVE, BELOW, WITHIN, EQUAL = 1, -1, 0, 2
+"""Verdicts: the effect is above every control, below every one, neither, or so near to all that it is none."""
 _LAYERS = ("layer", "other")
 _SCHEMA = b"mech_music.schema"
 
@@ -105,13 +106,14 @@ def conform(table: pd.DataFrame) -> pd.DataFrame:
     return schema.attach(table)
 
 
-def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> pd.DataFrame:
+def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int, equivalence: float = 1.0) -> pd.DataFrame:
     """One line per condition: every metric's mean with its interval, and how many clips are in it.
 
     ``<metric>``, ``<metric>_low`` and ``<metric>_high``; failed clips are left out and counted; several clips of one
     prompt count as their mean. All lines with
     the same ``prompts`` share their resampled prompts, so that their differences are paired. Where the schema compares
-    effects with controls, each has its margin over the highest control and p-values (`mech_music.metrics.inference`).
+    effects with controls, each has its margin over the highest control and p-values (`mech_music.metrics.inference`);
+    ``equivalence`` is written beside them: a distance from every control that counts as none, in the metric's unit.
     """
     table = conform(table)
     schema = schema_of(table)
@@ -123,14 +125,15 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int) -> p
         # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
         by_prompt = _by_prompt(values[at], index[at], int(sizes[at].max()))
         if schema.comparison is not None:
-            compared[axes] = by_prompt[:, schema.metrics.index(schema.comparison.metric)]
+            compared[axes] = by_prompt
         found = mean_intervals(by_prompt, resamples, level, seed, shares)
         n_failed = int(failed[at].sum())
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
     found = compare(schema, compared, resamples, level, seed)
     if schema.comparison is not None:
-        lines = [line | found.get(tuple(line[axis] for axis in schema.axes), NOT_COMPARED) for line in lines]
+        plain = not_compared(schema.comparison) | {"equivalence": equivalence}
+        lines = [line | plain | found.get(tuple(line[axis] for axis in schema.axes), {}) for line in lines]
     columns = pd.Index([column.name for column in schema.summary_columns])
     summary = _typed(pd.DataFrame(lines, columns=columns), schema.summary_columns)
     return schema.attach(_ordered(summary, schema, list(schema.axes)))

@@ -76,6 +76,7 @@ INTERCHANGE = Schema(
     Comparison(
         EFFECTIVENESS.name,
         edit=("technique", "component", "layer", "strength", "frames", "half", "history"),
+        also=("effectiveness_desired",),
     ),
 )
 AXES, METRICS = INTERCHANGE.axes, INTERCHANGE.metrics

@@ -11,7 +11,7 @@ import pandas as pd
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Role, Schema
 from mech_music.results.comparison import Lines
-from mech_music.results.tables import ABOVE, BELOW, lines_of, schema_of
+from mech_music.results.tables import ABOVE, BELOW, EQUAL, lines_of, schema_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 
 _SHOWN = ("effectiveness", "precision", "kept")
@@ -22,7 +22,8 @@ def beside_controls(summary: pd.DataFrame) -> pd.DataFrame:
 
     Adds ``<control>_<metric>`` with its ``_low`` and ``_high`` for effectiveness, precision, kept and the user's own
     metrics (NaN where that control was not run), and ``verdict``: 1 if the effectiveness is above that of every
-    control that was run, prompt by prompt and over all sites of the table together, −1 if below every one, else 0.
+    control that was run, prompt by prompt and over all sites of the table together, −1 if below every one, 2 if its
+    intervals exclude a distance from any of them that counts (`statistics.equivalence`), else 0.
     """
     schema = schema_of(summary)
     shown = [*_SHOWN, *(metric.name for metric in extra_metrics(summary))]
@@ -60,7 +61,8 @@ def _axes(lines: pd.DataFrame, schema: Schema) -> list[tuple[object, ...]]:
 def _verdicts(effects: pd.DataFrame) -> np.ndarray:
     chance = 1.0 - effects["level"].to_numpy() + 1e-12
     above, below = (effects[f"p_{side}"].to_numpy() <= chance for side in ("above", "below"))
-    return above.astype(int) * ABOVE + below.astype(int) * BELOW
+    equal = ~above & ~below & (effects["margin_most"].to_numpy() <= effects["equivalence"].to_numpy())
+    return above.astype(int) * ABOVE + below.astype(int) * BELOW + equal.astype(int) * EQUAL
 
 
 def controls_run(summary: pd.DataFrame) -> list[Role]:

@@ -48,6 +48,7 @@ class _ControlConfig:
 class _MetricConfig:
     _target_: str = MISSING
     listeners: list[str] = field(default_factory=list)
+    desired: bool = False
     unit: str = ""
     meaning: str = ""
     word: str = ""
@@ -74,9 +75,11 @@ class Control:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a metric is measured on: clips of one pair, with the classifier's logits without and with the edit.
+    """What a metric is measured on: clips of one condition, with the classifier's logits without and with the edit.
 
     ``readings``: of the listeners that the metric's YAML names, the arrays ``[clip, …]`` without and with the edit.
+    ``wanted``: what they read of unedited clips of the desired concept, as many as prompts are evaluated; nothing
+    unless the YAML says ``desired: true``.
     """
 
     before: Float[np.ndarray, "clip label"]
@@ -85,14 +88,19 @@ class Heard:
     desired: Concept
     prompts: Sequence[Prompt]
     readings: Mapping[str, tuple[Reading, Reading]]
+    wanted: Mapping[str, Reading]
 
 
 @dataclass(frozen=True)
 class ExtraMetric:
-    """A metric beside the paper's: how it is called, who must have heard the clips, and a number for each of them."""
+    """A metric beside the paper's: how it is called, who must have heard the clips, and a number for each of them.
+
+    ``desired``: it compares them with unedited clips of the desired concept.
+    """
 
     metric: Metric
     listeners: tuple[str, ...]
+    desired: bool
     measure: Callable[[Heard], Float64[np.ndarray, " clip"]]
 
 
@@ -128,7 +136,7 @@ def load_metric(name: str) -> ExtraMetric:
     """The metric that ``metric/<name>.yaml`` declares. UserError if there is none, or if its function is not there."""
     found = _read(find_config("metric", name), _MetricConfig)
     metric = Metric(name, found.unit, found.meaning, found.word, found.also, found.note)
-    return ExtraMetric(metric, tuple(found.listeners), target_of(found._target_))
+    return ExtraMetric(metric, tuple(found.listeners), found.desired, target_of(found._target_))
 
 
 def _read(path: Path, declares: type[Declared]) -> Declared:

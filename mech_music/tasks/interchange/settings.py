@@ -33,7 +33,7 @@ class InterchangeSettings(RunConfig):
     strength: float = 1.0
     history: History = History.own
     controls: list[str] = field(default_factory=lambda: ["self", "other", "random", "noise"])
-    metrics: list[str] = field(default_factory=list)
+    metrics: list[str] = field(default_factory=lambda: ["surprise"])
 
     @property
     def layers(self) -> list[tuple[str, tuple[int, ...]]]:

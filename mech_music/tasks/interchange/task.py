@@ -59,7 +59,9 @@ class Interchange:
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
         planned = list(trials(run))
-        return list(dict.fromkeys([trial.baseline for trial in planned] + [trial.row for trial in planned]))
+        wanted = [row for pair in run.pairs for row in _wanted(run, *pair)]
+        clips = [trial.baseline for trial in planned] + wanted + [trial.row for trial in planned]
+        return list(dict.fromkeys(clips))
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Measure every trial. A failed clip keeps its line, with ``failed`` set and no metrics."""
@@ -69,7 +71,8 @@ class Interchange:
         schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             own = list(group)
-            parts.append(pd.DataFrame(_described(run, own, answers)).join(_measured(own, answers, extra)))
+            wanted = _wanted(run, own[0].original, own[0].desired)
+            parts.append(pd.DataFrame(_described(run, own, answers)).join(_measured(own, answers, extra, wanted)))
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -122,6 +125,13 @@ class Interchange:
 # -- scoring -----------------------------------------------------------------------------------------
 
 
+def _wanted(run: Settings, original: Concept, desired: Concept) -> list[Row]:
+    """Unedited clips of the desired concept, if some metric compares the edited ones with them."""
+    if not any(load_metric(name).desired for name in run.metrics):
+        return []
+    return [Row(prompt.text, run.seed) for prompt in run.evaluated(desired, original)]
+
+
 def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list[dict[str, object]]:
     """The axes and the clip of each line."""
     common = {
@@ -157,8 +167,10 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
     ]
 
 
-def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
-    """The metrics of the trials of one pair; NaN where either clip failed."""
+def _measured(
+    trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric], wanted_rows: Sequence[Row]
+) -> pd.DataFrame:
+    """The metrics of the trials of one pair; NaN where either clip failed. ``wanted_rows``: of the desired concept."""
     before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
     after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
@@ -167,23 +179,28 @@ def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMe
     good = np.flatnonzero(~failed).tolist()
     if good:
         pair, prompts = trials[0], [trials[i].prompt for i in good]
-        measured = _metrics(pair, prompts, before[good], after[good])
-        others = dict.fromkeys(name for one in extra for name in one.listeners)
-        readings = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
-        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, readings)
-        for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
+        for name, values in _metrics(pair, prompts, before[good], after[good]).items():
             columns[name][good] = values
+    names = dict.fromkeys(name for one in extra for name in one.listeners)
+    wanted = {name: _stacked(name, wanted_rows, answers) for name in names if wanted_rows}
+    for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer)):
+        own = list(places)
+        some = [trials[i] for i in own]
+        readings = {
+            name: (_stacked(name, [t.baseline for t in some], answers), _stacked(name, [t.row for t in some], answers))
+            for name in names
+        }
+        original, desired, prompts = some[0].original, some[0].desired, [trial.prompt for trial in some]
+        heard = Heard(before[own], after[own], original, desired, prompts, readings, wanted)
+        for one in extra:
+            columns[one.metric.name][own] = one.measure(heard)
     return pd.DataFrame({**columns, "failed": failed})
 
 
-def _readings(listener: str, trials: Sequence[Trial], answers: Answers) -> tuple[Reading, Reading]:
-    """What a listener reads of the clips without and with the edit."""
-
-    def stacked(rows: Iterable[Row]) -> Reading:
-        found = [answers.reading(row, listener) for row in rows]
-        return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
-
-    return stacked(trial.baseline for trial in trials), stacked(trial.row for trial in trials)
+def _stacked(listener: str, rows: Iterable[Row], answers: Answers) -> Reading:
+    """What a listener reads of clips, an array ``[clip, …]`` by name."""
+    found = [answers.reading(row, listener) for row in rows]
+    return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
 
 
 def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:

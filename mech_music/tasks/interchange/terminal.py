@@ -6,18 +6,20 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from mech_music.metrics.inference import POWER
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Role
-from mech_music.results.tables import ABOVE, BELOW, Line, blocks_of
+from mech_music.results.tables import ABOVE, BELOW, EQUAL, Line, blocks_of
 from mech_music.results.terminal import empty_table, number, spread
 from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
 
-_MARKS = {ABOVE: "▲", BELOW: "▼"}
+_MARKS = {ABOVE: "▲", BELOW: "▼", EQUAL: "≈"}
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
@@ -102,6 +104,8 @@ def _block(block: list[Line], varying: list[str], told: _Told) -> Table:
 def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
     """The cells of one layer, by column heading."""
     parts = {part: number(line[f"effectiveness_{part}"], "+") for part in ("original", "desired")}
+    if told.controls:
+        parts["desired"] += f" {_MARKS[ABOVE] if line['p_above_effectiveness_desired'] <= _chance(line) else ' '}"
     sites = {one.name: spread(line, f"{one.name}_effectiveness", "+") for one in told.controls if not one.level}
     return {
         "effectiveness": _effect(line),
@@ -152,6 +156,10 @@ def _style(line: Line) -> str | None:
     return "bold" if line["verdict"] == ABOVE else None
 
 
+def _chance(line: Line) -> float:
+    return 1.0 - line["level"] + 1e-12
+
+
 def _effect(line: Line) -> str:
     return f"{spread(line, 'effectiveness', '+')} {_MARKS.get(line['verdict'], ' ')}"
 
@@ -183,8 +191,12 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
         names = ", ".join(control.name for control in told.controls)
         text += (
             f" ▲ above, ▼ below every control ({names}), prompt by prompt: p ≤ {1 - effects['level'].iloc[0]:.2g} over "
-            "all sites of the table."
+            "all sites of the table; behind desired, that part alone."
         )
+        text += f" ≈ within {effects['equivalence'].iloc[0]:g} nats of every control, as far as intervals tell."
+        detectable = effects["detectable"].replace(np.inf, np.nan).median()
+        if not math.isnan(detectable):
+            text += f" {detectable:+.1f} nats over every control at one site is marked in {POWER:.0%} of such tables."
         if told.widest or (best and told.wide):
             text += " margin: effectiveness less that of the highest control, prompt by prompt."
     if best:
