@@ -29,8 +29,10 @@ help: ## explain every target
 
 env: $(INSTALLED) ## make the environment in .venv from requirements.lock (once; needs a package index)
 
-demo: $(INSTALLED) ## run the main job on the bundled tiny model: guitar to piano, MLP, replace, all layers
-	$(PY) -m mech_music.run
+demo: $(INSTALLED) ## what turns a piano into a violin in the bundled model? each component replaced, with its controls; a report
+	$(PY) -m mech_music.run -m component=mlp,sa,ca layer=together pair=piano-violin prompts=20 hydra.sweep.dir=multirun/demo
+	$(PY) -m mech_music.report multirun/demo
+	@echo "Look and listen: open multirun/demo/report.html in a browser."
 
 figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model (about a quarter of an hour)
 	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9; do \

@@ -205,7 +205,7 @@ def test_a_technique_a_metric_and_a_control(
     out = capsys.readouterr().out
     summary = read_summary(tmp_path / "run" / "summary.parquet")
     schema = schema_of(summary)
-    assert schema.roles == ("technique", "self", "random", "noise", "half-way")
+    assert schema.roles == ("technique", "self", "other", "random", "noise", "half-way")
     assert schema.role("half-way").dash == (7.0, 3.0) and schema.role("half-way").colour == "#123456"
     assert (schema.metrics[-1], schema.metric("sharp").unit) == ("sharp", "nats")
     lines = summary.query("role == 'technique'")

@@ -24,7 +24,7 @@ _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
 _WIDE, _ROOMY = 100, 112
-_WIDEST = 130  # and each effect's margin over its highest control
+_WIDEST = 160  # and every control, not only the margin over the highest
 
 
 class _Told(NamedTuple):
@@ -40,7 +40,7 @@ class _Told(NamedTuple):
 
     @property
     def widest(self) -> bool:
-        """With room for the margins as well."""
+        """With room for every control as well."""
         return self.width >= _WIDEST and bool(self.controls)
 
 
@@ -48,7 +48,8 @@ def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Tab
     """Every layer's effect, one block per pair, component and technique.
 
     More than ``most`` blocks are shown by the best layer of each instead. ``width``: that of the terminal;
-    below 100 columns the parts of the effectiveness, the ideal precision and the best layers' controls go.
+    below 160 columns every control but the highest goes, below 100 the parts of the effectiveness, the ideal precision
+    and the best layers' margins.
     """
     effects = beside_controls(summary).sort_values(_PAIR_FIRST, kind="stable")
     told = _Told(controls_run(summary), extra_metrics(summary), width)
@@ -111,12 +112,12 @@ def _numbers(line: Line, told: _Told, wide: bool) -> dict[str, str]:
         "effectiveness": _effect(line),
         **(parts if wide else {}),
         "precision": number(line["precision"], "+"),
-        **({"ideal": number(line["ideal_precision"], "+")} if wide else {}),
+        **({"ideal": number(line["ideal_precision"], "+")} if wide and told.width >= _ROOMY else {}),
         "kept": _share(line["kept"]),
         "flipped": _share(line["flipped"]),
-        **{metric.word or metric.name: spread(line, metric.name) for metric in told.extra},
-        **sites,
-        **({"margin": _margin(line)} if wide and told.widest else {}),
+        **{metric.word or metric.name: number(line[metric.name], "") for metric in told.extra},
+        **(sites if told.widest else {}),
+        **({"margin": _margin(line)} if told.controls else {}),
         "n": str(line["n"]),
     }
 
@@ -149,7 +150,7 @@ def _best(block: list[Line]) -> Iterator[Line]:
 
 
 def _margin(line: Line) -> str:
-    return f"{spread(line, 'margin', '+')} over {line['over']}" if line.get("over") else "–"
+    return f"{spread(line, 'margin', '+')} ({line['over']})" if line.get("over") else "–"
 
 
 def _style(line: Line) -> str | None:
@@ -197,8 +198,8 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
         detectable = effects["detectable"].replace(np.inf, np.nan).median()
         if not math.isnan(detectable):
             text += f" {detectable:+.1f} nats over every control at one site is marked in {POWER:.0%} of such tables."
-        if told.widest or (best and told.wide):
-            text += " margin: effectiveness less that of the highest control, prompt by prompt."
+        if not best or told.wide:
+            text += " margin: effectiveness less that of the highest control (in brackets), prompt by prompt."
     if best:
         text += " A single layer shown is the best of its block, chosen on the same prompts: a little flattered."
     return text
