@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from mech_music.edits.row import Edit, Half, Mean, Row, Term
-from mech_music.prompts.concepts import CONCEPTS, another_concept, prompts_of
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange, _trials
 from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
-GUITAR, PIANO, ROCK, JAZZ = (CONCEPTS[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
+STUDY = load_prompt_set()
+GUITAR, PIANO, ROCK, JAZZ = (STUDY.concepts[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
 TOKENS = np.zeros((4, 1), np.int16)
 
 
@@ -36,7 +37,7 @@ def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
     rows = Interchange().plan(run)
     assert len(rows) == 3 + 2 * 3
     assert [row.edits for row in rows[:3]] == [()] * 3, "the unedited clips come first"
-    mean = Mean(prompts_of(CONCEPTS["piano"], 3))
+    mean = Mean(STUDY.prompts_of(STUDY.concepts["piano"], 3))
     assert {row.edits for row in rows[3:]} == {
         (Edit(f"blocks.{layer}.hook_mlp_out", 0.0, (Term(1.0, mean),)),) for layer in (0, 2)
     }
@@ -92,9 +93,9 @@ def test_the_control_other_is_the_edit_towards_a_third_concept_scored_as_the_pai
     expected = {(trial.layer, trial.index): trial.row for trial in _trials(third)}
     assert {place: trial.row for place, trial in others.items()} == expected
     assert {trial.desired.name for trial in others.values()} == {"piano"}
-    for original, desired in permutations(CONCEPTS.values(), 2):
-        other = another_concept(original, desired)
-        assert other.category is desired.category and other not in (original, desired)
+    for original, desired in permutations(STUDY.studied, 2):
+        other = STUDY.another_concept(original, desired)
+        assert other.category == desired.category and other not in (original, desired)
 
 
 def test_scores_are_those_of_the_known_effect() -> None:
@@ -151,7 +152,7 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
     outcomes = outcomes_of(task.plan(run))
     for row in outcomes:
         if " electronic " in row.prompt:
-            outcomes[row].logits[CONCEPTS["edm"].labels[0]] = 5.0
+            outcomes[row].logits[STUDY.concepts["edm"].labels[0]] = 5.0
     table = task.score(run, answered(outcomes))
     electronic = table[table["prompt"].str.contains(" electronic ")]
     assert electronic["kept"].tolist() == [1.0] * 5, "EDM is electronic music"

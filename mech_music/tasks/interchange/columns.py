@@ -8,6 +8,7 @@ from mech_music.results.columns import (
     INDEX,
     MODEL,
     PROMPT,
+    PROMPT_SET,
     PROMPTS,
     SEED,
     TASK,
@@ -41,6 +42,7 @@ INTERCHANGE = Schema(
         DURATION,
         SEED,
         PROMPTS,
+        PROMPT_SET,
     ),
     (
         INDEX,

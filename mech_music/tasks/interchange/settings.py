@@ -13,7 +13,7 @@ from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, TechniqueConfig
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import Concept, resolve_pairs
+from mech_music.prompts.concepts import Concept
 
 
 @dataclass
@@ -40,7 +40,7 @@ class InterchangeSettings(RunConfig):
     @property
     def pairs(self) -> list[tuple[Concept, Concept]]:
         """Original and desired concepts."""
-        return resolve_pairs(self.pair)
+        return self.study.resolve_pairs(self.pair)
 
     @property
     def steps(self) -> tuple[int, int] | None:
@@ -48,7 +48,7 @@ class InterchangeSettings(RunConfig):
         return parse_frames(self.frames, n_steps(self), self.model.frame_rate)
 
     def check(self) -> None:
-        check_prompts(self.prompts, lambda: [concept for pair in self.pairs for concept in pair])
+        check_prompts(self.prompts, self.study, [concept for pair in self.pairs for concept in pair])
         _ = self.layers, self.steps
         check_component(self.component, self.model)
         if not math.isfinite(self.strength):

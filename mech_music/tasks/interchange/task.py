@@ -21,18 +21,7 @@ from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Edit, Mean, Row, Term
 from mech_music.metrics import measures as metrics
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import (
-    CONCEPTS,
-    GENRE_FILLERS,
-    INSTRUMENT_FILLERS,
-    Category,
-    Concept,
-    Prompt,
-    another_concept,
-    concept_prompts,
-    label_of,
-    prompts_of,
-)
+from mech_music.prompts.concepts import Category, Concept, Prompt
 from mech_music.results.audio import Choice
 from mech_music.tasks.interchange.clips import strongest_and_weakest
 from mech_music.tasks.interchange.columns import INTERCHANGE
@@ -77,9 +66,11 @@ class Interchange:
     schema: ClassVar = INTERCHANGE
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """The classifier, and whoever an extra metric needs."""
+        """Whoever hears the concepts and what should be kept beside them, and whoever an extra metric needs."""
+        heard = [concept.heard_by for pair in run.pairs for concept in pair]
+        kept = [kept.heard_by for pair in run.pairs if (kept := _kept_category(run, *pair))]
         asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
-        return tuple(dict.fromkeys(["classifier", *asked]))
+        return tuple(dict.fromkeys([*heard, *kept, *asked]))
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
@@ -94,7 +85,7 @@ class Interchange:
         schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(_trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             trials = list(group)
-            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(trials, answers, extra)))
+            parts.append(pd.DataFrame(_described(run, trials, answers)).join(_measured(run, trials, answers, extra)))
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -160,9 +151,9 @@ def _trials(run: Settings) -> Iterator[Trial]:
     for role in sorted(same):
         log.warning("control %s is technique %s itself: left out, nothing can be above it", role, run.technique.name)
     edited = [one for one in edited if one[0] not in same]
-    steps = run.steps
+    steps, study = run.steps, run.study
     for original, desired in run.pairs:
-        prompts = list(enumerate(concept_prompts(original, run.prompts)))
+        prompts = list(enumerate(study.concept_prompts(original, run.prompts)))
         for role in (role for role, control in controls.items() if control.technique is None):
             for index, prompt in prompts:
                 baseline = Row(prompt.text, run.seed)
@@ -170,7 +161,7 @@ def _trials(run: Settings) -> Iterator[Trial]:
                 yield Trial(role, "none", "", original, desired, index, prompt, other, baseline)
         for label, layers in run.layers:
             for role, technique, concept in edited:
-                towards = desired if concept == "desired" else another_concept(original, desired)
+                towards = desired if concept == "desired" else study.another_concept(original, desired)
                 for index, prompt in prompts:
                     baseline = Row(prompt.text, run.seed)
                     edits = tuple(_edit(run, technique, layer, steps, original, towards, index) for layer in layers)
@@ -199,9 +190,9 @@ def _edit(
     index: int,
 ) -> Edit:
     """The technique's affine map at one layer; a random direction is drawn anew for every prompt."""
-    concepts = {"original": original, "desired": desired}
+    concepts, study = {"original": original, "desired": desired}, run.study
     shift = tuple(
-        Term(float(weight), Mean(prompts_of(concepts[name], run.prompts), run.seed, run.history))
+        Term(float(weight), Mean(study.prompts_of(concepts[name], run.prompts), run.seed, run.history))
         for name, weight in sorted(technique.shift.items())
         if weight
     )
@@ -231,6 +222,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
         "duration": float(run.duration),
         "seed": run.seed,
         "prompts": run.prompts,
+        "prompt_set": run.study.name,
     }
     return [
         {
@@ -250,20 +242,25 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
     ]
 
 
-def _measured(trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
-    """The metrics of the trials of one pair; NaN where either clip failed."""
-    before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
-    after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
+def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
+    """The metrics of the trials of one pair, on the logits of the listener that hears it; NaN where a clip failed."""
+    pair = trials[0]
+    listener, kept = pair.original.heard_by, _kept_category(run, pair.original, pair.desired)
+    readings = {name: _readings(name, trials, answers) for name in {listener, *([kept.heard_by] if kept else [])}}
+    before, after = (reading["logits"] for reading in readings[listener])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
     names = [*INTERCHANGE.metrics, *(one.metric.name for one in extra)]
     columns = {name: np.full(len(trials), np.nan) for name in names}
     good = np.flatnonzero(~failed).tolist()
     if good:
-        pair, prompts = trials[0], [trials[i].prompt for i in good]
-        measured = _metrics(pair, prompts, before[good], after[good])
+        prompts = [trials[i].prompt for i in good]
+        measured = _metrics(pair, before[good], after[good])
+        if kept is not None:
+            for name, reading in zip(("kept_before", "kept"), readings[kept.heard_by], strict=True):
+                measured[name] = _kept(kept, prompts, reading["logits"][good])
         others = dict.fromkeys(name for one in extra for name in one.listeners)
-        readings = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
-        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, readings)
+        read = {name: _readings(name, [trials[i] for i in good], answers) for name in others}
+        heard = Heard(before[good], after[good], pair.original, pair.desired, prompts, read)
         for name, values in (measured | {one.metric.name: one.measure(heard) for one in extra}).items():
             columns[name][good] = values
     return pd.DataFrame({**columns, "failed": failed})
@@ -279,7 +276,7 @@ def _readings(listener: str, trials: Sequence[Trial], answers: Answers) -> tuple
     return stacked(trial.baseline for trial in trials), stacked(trial.row for trial in trials)
 
 
-def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
+def _metrics(pair: Trial, before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
     original, desired = pair.original.labels[0], pair.desired.labels[0]
     effect = metrics.effectiveness(before, after, original, desired)
     measured = {
@@ -289,8 +286,6 @@ def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: 
         "precision": metrics.precision(before, after),
         "ideal_precision": metrics.ideal_precision(before, original, desired),
         "flipped": metrics.flipped(after, original, desired),
-        "kept": _kept(pair, prompts, after),
-        "kept_before": _kept(pair, prompts, before),
     }
     for when, scores in (("_before", before), ("", after)):
         for name, concept in (("original", pair.original), ("desired", pair.desired)):
@@ -299,18 +294,21 @@ def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: 
     return measured
 
 
-def _kept(pair: Trial, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
-    """Whether the prompt's word of the category that is *not* edited is heard: the genre, when instruments are swapped.
+def _kept_category(run: Settings, original: Concept, desired: Concept) -> Category | None:
+    """The category whose word should stay: the genre, when instruments are swapped. A pair across categories edits
+    both, so there is none."""
+    return run.study.kept_beside(original) if original.category == desired.category else None
+
+
+def _kept(kept: Category, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
+    """Whether the prompt's word of the category that should stay is heard; NaN where that word is no concept.
 
     The category's most probable word must be the prompt's own or one that is relevant to it (EDM is electronic).
-    A pair across categories edits both, so there is nothing that should stay: NaN.
     """
-    if pair.original.category is not pair.desired.category:
-        return np.full(len(prompts), np.nan)
-    other = Category.genre if pair.original.category is Category.instrument else Category.instrument
-    fillers = GENRE_FILLERS if other is Category.genre else INSTRUMENT_FILLERS
-    words = [*fillers, *(concept.text for concept in CONCEPTS.values() if concept.category is other)]
-    group = list(dict.fromkeys(label_of(word)[0] for word in words))
+    words = [*kept.words, *(concept.text for concept in kept.concepts)]
+    group = list(dict.fromkeys(labels[0] for word in words if (labels := kept.labels_of(word))))
     heard = metrics.group_argmax(scores, group)
-    own = [label_of(getattr(prompt, other.value)) for prompt in prompts]
-    return np.array([label in labels for label, labels in zip(heard, own, strict=True)], dtype=float)
+    own = [kept.labels_of(prompt.words[kept.name]) for prompt in prompts]
+    return np.array(
+        [label in labels if labels else np.nan for label, labels in zip(heard, own, strict=True)], dtype=float
+    )
