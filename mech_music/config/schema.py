@@ -186,7 +186,7 @@ class RunConfig:
     model: ModelConfig = MISSING
     classifier: ClassifierConfig = MISSING
     logger: LoggerConfig = MISSING
-    prompt_set: PromptSetConfig = field(default_factory=PromptSetConfig)
+    prompt_set: PromptSetConfig = MISSING
     prompts: int = 100
     seed: int = 0
     duration: float = 4.0  # seconds

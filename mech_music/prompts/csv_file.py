@@ -28,8 +28,10 @@ def read_prompts(path: Path, categories: Mapping[str, Category]) -> tuple[Prompt
                     f"'{path}', line 1: no column '{lacking[0]}'; the first line names the columns {', '.join(columns)}"
                 )
             lines = [(reader.line_num, {name: line[name] for name in columns}) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"prompt_set.file '{path}' cannot be read ({error}): give a CSV in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"prompt_set.file '{path}' cannot be read ({error.strerror}): name a CSV file") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"prompt_set.file '{path}' is no CSV in UTF-8 ({error}): save it as one") from error
     texts = {
         (name, spelt.lower()): concept.text
         for name, category in categories.items()

@@ -166,7 +166,7 @@ class PromptSet:
         return {word: pairs for word, pairs in groups.items() if pairs}
 
     @property
-    def _across(self) -> list[str]:
+    def across(self) -> list[str]:
         """The categories that pairs may go across, in words."""
         return [f"one of {a} and {b}" for a, b in combinations(self.categories, 2) if f"{a}-{b}" in self.pair_groups]
 
@@ -208,7 +208,7 @@ class PromptSet:
         if not comparable(a, b):
             raise UserError(
                 f"pair={word}: {a.name} is heard by {a.heard_by} and {b.name} by {b.heard_by}, whose odds cannot be "
-                f"compared; allowed: {', or '.join(['two concepts of one category', *self._across])}"
+                f"compared; allowed: {', or '.join(['two concepts of one category', *self.across])}"
             )
         return [pair]
 

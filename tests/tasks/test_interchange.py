@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -167,3 +168,38 @@ def test_the_random_control_pushes_as_far_as_the_technique() -> None:
     weights = {tuple(sorted(term.weight for term in edit.shift)) for edit in edits}
     assert weights == {(-2.5, 2.5)}
     assert {edit.random for edit in edits} == {None, 0, 1}
+
+
+def test_a_tempo_is_scored_by_who_hears_tempi_and_the_instrument_is_kept() -> None:
+    """Classifier and tempo listener say different things of the same clips; each is asked for its own."""
+    run = compose_run("pair=slow-fast", "prompts=2", "layer=0", "controls=[]")
+    task = Interchange()
+    assert task.listeners(run) == ("tempo", "classifier")
+    rows = task.plan(run)
+    assert {row.prompt for row in rows} == {prompt.text for prompt in STUDY.concept_prompts(STUDY.concepts["slow"], 2)}
+    outcomes = outcomes_of(rows)
+    answers = answered(outcomes)
+    slow, fast = (STUDY.concepts[name].labels[0] for name in ("slow", "fast"))
+    tempi = {}
+    for row, outcome in outcomes.items():
+        logits = np.zeros(5, np.float32)
+        logits[fast if row.edits else slow] = 2.0
+        tempi[outcome.key] = {"logits": logits}
+    table = task.score(run, replace(answers, readings={**answers.readings, "tempo": tempi}))
+    # The odds of a class of two nats above four others are e² / 4; of one of the others, 1 / (e² + 3).
+    up = 2 - np.log(4) + np.log(np.exp(2) + 3)
+    np.testing.assert_allclose(table["effectiveness_desired"], up, rtol=1e-6)
+    np.testing.assert_allclose(table["effectiveness_original"], up, rtol=1e-6)
+    assert table["flipped"].tolist() == [1.0, 1.0]
+    # The clips sound of a guitar; the first prompt asks for one, the second for a piano.
+    assert table["kept"].tolist() == table["kept_before"].tolist() == [1.0, 0.0]
+    assert set(table["prompt_set"]) == {"velez2024"}
+
+
+def test_kept_says_nothing_of_a_word_that_nobody_hears() -> None:
+    words = "prompt_set.categories.genre.words=[polka,rock]"
+    run = compose_run("prompts=6", "layer=0", "controls=[]", words)
+    task = Interchange()
+    table = task.score(run, answered(outcomes_of(task.plan(run))))
+    assert table["kept"].isna().tolist() == [" polka " in prompt for prompt in table["prompt"]]
+    assert table["kept"].isna().sum() == 5
