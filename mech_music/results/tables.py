@@ -15,7 +15,8 @@ from mech_music.base.atomic import replacing
 from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import Intervals, bootstrap_means
 from mech_music.metrics.metric import Metric
-from mech_music.results.columns import Column, Schema, layer_order
+from mech_music.prompts.declared import DEFAULT
+from mech_music.results.columns import PROMPT_SET, Column, Schema, layer_order
 from mech_music.results.comparison import NOT_COMPARED, compare
 from mech_music.tasks.registry import find_task, task_names
 
@@ -266,7 +267,11 @@ def _read(path: Path, columns: Callable[[Schema], Sequence[Column | Metric]]) ->
         carried = (pq.read_schema(path).metadata or {}).get(_SCHEMA)
         schema = Schema.from_json(carried.decode()) if carried else schema_of(table)
         if schema.task in task_names():
-            _check(table, columns(find_task(schema.task).schema), only=False)
+            own = find_task(schema.task).schema
+            if PROMPT_SET in own.axis_columns and PROMPT_SET.name not in table:  # written when there was one set
+                table = table.assign(**{PROMPT_SET.name: DEFAULT})
+                schema = replace(schema, axis_columns=own.axis_columns)
+            _check(table, columns(own), only=False)
         return schema.attach(_typed(table, columns(schema)))
     except FileNotFoundError:
         raise UserError(f"no results table at '{path}'") from None
