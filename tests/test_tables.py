@@ -1,6 +1,7 @@
 """The results table: its order, its summary, its bytes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,13 @@ def test_wrong_tables_are_named(table: pd.DataFrame, tmp_path: Path) -> None:
         tables.read_table(tmp_path / "torn.parquet")
     with pytest.raises(UserError, match="none of the jobs finished"):
         tables.concat_tables([])
+
+
+def test_a_table_of_when_there_was_one_prompt_set(table: pd.DataFrame, tmp_path: Path) -> None:
+    """It is read as the default set's; its other values stay."""
+    axes = tuple(column for column in INTERCHANGE.axis_columns if column.name != "prompt_set")
+    before = replace(INTERCHANGE, axis_columns=axes)
+    tables.write_table(before.attach(table.drop(columns="prompt_set")), tmp_path / "table.parquet")
+    found = tables.read_table(tmp_path / "table.parquet")
+    assert set(found["prompt_set"]) == {"velez2024"}
+    pd.testing.assert_frame_equal(found, tables.conform(INTERCHANGE.attach(table)))

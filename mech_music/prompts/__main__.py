@@ -66,10 +66,11 @@ def main(words: Sequence[str] | None = None) -> None:
         console.print(USAGE, end="", soft_wrap=True)
         return
     with in_one_line():
-        console.print(listing(_prompt_set(words)))
+        console.print(_listed(words))
 
 
-def _prompt_set(words: Sequence[str]) -> PromptSet:
+def _listed(words: Sequence[str]) -> RenderableType:
+    """The listing of the prompt set that a command line composes."""
     from hydra import compose
 
     from mech_music.cli import launcher
@@ -79,7 +80,7 @@ def _prompt_set(words: Sequence[str]) -> PromptSet:
     register()
     launcher.install()
     with composing(words) as overrides:
-        return as_run(compose("config", overrides)).study
+        return listing(as_run(compose("config", overrides)).study)
 
 
 if __name__ == "__main__":
