@@ -75,7 +75,7 @@ def prompts(found: Found, more: str = "", examples: Iterable[str] = ()) -> Parag
 def _first_prompt(effects: pd.DataFrame, concept: str) -> list[str]:
     """A concept's first prompt, if the table has one."""
     named = effects["original" if "original" in effects else "concept"] == concept
-    return effects["prompt"][named & (effects["index"] == 0)].head(1).tolist()
+    return list(effects.loc[named & (effects["index"] == 0), "prompt"])[:1]
 
 
 def layers_in_words(layers: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mech_music.prompts.concepts import Concept, Prompt
-from mech_music.tiny import synth
+from mech_music.tiny import data, synth
 
 if TYPE_CHECKING:
     from mech_music.tiny.evaluate import Subject

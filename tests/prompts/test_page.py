@@ -11,6 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from mech_music.cli.validation import validate
 from mech_music.config.paths import also_in, conf_dir
+from mech_music.edits.row import Row
 from mech_music.tasks.registry import as_run, register, task_of
 from tests.prompts.test_command import listed
 
@@ -37,7 +38,7 @@ def test_the_example_composes_and_plans(folder: Path) -> None:
         validate(run)
         assert [f"{a.name}-{b.name}" for a, b in run.pairs] == ["banjo-fiddle", "slow-fast"]
         assert task_of(run).listeners(run) == ("classifier", "pace")
-        prompts = {row.prompt for row in task_of(run).plan(run)}
+        prompts = {row.prompt for row in task_of(run).plan(run) if isinstance(row, Row)}
     assert "A slow folk tune, played on a banjo." in prompts and len(prompts) == 6 + 6 - 2
 
 

@@ -201,5 +201,5 @@ def test_kept_says_nothing_of_a_word_that_nobody_hears() -> None:
     run = compose_run("prompts=6", "layer=0", "controls=[]", words)
     task = Interchange()
     table = task.score(run, answered(outcomes_of(task.plan(run))))
-    assert table["kept"].isna().tolist() == [" polka " in prompt for prompt in table["prompt"]]
-    assert table["kept"].isna().sum() == 5
+    unheard = table["kept"].isna().tolist()
+    assert unheard == [" polka " in prompt for prompt in table["prompt"]] and sum(unheard) == 5
