@@ -16,17 +16,18 @@ from mech_music.engine.passes import Settings
 from mech_music.listeners.protocol import Clips
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.sampling import Sampling
-from mech_music.prompts.concepts import CONCEPTS, prompts_of, study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.store import Store
 from tests.listener import Listener
 
+STUDY = load_prompt_set()
 SHORT = Settings(Sampling(top_k=20), duration=0.5)
-FIT = Fit(study_prompts(), n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
+FIT = Fit(STUDY.every_prompt, n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
 
 
 def mean(concept: str, n: int, **more: Any) -> Mean:
     """The mean over the first prompts of a concept."""
-    return Mean(prompts_of(CONCEPTS[concept], n), **more)
+    return Mean(STUDY.prompts_of(STUDY.concepts[concept], n), **more)
 
 
 @dataclass

@@ -25,6 +25,7 @@ def _blocks(lines: Sequence[dict[str, object]], means: Sequence[dict[str, float]
         keys = {"row": [f"{number:032x}{i:032x}" for i in range(N)], "baseline": [f"{i:064x}" for i in range(N)]}
         made_up = {name: mean + spread for name, mean in metrics.items()}
         common = {"model": "tiny", "component": "mlp", "duration": 4.0, "seed": 0, "prompts": N, "failed": False}
+        common |= {"prompt_set": "velez2024"}
         parts.append(pd.DataFrame({**common, **axes, **clips, **keys, **made_up}))
     return pd.concat(parts, ignore_index=True)
 

@@ -44,6 +44,7 @@ def _block(rng: np.random.Generator, axes: dict[str, object], effect: float, n_p
     keys = [f"{zlib.crc32(repr(axes).encode()):08x}{i:056x}" for i in index]
     identity = {
         "prompts": n_prompts,
+        "prompt_set": "velez2024",
         "index": index,
         "repeat": 0,
         "prompt": [f"Compose a happy rock piece, with a {axes['original']} melody. {i}" for i in index],

@@ -20,7 +20,7 @@ from mech_music.engine.engine import Engine
 from mech_music.engine.passes import sources_of
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.store import Store
-from tests.made_engine import FIT, SHORT, Outcome, engine, mean
+from tests.made_engine import FIT, SHORT, STUDY, Outcome, engine, mean
 
 GUITAR, PIANO = mean("guitar", 3), mean("piano", 3)
 
@@ -126,14 +126,12 @@ def test_interrupted_run_continues(
 
 
 def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
-    from mech_music.prompts.concepts import CONCEPTS, concept_prompts
-
     mean = engine(made, tmp_path).passes.recording.get(GUITAR)["blocks.1.hook_mlp_out"]
     values = [
         made.run_with_cache(
             [prompt.text] * 2, "blocks.1.hook_mlp_out", duration=SHORT.duration, sampling=SHORT.sampling
         )[1]["blocks.1.hook_mlp_out"][:, 0]
-        for prompt in concept_prompts(CONCEPTS["guitar"], 3)
+        for prompt in STUDY.concept_prompts(STUDY.concepts["guitar"], 3)
     ]
     expected = torch.stack(values).double().mean(dim=0).transpose(0, 1)
     torch.testing.assert_close(mean.double(), expected, rtol=0, atol=1e-6)
@@ -149,9 +147,7 @@ def test_shared_history_reads_every_prompt_along_the_first_ones_tokens(made: Hoo
     shared = own.passes.recording.get(mean("guitar", 3, history=History.shared))["blocks.0.hook_resid_post"]
     assert not torch.equal(shared, own.passes.recording.get(GUITAR)["blocks.0.hook_resid_post"])
     # Without text, all prompts with one history are one and the same run: the unconditional half is the first prompt's.
-    from mech_music.prompts.concepts import CONCEPTS, concept_prompts
-
-    first = concept_prompts(CONCEPTS["guitar"], 1)[0].text
+    first = STUDY.concept_prompts(STUDY.concepts["guitar"], 1)[0].text
     _, cache = made.run_with_cache(
         [first] * 2, "blocks.0.hook_resid_post", duration=SHORT.duration, sampling=SHORT.sampling
     )

@@ -12,9 +12,10 @@ import torch
 from mech_music.activations.similarity import MEASURES, compare, unbiased_cka
 from mech_music.edits.row import Half, Similarity
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
+from mech_music.prompts.declared import load_prompt_set
 from tests.made_engine import SHORT, engine
 
+STUDY = load_prompt_set()
 N, POINT = 5, "resid_mid_cross"
 HALVES = {Half.cond: [0], Half.uncond: [1], Half.both: [0, 1]}
 Records = dict[Half, dict[str, np.ndarray]]
@@ -40,7 +41,7 @@ def alignment(x: np.ndarray, y: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def recorded(made: HookedMusicGen, tmp_path_factory: pytest.TempPathFactory) -> Records:
     own = engine(made, tmp_path_factory.mktemp("store"))
-    sources = {half: Similarity(POINT, prompts_of(CONCEPTS["jazz"], N), 0, half) for half in Half}
+    sources = {half: Similarity(POINT, STUDY.prompts_of(STUDY.concepts["jazz"], N), 0, half) for half in Half}
     records = own.answers(sources.values()).records
     return {half: dict(records[source]) for half, source in sources.items()}
 
@@ -50,7 +51,7 @@ def streams(made: HookedMusicGen) -> np.ndarray:
     """``[clip, layer, half, step, d_model]``, each clip from a generation of its own."""
     names = [f"blocks.{layer}.hook_{POINT}" for layer in range(3)]
     settings = {"duration": SHORT.duration, "sampling": SHORT.sampling}
-    clips, prompts = [], concept_prompts(CONCEPTS["jazz"], N)
+    clips, prompts = [], STUDY.concept_prompts(STUDY.concepts["jazz"], N)
     lengths = [made.prompt_length(prompt.text) for prompt in prompts]
     assert lengths != sorted(lengths), "else the order of passes is that of the prompts"
     for prompt in prompts:
@@ -90,7 +91,7 @@ def test_a_layer_is_like_itself_but_not_like_itself_later(recorded: Records) -> 
 
 
 def test_recordings_do_not_depend_on_packing(made: HookedMusicGen, tmp_path: Path) -> None:
-    source = Similarity(POINT, prompts_of(CONCEPTS["jazz"], N))
+    source = Similarity(POINT, STUDY.prompts_of(STUDY.concepts["jazz"], N))
     found = [engine(made, tmp_path / str(n), n).answers([source]).records[source] for n in (1, 4, 128)]
     assert set(found[0]) == {f"{role}_{name}" for role in ("layers", "moved") for name in MEASURES}
     assert all(np.array_equal(values, record[name]) for record in found[1:] for name, values in found[0].items())

@@ -11,7 +11,7 @@ from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.children import python
 from mech_music.benchmarks.measure import paired_ratio
 from mech_music.benchmarks.table import Line
-from mech_music.prompts.concepts import resolve_pairs
+from mech_music.prompts.declared import load_prompt_set
 
 _COMPONENTS = "mlp,sa,ca,resid"
 
@@ -19,7 +19,7 @@ _COMPONENTS = "mlp,sa,ca,resid"
 def run(bench: Bench) -> Iterator[Line]:
     """One sweep that fills the store, and the same command again."""
     sizes = bench.config.rerun
-    pairs = [f"{a.name}-{b.name}" for a, b in resolve_pairs("instruments+genres")]
+    pairs = [f"{a.name}-{b.name}" for a, b in load_prompt_set().resolve_pairs("instruments+genres")]
     if not 1 <= sizes.pairs <= len(pairs):
         raise UserError(f"rerun.pairs={sizes.pairs}: expected 1 to {len(pairs)}")
     axes = [

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mech_music.edits.row import Edit, Mean, Row, Term
 from mech_music.models.hooks import Component, Hook
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
+from mech_music.prompts.declared import load_prompt_set
 
-ORIGINAL, DESIRED = (Mean(prompts_of(CONCEPTS[name], 4)) for name in ("guitar", "piano"))
+_STUDY = load_prompt_set()
+ORIGINAL, DESIRED = (Mean(_STUDY.prompts_of(_STUDY.concepts[name], 4)) for name in ("guitar", "piano"))
 VERSIONS = 48
 _COMPONENTS = (Component.mlp, Component.ca, Component.sa)
 _TECHNIQUES = {"replace": (0.0, (Term(1.0, DESIRED),)), "adjust": (1.0, (Term(1.0, DESIRED), Term(-1.0, ORIGINAL)))}
@@ -21,7 +22,7 @@ _TECHNIQUES = {"replace": (0.0, (Term(1.0, DESIRED),)), "adjust": (1.0, (Term(1.
 
 def prompts(n: int) -> list[str]:
     """``n`` prompts about a guitar; after the first hundred they repeat."""
-    distinct = [prompt.text for prompt in concept_prompts(CONCEPTS["guitar"], 100)]
+    distinct = [prompt.text for prompt in _STUDY.concept_prompts(_STUDY.concepts["guitar"], 100)]
     return [distinct[i % len(distinct)] for i in range(n)]
 
 

@@ -30,7 +30,7 @@ def of_another_task(error: BaseException, words: Sequence[str]) -> BaseException
     if found is None:
         return error
     key = re.split(r"[.@]", found[1])[0]
-    with _composing(words) as overrides:
+    with composing(words) as overrides:
         for task in _tasks(overrides):
             if key not in [*keys(RunConfig), *axes_of(task), "hydra", "experiment"]:
                 return UserError(unknown_key(key, task))
@@ -58,7 +58,7 @@ def _as_choice(word: str) -> str:
 
 
 @contextmanager
-def _composing(words: Sequence[str]) -> Iterator[list[str]]:
+def composing(words: Sequence[str]) -> Iterator[list[str]]:
     """Within, Hydra and we look where the command line says; gives the overrides among its words."""
     if GlobalHydra.instance().is_initialized():
         yield list(words)

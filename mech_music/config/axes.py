@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.schema import LensConfig, ModelConfig, RunConfig
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import Concept, concept_prompts, every_prompt
+from mech_music.prompts.concepts import Concept
+from mech_music.prompts.prompt_set import PromptSet
 
 LAYER_WORDS = "all, last, together, a number, or numbers joined by + (edited at once)"
 _NUMBERS = re.compile(r"\d+(\+\d+)*")
@@ -105,22 +106,19 @@ def check_component(component: Component, model: ModelConfig) -> None:
         )
 
 
-def check_prompts(n: int, concepts: Callable[[], Sequence[Concept]]) -> None:
-    """UserError for concepts that do not exist, or that have fewer prompts than ``n``."""
-    try:
-        for concept in dict.fromkeys(concepts()):
-            concept_prompts(concept, n)
-    except ValueError as error:
-        raise UserError(str(error)) from error
+def check_prompts(n: int, study: PromptSet, concepts: Iterable[Concept]) -> None:
+    """UserError for concepts that have fewer prompts than ``n``."""
+    for concept in dict.fromkeys(concepts):
+        study.concept_prompts(concept, n)
 
 
-def check_lens(lens: LensConfig) -> None:
+def check_lens(lens: LensConfig, study: PromptSet) -> None:
     """UserError for a lens that does not exist or cannot be trained."""
     if lens.name not in ("decoder", "tuned"):
         raise UserError(unknown("lens", lens.name, ("decoder", "tuned")))
     for key, least in (("clips", 2), ("steps", 0), ("epochs", 1)):
         if (value := getattr(lens, key)) < least:
             raise UserError(f"lens.{key}={value}: expected {least} or more")
-    most = len(every_prompt()) // 2
+    most = len(study.every_prompt) // 2
     if not 2 <= lens.held_out <= most:
         raise UserError(f"lens.held_out={lens.held_out}: expected 2 to {most} (other prompts are trained on)")

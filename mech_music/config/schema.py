@@ -16,7 +16,8 @@ from omegaconf import MISSING, OmegaConf
 
 from mech_music.config.paths import find_config
 from mech_music.edits.row import Fit
-from mech_music.prompts.concepts import study_prompts
+from mech_music.prompts.declared import PromptSetConfig
+from mech_music.prompts.prompt_set import PromptSet
 
 
 class Dtype(StrEnum):
@@ -186,6 +187,7 @@ class RunConfig:
     model: ModelConfig = MISSING
     classifier: ClassifierConfig = MISSING
     logger: LoggerConfig = MISSING
+    prompt_set: PromptSetConfig = MISSING
     prompts: int = 100
     seed: int = 0
     duration: float = 4.0  # seconds
@@ -193,6 +195,11 @@ class RunConfig:
     engine: EngineConfig = field(default_factory=EngineConfig)
     audio: AudioConfig = field(default_factory=AudioConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+
+    @property
+    def study(self) -> PromptSet:
+        """The prompt set, read and checked: concepts, pairs and prompts. UserError if something is wrong in it."""
+        return self.prompt_set.opened
 
     def check(self) -> None:
         """Raise UserError, one clear line, for the first of the task's own axes that makes no sense."""
@@ -215,9 +222,9 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
 
-def fit_of(lens: LensConfig) -> Fit:
+def fit_of(lens: LensConfig, study: PromptSet) -> Fit:
     """The training that a lens is named by."""
-    return Fit(study_prompts(), lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
+    return Fit(study.every_prompt, lens.clips, lens.held_out, lens.steps, lens.epochs, lens.seed)
 
 
 def keys(of: Any) -> list[str]:

@@ -13,9 +13,10 @@ from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
 from mech_music.engine.engine import open_engine
+from mech_music.listeners.classes import CLASSIFIER
 from mech_music.listeners.classifier import label_names
 from mech_music.metrics.measures import log_softmax
-from mech_music.prompts.concepts import CONCEPTS
+from mech_music.prompts.prompt_set import PromptSet
 from mech_music.report.found import Job
 from mech_music.report.sound import encoded, spectrogram
 from mech_music.report.view import Clips, View
@@ -56,15 +57,16 @@ def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> H
     """The clips of the chosen prompts of as many cells as fit in ``room`` bytes.
 
     ``effects``: a line a cell, its place is the cell's number. Clips come from the store; what that has no more is a
-    note, and so is a job whose model is not here.
+    note, and so is a job whose model or prompts are not here.
     """
     if view.clips is None:
         return Heard()
     choices = list(_within(_choices(view.rank, view.clips, effects, jobs), room))
-    heard, sounds = Heard(), dict[str, _Sound]()
+    heard, sounds, studies = Heard(), dict[str, _Sound](), dict[int, PromptSet]()
     for place in dict.fromkeys(choice.job for choice in choices):
         wanted = {key for choice in choices if choice.job == place for key in choice.keys} - sounds.keys()
         try:
+            studies[place] = cast(RunConfig, jobs[place].run).study
             found = _sounds(jobs[place], wanted)
         except UserError as error:
             heard.notes.append(f"No clips of job {jobs[place].folder.name}: {explain(error)}")
@@ -79,7 +81,7 @@ def hear(view: View, effects: pd.DataFrame, jobs: Sequence[Job], room: int) -> H
         if room < 0:
             break
         heard.sounds.update(new)
-        heard.samples.setdefault(choice.cell, []).append(_sample(view.clips, choice, sounds))
+        heard.samples.setdefault(choice.cell, []).append(_sample(view.clips, choice, sounds, studies[choice.job]))
     return heard
 
 
@@ -156,10 +158,11 @@ def _sounds(job: Job, wanted: set[str]) -> dict[str, _Sound]:
     return found
 
 
-def _sample(clips: Clips, choice: Choice, sounds: Mapping[str, _Sound]) -> dict[str, Any]:
+def _sample(clips: Clips, choice: Choice, sounds: Mapping[str, _Sound], study: PromptSet) -> dict[str, Any]:
     """One prompt as the page shows it, with what the classifier hears before and after."""
     line, (before, after) = choice.line, choice.keys
-    marked = {line[axis]: word for axis, word in clips.labels.items()}
+    asked = {word: study.concepts.get(line[axis]) for axis, word in clips.labels.items()}
+    marked = {found.labels[0]: word for word, found in asked.items() if found and found.heard_by == CLASSIFIER}
     return {
         "end": choice.end,
         "n": choice.n,
@@ -170,16 +173,16 @@ def _sample(clips: Clips, choice: Choice, sounds: Mapping[str, _Sound]) -> dict[
     }
 
 
-def _labels(before: np.ndarray | None, after: np.ndarray | None, marked: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The most probable labels of either clip and those of the marked concepts, by their greater probability."""
+def _labels(before: np.ndarray | None, after: np.ndarray | None, marked: Mapping[int, str]) -> list[dict[str, Any]]:
+    """The most probable labels of either clip and the marked ones, those of the line's concepts, by their greater
+    probability."""
     if before is None or after is None:
         return []
     odds = [np.exp(log_softmax(logits)) for logits in (before, after)]
-    role = {CONCEPTS[name].labels[0]: word for name, word in marked.items() if name in CONCEPTS}
-    shown = {*role, *(label for one in odds for label in np.argsort(-one)[:_TOP].tolist())}
+    shown = {*marked, *(label for one in odds for label in np.argsort(-one)[:_TOP].tolist())}
     names = label_names(len(before))
     ordered = sorted(shown, key=lambda label: (-max(one[label] for one in odds), label))
     return [
-        {"name": names[label], "concept": role.get(label, ""), "before": odds[0][label], "after": odds[1][label]}
+        {"name": names[label], "concept": marked.get(label, ""), "before": odds[0][label], "after": odds[1][label]}
         for label in ordered
     ]

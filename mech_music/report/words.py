@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pandas as pd
+
 from mech_music.config.schema import RunConfig
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts
 from mech_music.report.found import Found
 from mech_music.report.view import Paragraph
 from mech_music.results.columns import layer_order
@@ -65,10 +66,16 @@ def sampling(run: RunConfig) -> str:
 
 
 def prompts(found: Found, more: str = "", examples: Iterable[str] = ()) -> Paragraph:
-    """How many prompts each job had (``40`` or ``4, 40``), and one of each of the ``examples``, which are concepts."""
+    """How many prompts each job had (``40`` or ``4, 40``), and the first one of each of the ``examples``: concepts."""
     counts = ", ".join(str(n) for n in sorted(set(found.effects["prompts"])))
-    shown = [f"For instance: “{concept_prompts(CONCEPTS[name], 1)[0].text}”" for name in examples if name in CONCEPTS]
+    shown = [f"For instance: “{text}”" for name in examples for text in _first_prompt(found.effects, name)]
     return "Prompts", [f"{counts} for each concept{more}.", *shown]
+
+
+def _first_prompt(effects: pd.DataFrame, concept: str) -> list[str]:
+    """A concept's first prompt, if the table has one."""
+    named = effects["original" if "original" in effects else "concept"] == concept
+    return list(effects.loc[named & (effects["index"] == 0), "prompt"])[:1]
 
 
 def layers_in_words(layers: Sequence[str]) -> str:

@@ -58,6 +58,7 @@ POINT = Column("component", "str", "", "the point of the layer: after its sa, ca
 DURATION = Column("duration", "float64", "s", "length of the clip")
 SEED = Column("seed", "int64", "", "seed of the sampling noise")
 PROMPTS = Column("prompts", "int64", "", "number of prompts of the job")
+PROMPT_SET = Column("prompt_set", "str", "", "the prompt set that they are from")
 INDEX = Column("index", "int64", "", "number of the prompt, from 0")
 REPEAT = Column("repeat", "int64", "", "number of the clip among those of its prompt, from 0: seeds, and draws of each")
 PROMPT = Column("prompt", "str", "", "the prompt")
@@ -120,7 +121,7 @@ class Schema:
     @property
     def own_axes(self) -> tuple[str, ...]:
         """The axes of this task alone, those of numbers (and the layer) first; the last of all if it has none."""
-        shared = ("role", *(column.name for column in (TASK, MODEL, CLASSIFIER, DURATION, SEED, PROMPTS)))
+        shared = ("role", *(column.name for column in (TASK, MODEL, CLASSIFIER, DURATION, SEED, PROMPTS, PROMPT_SET)))
         own = [column for column in self.axis_columns if column.name not in shared]
         numbers = [column.name for column in own if column.dtype != "str" or column.name == "layer"]
         return tuple(dict.fromkeys([*numbers, *(column.name for column in own)])) or self.axes[-1:]

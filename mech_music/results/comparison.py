@@ -63,8 +63,8 @@ def compare(
     and ``p_below`` against all of them, adjusted over all the effects. Both are 1 where a control's clips failed.
 
     ``margin_most``: the greatest distance from any control that its interval leaves open. ``detectable``: the margin
-    that would be marked in 80 % of such tables, NaN if none would. ``values``: by axes, all metrics, a line for each prompt, NaN where
-    there is none. Metrics that the comparison names as well have a ``p_above_<metric>``.
+    that would be marked in 80 % of such tables, NaN if none would. ``values``: by axes, all metrics, a line for each
+    prompt, NaN where there is none. Metrics that the comparison names as well have a ``p_above_<metric>``.
     """
     comparison = schema.comparison
     if comparison is None:
@@ -129,5 +129,8 @@ def _highest(schema: Schema, found: Margins, place: int, run: Sequence[bool]) ->
     if np.isfinite(found.low[place][np.array(run)]).all():
         reach = np.maximum(np.abs(found.low[place]), np.abs(found.high[place]))
         detectable = float(np.nanmax(found.detectable[place]))
-        told |= {"margin_most": float(np.nanmax(reach)), "detectable": detectable if np.isfinite(detectable) else np.nan}
+        told |= {
+            "margin_most": float(np.nanmax(reach)),
+            "detectable": detectable if np.isfinite(detectable) else np.nan,
+        }
     return told

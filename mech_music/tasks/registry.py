@@ -133,7 +133,8 @@ def read_run(path: Path, task: str) -> RunConfig:
     loaded = OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(loaded, dict):
         raise UserError(f"'{path}' is no config of a run")
-    kept = {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
+    default = {"prompt_set": {}}  # earlier versions had no other
+    kept = default | {str(key): value for key, value in loaded.items() if key in keys(known.settings)}
     own = f"{known.__module__}.{known.__qualname__}"
     for group, allowed in (("task", {own}), ("classifier", _classes("classifier")), ("model", _classes("model"))):
         named = kept.get(group)

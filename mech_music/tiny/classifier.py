@@ -17,7 +17,6 @@ from torch import Tensor
 from mech_music.base.atomic import replacing
 from mech_music.listeners.classifier import N_CLASSES
 from mech_music.listeners.passt import PaSST, PaSSTConfig
-from mech_music.prompts.concepts import label_of
 from mech_music.tiny import codec, data, loop
 from mech_music.tiny.config import TinyConfig
 from mech_music.tiny.synth import SAMPLE_RATE, Clip
@@ -45,8 +44,8 @@ def shape(config: TinyConfig) -> PaSSTConfig:
 def target(clip: Clip) -> Float[np.ndarray, " label"]:
     """The distribution over AudioSet labels that a clip is to be heard as; sums to 1."""
     wanted = np.zeros(N_CLASSES)
-    for word in (clip.instrument, data.style(clip.genre)):
-        main, *related = label_of(word)
+    for group, word in (("instrument", clip.instrument), ("genre", data.style(clip.genre))):
+        main, *related = data.labels_of(group, word)
         wanted[main] += _MAIN
         for label in related or [main]:
             wanted[label] += _RELATED / max(1, len(related))
@@ -102,7 +101,9 @@ class _Trainer:
         train, _ = data.splits(workspace.config.corpus, self.seed)
         clips = train.clips[: self.config.clips]
         self.targets = np.stack([target(clip) for clip in clips]).astype(np.float32)
-        self.classes = {group: torch.from_numpy(found) for group, found in data.classes(clips).items()}
+        self.classes = {
+            group: torch.from_numpy(found) for group, found in data.classes(map(data.prompt_of, clips)).items()
+        }
 
     def loss(self, step: int) -> Float[Tensor, ""]:
         """Cross-entropy with the target over 527 labels, within instruments and genres, and of mood and tempo."""

@@ -1,5 +1,6 @@
 """Which clips there are: attributes of every clip of the corpus, and their audio on disk."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from jaxtyping import Float, Int
 from numpy.lib.format import open_memmap
 
 from mech_music.base.atomic import replacing
-from mech_music.prompts.concepts import CONCEPTS, Category, Prompt, label_of, make_prompt
+from mech_music.prompts.concepts import Prompt
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.tiny import loop, score, synth
 from mech_music.tiny.config import CorpusConfig
 from mech_music.tiny.synth import Clip
@@ -19,8 +21,9 @@ HELD_OUT_SEED = 1_000_000
 
 MOODS = tuple(score.MOODS)
 TEMPI = tuple(score.BEAT_FRAMES)
-INSTRUMENTS = (*(c.text for c in CONCEPTS.values() if c.category is Category.instrument), "flute")
-GENRES = tuple(c.text for c in CONCEPTS.values() if c.category is Category.genre)
+STUDY = load_prompt_set("velez2024")
+INSTRUMENTS = tuple(concept.text for concept in STUDY.categories["instrument"].concepts)
+GENRES = tuple(concept.text for concept in STUDY.categories["genre"].group)
 GROUPS: dict[str, tuple[str, ...]] = {"instrument": INSTRUMENTS, "genre": GENRES, "mood": MOODS, "tempo": TEMPI}
 
 
@@ -59,23 +62,26 @@ def splits(config: CorpusConfig, seed: int) -> tuple[Split, Split]:
 
 def prompt_of(clip: Clip) -> Prompt:
     """The prompt that describes a clip."""
-    return make_prompt(clip.mood, clip.genre, clip.instrument, clip.tempo)
+    return STUDY.fill({group: getattr(clip, group) for group in GROUPS})
 
 
-def classes(clips: tuple[Clip, ...] | tuple[Prompt, ...]) -> dict[str, Int[np.ndarray, " clip"]]:
-    """For each group of attributes, every clip's index within that group's words."""
-    words = {
-        "instrument": [clip.instrument for clip in clips],
-        "genre": [style(clip.genre) for clip in clips],
-        "mood": [clip.mood for clip in clips],
-        "tempo": [clip.tempo for clip in clips],
+def classes(prompts: Iterable[Prompt]) -> dict[str, Int[np.ndarray, " clip"]]:
+    """For each group of attributes, the index within that group's words of what each prompt asks for."""
+    asked = [prompt.words for prompt in prompts]
+    return {
+        group: np.array([words.index(style(of[group]) if group == "genre" else of[group]) for of in asked])
+        for group, words in GROUPS.items()
     }
-    return {group: np.array([GROUPS[group].index(word) for word in found]) for group, found in words.items()}
 
 
 def group_labels(group: str) -> tuple[int, ...]:
     """The AudioSet index of each instrument or genre, in the order of GROUPS."""
-    return tuple(label_of(word)[0] for word in GROUPS[group])
+    return tuple(labels_of(group, word)[0] for word in GROUPS[group])
+
+
+def labels_of(group: str, word: str) -> tuple[int, ...]:
+    """The AudioSet labels of an instrument or genre."""
+    return STUDY.categories[group].labels_of(word)
 
 
 def read(audio: np.ndarray, rows: Int[np.ndarray, " clip"]) -> Float[np.ndarray, "clip sample"]:

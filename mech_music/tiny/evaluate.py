@@ -29,7 +29,7 @@ from mech_music.base.quiet import quiet_imports
 from mech_music.config.paths import conf_dir
 from mech_music.config.schema import ClassifierConfig
 from mech_music.listeners.tiny import TinyPaSST
-from mech_music.prompts.concepts import CONCEPTS, Prompt, concept_prompts
+from mech_music.prompts.concepts import Prompt
 from mech_music.tiny import bundle_dir, data, loop, register_t5, synth, verify_bundle
 from mech_music.tiny.judge import Judge, describe
 
@@ -113,11 +113,12 @@ class Subject:
 
 def paper_prompts(n: int) -> list[Prompt]:
     """`n` prompts, as many for each concept, spread evenly over the paper's hundred of that concept."""
-    each, rest = divmod(n, len(CONCEPTS))
+    concepts = data.STUDY.studied
+    each, rest = divmod(n, len(concepts))
     if rest or not 1 <= each <= 100:
-        raise UserError(f"generated={n}: must be a multiple of {len(CONCEPTS)} up to {100 * len(CONCEPTS)}")
+        raise UserError(f"generated={n}: must be a multiple of {len(concepts)} up to {100 * len(concepts)}")
     picks = np.linspace(0, 99, each).round().astype(int)
-    return [concept_prompts(concept, 100)[i] for concept in CONCEPTS.values() for i in picks]
+    return [data.STUDY.concept_prompts(concept, 100)[i] for concept in concepts for i in picks]
 
 
 def _share(right: np.ndarray) -> str:
@@ -165,16 +166,16 @@ def _held_out(config: EvaluateConfig, n: int, first: int) -> tuple[tuple[synth.C
 def _accuracies(config: EvaluateConfig, subject: Subject, report: Report) -> None:
     fit_clips, fit_audio = _held_out(config, config.judge_clips, 0)
     fit_features = np.concatenate([describe(fit_audio.numpy()), describe(subject.reconstruct(fit_audio).numpy())])
-    fit_classes = {group: np.tile(found, 2) for group, found in data.classes(fit_clips).items()}
+    fit_classes = {group: np.tile(found, 2) for group, found in data.classes(map(data.prompt_of, fit_clips)).items()}
     judge = Judge(config.seed).fit(fit_features, fit_classes)
     clips, clean = _held_out(config, config.held_out, data.HELD_OUT_SEED)
-    wanted = data.classes(clips)
+    wanted = data.classes(map(data.prompt_of, clips))
     for name, audio in (("clean", clean), ("reconstructed", subject.reconstruct(clean))):
         report.accuracy(f"held-out {name}: classifier", wanted, subject.hear(audio))
         report.accuracy(f"held-out {name}: second judge", wanted, judge.hear(describe(audio.numpy())))
     for guidance, n in zip(config.guidance, config.generated, strict=True):
         prompts = paper_prompts(n)
-        asked = data.classes(tuple(prompts))
+        asked = data.classes(prompts)
         audio = subject.decode(subject.generate(prompts, guidance, config.seed, config.batch))
         heard = subject.hear(audio)
         report.accuracy(f"generated, guidance {guidance:g}: classifier", asked, heard)

@@ -6,9 +6,8 @@ import torch
 from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from mech_music.base.quiet import quiet_imports
-from mech_music.prompts.concepts import MOODS, TEMPI, TEMPLATE
 from mech_music.tiny.config import LanguageModelConfig
-from mech_music.tiny.data import GENRES, INSTRUMENTS
+from mech_music.tiny.data import GENRES, INSTRUMENTS, STUDY
 
 SPECIAL = ("<pad>", "</s>", "<unk>")
 # Rows of the embedding; the spare ones let a word be added without another shape.
@@ -17,8 +16,9 @@ SIZE = 40
 
 def vocabulary() -> tuple[str, ...]:
     """Special tokens, every word of the template (punctuation stays with its word), the attribute words, spare ids."""
-    words = [word for word in TEMPLATE.split() if "{" not in word]
-    for phrase in (*MOODS, *GENRES, "electronic", *INSTRUMENTS, *TEMPI):
+    words = [word for word in STUDY.template.split() if "{" not in word]
+    moods, tempi = (STUDY.categories[name].words for name in ("mood", "tempo"))
+    for phrase in (*moods, *GENRES, "electronic", *INSTRUMENTS, *tempi):
         words += phrase.split()
     pieces = (*SPECIAL, *dict.fromkeys(f"▁{word}" for word in words))
     return (*pieces, *(f"<spare_{i}>" for i in range(SIZE - len(pieces))))

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts
-from mech_music.tiny import synth
+from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.tiny import data, synth
 
 if TYPE_CHECKING:
     from mech_music.tiny.evaluate import Subject
@@ -69,10 +69,10 @@ def _row(odds: np.ndarray) -> str:
 def measure(subject: "Subject", seed: int) -> Iterator[tuple[str, int, str]]:
     """Rows (name, clips, figure) for every pair: unedited, then each component replaced in all layers."""
     for names in _PAIRS:
-        original, desired = (CONCEPTS[name] for name in names)
+        original, desired = (data.STUDY.concepts[name] for name in names)
         picks = np.linspace(0, 99, _N).round().astype(int)
-        asked = [concept_prompts(original, 100)[i] for i in picks]
-        source = [concept_prompts(desired, 100)[i] for i in picks]
+        asked = [data.STUDY.concept_prompts(original, 100)[i] for i in picks]
+        source = [data.STUDY.concept_prompts(desired, 100)[i] for i in picks]
         title = f"{names[0]} → {names[1]}"
         yield f"{title}, unedited", _N, _row(_odds(subject, asked, (original, desired), seed))
         for component, attribute in COMPONENTS.items():

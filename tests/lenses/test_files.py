@@ -14,7 +14,7 @@ from mech_music.base.errors import UserError
 from mech_music.edits.row import Exit, Fit, LensFile, Reading, Row, Translator
 from mech_music.lenses.files import CONFIG, WEIGHTS, find_lens, read_lens, write_lens
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.concepts import study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from tests.conftest import PROMPTS
 from tests.made_engine import FIT, engine
 
@@ -25,7 +25,7 @@ HOOKS = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_mid")
 def lens(tmp_path: Path) -> LensFile:
     draw = np.random.default_rng(0)
     maps = {hook: tuple(draw.normal(size=shape).astype(np.float32) for shape in ((8, 8), 8)) for hook in HOOKS}
-    write_lens(maps, Fit(study_prompts(), 4, 2, 0, 1, 0), "tiny", "a" * 64, tmp_path / "lens")  # type: ignore[arg-type]
+    write_lens(maps, Fit(load_prompt_set().every_prompt, 4, 2, 0, 1, 0), "tiny", "a" * 64, tmp_path / "lens")  # type: ignore[arg-type]
     return find_lens(str(tmp_path / "lens"))
 
 
@@ -38,7 +38,7 @@ def test_a_lens_is_read_as_it_was_written(lens: LensFile) -> None:
     assert tuple(maps) == HOOKS
     about = json.loads((Path(lens.path) / CONFIG).read_text())
     trained = {"n_clips": 4, "n_held_out": 2, "steps": 0, "epochs": 1, "seed": 0}
-    assert about["fit"] == {**trained, "prompts": study_prompts().digest}
+    assert about["fit"] == {**trained, "prompts": load_prompt_set().every_prompt.digest}
 
 
 def test_a_lens_is_named_by_its_content(lens: LensFile, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mech_music.engine.passes import PassRunner, Settings
 from mech_music.models.hooks import Layout
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
-from mech_music.prompts.concepts import study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.store import Store
 from tests.conftest import PROMPTS
 from tests.made_engine import FIT, MadeSource, engine
@@ -232,7 +232,7 @@ def test_the_last_layer_is_the_model_on_the_bundled_one(tmp_path: Path) -> None:
         Exit("blocks.3.hook_resid_post"),
         Exit("blocks.3.hook_resid_mid"),
         Exit("blocks.3.hook_resid_post", Reading.forced),
-        Exit("blocks.3.hook_resid_post", lens=Fit(study_prompts(), 4, 2, 0, 1, 0)),
+        Exit("blocks.3.hook_resid_post", lens=Fit(load_prompt_set().every_prompt, 4, 2, 0, 1, 0)),
     ],
 )
 def test_an_exit_that_does_not_exist_is_one_line(made: HookedMusicGen, tmp_path: Path, leave: Exit) -> None:

@@ -15,12 +15,12 @@ from mech_music.edits.row import Fit, Prompts, Row, Translator
 from mech_music.lenses.tuned import StreamRecorder, _least_squares, clips_of, divergence
 from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.concepts import study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.store import Store
 from tests.made_engine import SHORT, engine
 
-FIT = Fit(study_prompts(), n_clips=24, n_held_out=6, steps=0, epochs=6, seed=0)
-SMALL = Fit(study_prompts(), n_clips=6, n_held_out=3, steps=5, epochs=2, seed=1)
+FIT = Fit(load_prompt_set().every_prompt, n_clips=24, n_held_out=6, steps=0, epochs=6, seed=0)
+SMALL = Fit(load_prompt_set().every_prompt, n_clips=6, n_held_out=3, steps=5, epochs=2, seed=1)
 POINTS = ("blocks.0.hook_resid_post", "blocks.1.hook_resid_mid", "blocks.2.hook_resid_post")
 Record = dict[str, np.ndarray]
 
@@ -160,7 +160,7 @@ def test_a_fit_gives_the_same_bytes_each_time(made: HookedMusicGen, tmp_path: Pa
     for records in found[1:]:
         for source, record in records.items():
             assert all(np.array_equal(values, found[0][source][name]) for name, values in record.items())
-    other = Translator(POINTS[1], Fit(study_prompts(), 6, 3, 5, 2, seed=2))
+    other = Translator(POINTS[1], Fit(load_prompt_set().every_prompt, 6, 3, 5, 2, seed=2))
     (record,) = engine(made, tmp_path / "other").answers([other]).records.values()
     assert not np.array_equal(record["weight"], found[0][sources[1]]["weight"])
 

@@ -154,6 +154,7 @@ def made_up(schema: Schema, lines: Sequence[dict[str, str]], folder: Path, promp
     """A table with these lines, each for some prompts, and random metrics."""
     rng = np.random.default_rng(0)
     same = {"task": schema.task, "model": "tiny", "component": "mlp", "duration": 4.0, "seed": 0, "prompts": prompts}
+    same |= {"prompt_set": "velez2024"}
     table = conform(
         pd.DataFrame(
             [

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mech_music.prompts.concepts import CONCEPTS
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.report.__main__ import main
 from mech_music.report.default import view_of
 from mech_music.report.found import Found, read_results
@@ -17,6 +17,8 @@ from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from tests.composing import CommandLine
 from tests.report.test_page import cells, part
+
+STUDY = load_prompt_set()
 
 
 def test_a_sweep_of_two_tasks_has_two_pages(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +88,7 @@ def test_a_layer_s_clip_is_beside_the_full_model_s(lens_page: Page, lens_found: 
             assert one["ndcg_full"] == pytest.approx(behind.loc[one["index"], "ndcg_full"], rel=1e-4)
             (named,) = [label["name"] for label in one["labels"] if label["concept"]]
             assert named == {"guitar": "Guitar", "jazz": "Jazz"}[cell.concept]
-    assert CONCEPTS.keys() >= set(shown["concept"])
+    assert STUDY.concepts.keys() >= set(shown["concept"])
 
 
 def test_all_concepts_are_pooled(similar: Found) -> None:

@@ -11,13 +11,14 @@ import pytest
 
 from mech_music.base.errors import UserError
 from mech_music.edits.row import Exit, Fit, Reading, Row
-from mech_music.prompts.concepts import CONCEPTS, study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import tables
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.decoder_lens.task import DecoderLens
 from tests.answers import Outcome, answered
 from tests.composing import compose_run
 
+STUDY = load_prompt_set()
 LENS = ("task=decoder_lens", "prompts=4", "layer='0,6,7'", "concept=guitar+edm")
 AXES = ["concept", "role", "layer"]
 TOKENS = np.arange(40, dtype=np.int16).reshape(4, 10)
@@ -31,8 +32,8 @@ def outcomes_of(rows: list[Row]) -> dict[Row, Outcome]:
     found = {}
     for number, row in enumerate(rows):
         logits = np.linspace(-4, -5, 527, dtype=np.float32)
-        named = next(c for c in CONCEPTS.values() if f" {c.text} " in row.prompt and _is_named(row, c.name))
-        heard = CONCEPTS["violin"] if row.exit and row.exit.hook.startswith("blocks.0.") else named
+        named = next(c for c in STUDY.studied if f" {c.text} " in row.prompt and _is_named(row, c.name))
+        heard = STUDY.concepts["violin"] if row.exit and row.exit.hook.startswith("blocks.0.") else named
         logits[list(heard.labels)] = np.linspace(3, 2, len(heard.labels))
         tokens = TOKENS.copy()
         tokens[0] += 100 if row.exit else 0
@@ -72,25 +73,25 @@ def test_within_the_last_layer_there_is_an_exit(component: str, point: str) -> N
 
 def test_a_tuned_lens_is_named_by_its_fit() -> None:
     rows = DecoderLens().plan(compose_run(*LENS, "lens=tuned", "lens.clips=9", "lens.seed=4"))
-    assert {row.exit.lens for row in rows if row.exit} == {Fit(study_prompts(), 9, 100, 64, 4, 4)}
+    assert {row.exit.lens for row in rows if row.exit} == {Fit(STUDY.every_prompt, 9, 100, 64, 4, 4)}
 
 
 def names(prompt: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b", prompt, re.IGNORECASE) is not None
 
 
-@pytest.mark.parametrize("concept", list(CONCEPTS))
+@pytest.mark.parametrize("concept", [concept.name for concept in STUDY.studied])
 def test_a_control_never_names_the_concept(concept: str) -> None:
     run = compose_run("task=decoder_lens", "prompts=80", "layer=last", f"concept={concept}")
     task = DecoderLens()
     answers = answered({row: Outcome(np.zeros(527, np.float32), TOKENS, row.key("")) for row in task.plan(run)})
     table = task.score(run, answers)
-    text = CONCEPTS[concept].text
+    text = STUDY.concepts[concept].text
     by_role = {role: [str(prompt) for prompt in lines["prompt"]] for role, lines in table.groupby("role")}
     assert all(names(prompt, text) for prompt in by_role["lens"])
     assert not any(names(prompt, text) for prompt in by_role["other"])
     assert len(set(by_role["other"])) == 80, "every prompt of its own"
-    rivals = [c.text for c in CONCEPTS.values() if c.category is CONCEPTS[concept].category and c.name != concept]
+    rivals = [c.text for c in STUDY.studied if c.category == STUDY.concepts[concept].category and c.name != concept]
     assert all(any(names(prompt, rival) for prompt in by_role["other"]) for rival in rivals), "all have a turn"
 
 
@@ -120,9 +121,9 @@ def test_scores_are_those_of_what_is_heard() -> None:
         assert (lines["agreement"] == (1 if layer == "7" else 0.75)).all()
         assert (lines["row"] == lines["baseline"]).all() == (layer == "7")
     logits = np.linspace(-4, -5, 527)
-    logits[list(CONCEPTS["guitar"].labels)] = np.linspace(3, 2, 5)
+    logits[list(STUDY.concepts["guitar"].labels)] = np.linspace(3, 2, 5)
     odds = np.exp(logits) / np.exp(logits).sum()
-    np.testing.assert_allclose(at["guitar", "lens", "7"]["p"], odds[CONCEPTS["guitar"].labels[0]], rtol=1e-5)
+    np.testing.assert_allclose(at["guitar", "lens", "7"]["p"], odds[STUDY.concepts["guitar"].labels[0]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("of", ["the clip", "the full model"])

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row, Term
-from mech_music.prompts.concepts import CONCEPTS, MOODS, concept_prompts, prompts_of
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.tasks.interchange.columns import INTERCHANGE
-from mech_music.tasks.interchange.design import other_concepts
 from mech_music.tasks.interchange.task import Interchange
 from mech_music.tasks.interchange.trials import trials
 from tests import composing
 from tests.answers import Outcome, answered
 
-GUITAR, PIANO, ROCK, JAZZ = (CONCEPTS[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
+STUDY = load_prompt_set()
+GUITAR, PIANO, ROCK, JAZZ = (STUDY.concepts[name].labels[0] for name in ("guitar", "piano", "rock", "jazz"))
 TOKENS = np.zeros((4, 1), np.int16)
 
 
@@ -44,7 +46,7 @@ def test_replace_is_one_edit_a_layer_with_the_desired_mean() -> None:
     rows = Interchange().plan(run)
     assert len(rows) == 3 + 2 * 3
     assert [row.edits for row in rows[:3]] == [()] * 3, "the unedited clips come first"
-    mean = Mean(prompts_of(CONCEPTS["piano"], 3))
+    mean = Mean(STUDY.prompts_of(STUDY.concepts["piano"], 3))
     assert {row.edits for row in rows[3:]} == {
         (Edit(f"blocks.{layer}.hook_mlp_out", 0.0, (Term(1.0, mean),)),) for layer in (0, 2)
     }
@@ -103,32 +105,38 @@ def test_means_come_from_prompts_of_other_moods() -> None:
             own = [term for term in edit.shift if term.source.prompts.name.startswith(concept.name)]
             texts = [text for term in own for text in term.source.prompts.texts]
             assert len(texts) == 8 and all(concept.text in text for text in texts)
-            assert not any(f" {trial.prompt.mood} " in text for text in texts)
-            assert {mood for mood in MOODS for text in texts if f" {mood} " in text} == {*MOODS} - {trial.prompt.mood}
+            assert not any(f" {trial.prompt.words['mood']} " in text for text in texts)
+            assert {mood for mood in STUDY.categories["mood"].words for text in texts if f" {mood} " in text} == {
+                *STUDY.categories["mood"].words
+            } - {trial.prompt.words["mood"]}
             assert sum(term.weight for term in own) == pytest.approx(sign)
 
 
 def test_the_papers_design_takes_means_over_the_evaluated_prompts() -> None:
     run = compose_run("prompts=7", "layer=1", "controls=[]", "design=velez2024")
     rows = Interchange().plan(run)
-    assert [row.prompt for row in rows[:7]] == [prompt.text for prompt in concept_prompts(CONCEPTS["guitar"], 7)]
+    assert [row.prompt for row in rows[:7]] == [
+        prompt.text for prompt in STUDY.concept_prompts(STUDY.concepts["guitar"], 7)
+    ]
     (term,) = rows[-1].edits[0].shift
-    assert term == Term(1.0, Mean(prompts_of(CONCEPTS["piano"], 7)))
+    assert term == Term(1.0, Mean(STUDY.prompts_of(STUDY.concepts["piano"], 7)))
 
 
 @pytest.mark.parametrize("n", [5, 10, 33, 75])
 def test_any_first_prompts_are_balanced(n: int) -> None:
-    prompts = compose_run(f"prompts={n}", "design=held_out").evaluated(CONCEPTS["guitar"], CONCEPTS["piano"])
-    for words in zip(*((one.mood, one.genre, one.tempo) for one in prompts), strict=True):
+    prompts = compose_run(f"prompts={n}", "design=held_out").evaluated(
+        STUDY.concepts["guitar"], STUDY.concepts["piano"]
+    )
+    for words in zip(*((one.words["mood"], one.words["genre"], one.words["tempo"]) for one in prompts), strict=True):
         counts = [words.count(word) for word in set(words)]
         assert len(counts) == 5 and max(counts) - min(counts) <= 1
 
 
 def test_a_prompt_that_names_the_desired_concept_is_not_evaluated() -> None:
     run = compose_run("pair=piano-rock", "prompts=100")
-    assert not any("rock" in one.text for one in run.evaluated(CONCEPTS["piano"], CONCEPTS["rock"]))
-    with pytest.raises(ValueError, match="101 prompts asked for 'piano' that do not name 'rock': allowed are 1 to 100"):
-        compose_run("pair=piano-rock", "prompts=101").evaluated(CONCEPTS["piano"], CONCEPTS["rock"])
+    assert not any("rock" in one.text for one in run.evaluated(STUDY.concepts["piano"], STUDY.concepts["rock"]))
+    with pytest.raises(UserError, match="101 prompts asked for 'piano' that do not name rock: allowed are 1 to 100"):
+        compose_run("pair=piano-rock", "prompts=101").evaluated(STUDY.concepts["piano"], STUDY.concepts["rock"])
 
 
 def test_several_seeds_are_several_clips_of_each_prompt() -> None:
@@ -164,8 +172,8 @@ def test_the_control_other_is_the_edit_towards_third_concepts_scored_as_the_pair
     for draw, third in enumerate(("trumpet", "violin")):
         expected = [trial.row for trial in trials(compose_run(f"pair=guitar-{third}", "controls=[]", *words))]
         assert [trial.row for trial in others if trial.repeat % 2 == draw] == expected
-    for original, desired in permutations(CONCEPTS.values(), 2):
-        third = other_concepts(original, desired)
+    for original, desired in permutations(STUDY.studied, 2):
+        third = STUDY.third_concepts(original, desired)
         assert len(set(third)) == len(third) >= 2 and not {original, desired} & {*third}
         assert {concept.category for concept in third} == {desired.category}
 
@@ -195,7 +203,7 @@ def test_flipped_is_desired_above_its_whole_category(boost: float, flipped: floa
     table = task.score(run, answered(outcomes))
     assert table["flipped"].tolist() == table["flipped_pair"].tolist() == [flipped] * 2
     for outcome in outcomes.values():
-        outcome.logits[CONCEPTS["violin"].labels[0]] = 4.0
+        outcome.logits[STUDY.concepts["violin"].labels[0]] = 4.0
     table = task.score(run, answered(outcomes))
     assert table["flipped"].tolist() == [0.0] * 2, "a third instrument is heard"
     assert table["flipped_pair"].tolist() == [flipped] * 2
@@ -230,7 +238,7 @@ def test_kept_counts_a_relevant_label_and_has_no_meaning_across_categories() -> 
     outcomes = outcomes_of(task.plan(run))
     for row in outcomes:
         if " electronic " in row.prompt:
-            outcomes[row].logits[CONCEPTS["edm"].labels[0]] = 5.0
+            outcomes[row].logits[STUDY.concepts["edm"].labels[0]] = 5.0
     table = task.score(run, answered(outcomes))
     electronic = table[table["prompt"].str.contains(" electronic ")]
     assert electronic["kept"].tolist() == [1.0] * 5, "EDM is electronic music"
@@ -252,3 +260,38 @@ def test_a_shift_may_name_any_concept() -> None:
     run = compose_run("technique=replace", *words)
     (edit,) = Interchange().plan(run)[-1].edits
     assert {term.source.prompts.name.partition(",")[0] for term in edit.shift} == {"violin"}
+
+
+def test_a_tempo_is_scored_by_who_hears_tempi_and_the_instrument_is_kept() -> None:
+    """Classifier and tempo listener say different things of the same clips; each is asked for its own."""
+    run = compose_run("pair=slow-fast", "prompts=2", "layer=0", "controls=[]", "design=velez2024")
+    task = Interchange()
+    assert task.listeners(run) == ("tempo", "classifier")
+    rows = task.plan(run)
+    assert {row.prompt for row in rows} == {prompt.text for prompt in STUDY.concept_prompts(STUDY.concepts["slow"], 2)}
+    outcomes = outcomes_of(rows)
+    answers = answered(outcomes)
+    slow, fast = (STUDY.concepts[name].labels[0] for name in ("slow", "fast"))
+    tempi = {}
+    for row, outcome in outcomes.items():
+        logits = np.zeros(5, np.float32)
+        logits[fast if row.edits else slow] = 2.0
+        tempi[outcome.key] = {"logits": logits}
+    table = task.score(run, replace(answers, readings={**answers.readings, "tempo": tempi}))
+    # The odds of a class of two nats above four others are e² / 4; of one of the others, 1 / (e² + 3).
+    up = 2 - np.log(4) + np.log(np.exp(2) + 3)
+    np.testing.assert_allclose(table["effectiveness_desired"], up, rtol=1e-6)
+    np.testing.assert_allclose(table["effectiveness_original"], up, rtol=1e-6)
+    assert table["flipped"].tolist() == [1.0, 1.0]
+    # The clips sound of a guitar; the first prompt asks for one, the second for a piano.
+    assert table["kept"].tolist() == table["kept_before"].tolist() == [1.0, 0.0]
+    assert set(table["prompt_set"]) == {"velez2024"}
+
+
+def test_kept_says_nothing_of_a_word_that_nobody_hears() -> None:
+    words = "prompt_set.categories.genre.words=[polka,rock]"
+    run = compose_run("prompts=6", "layer=0", "controls=[]", "design=velez2024", words)
+    task = Interchange()
+    table = task.score(run, answered(outcomes_of(task.plan(run))))
+    unheard = table["kept"].isna().tolist()
+    assert unheard == [" polka " in prompt for prompt in table["prompt"]] and sum(unheard) == 5

@@ -8,12 +8,13 @@ import pytest
 from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, Similarity
 from mech_music.engine.engine import Answers
-from mech_music.prompts.concepts import CONCEPTS, concept_prompts, prompts_of
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import tables
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.self_similarity.task import SelfSimilarity
 from tests.composing import compose_run
 
+STUDY = load_prompt_set()
 RUN = ("task=self_similarity", "prompts=3", "concept=guitar+jazz")
 
 
@@ -29,7 +30,9 @@ def answers_of(sources: list[Similarity]) -> Answers:
 
 
 def test_one_recording_for_each_concept() -> None:
-    wanted = [Similarity("resid_mid", prompts_of(CONCEPTS[name], 3), 5, Half.cond) for name in ("guitar", "jazz")]
+    wanted = [
+        Similarity("resid_mid", STUDY.prompts_of(STUDY.concepts[name], 3), 5, Half.cond) for name in ("guitar", "jazz")
+    ]
     assert SelfSimilarity().plan(compose_run(*RUN, "component=sa", "half=cond", "seed=5", "layer='0,2'")) == wanted
 
 
@@ -48,7 +51,7 @@ def test_every_pair_of_layers_has_a_line_for_each_prompt() -> None:
     for name in SELF_SIMILARITY.metrics:
         np.testing.assert_allclose(table[name], wanted)
     lines = table[(table["concept"] == "jazz") & moved & (table["layer"] == "0") & (table["other"] == "7")]
-    assert lines["prompt"].tolist() == [prompt.text for prompt in concept_prompts(CONCEPTS["jazz"], 3)]
+    assert lines["prompt"].tolist() == [prompt.text for prompt in STUDY.concept_prompts(STUDY.concepts["jazz"], 3)]
     assert task.choose_clips(run, table) == []
 
 

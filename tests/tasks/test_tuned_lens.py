@@ -12,7 +12,7 @@ from mech_music.edits.row import Fit, Translator
 from mech_music.engine.engine import Answers
 from mech_music.lenses.files import find_lens, read_lens
 from mech_music.lenses.tuned import clips_of
-from mech_music.prompts.concepts import study_prompts
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import tables
 from mech_music.tasks.protocol import Exporting
 from mech_music.tasks.tuned_lens.columns import TUNED_LENS
@@ -34,7 +34,7 @@ def answers_of(sources: list[Translator]) -> Answers:
 
 
 def test_every_layer_but_the_end_is_trained() -> None:
-    fit = Fit(study_prompts(), 8, 3, 64, 4, 2)
+    fit = Fit(load_prompt_set().every_prompt, 8, 3, 64, 4, 2)
     assert TunedLens().plan(compose_run(*RUN)) == [Translator(f"blocks.{i}.hook_resid_post", fit) for i in range(7)]
     within = TunedLens().plan(compose_run(*RUN, "component=ca", "layer='5,last'"))
     assert [source.hook for source in within] == ["blocks.5.hook_resid_mid_cross", "blocks.7.hook_resid_mid_cross"]
@@ -53,7 +53,7 @@ def test_both_lenses_have_a_line_for_each_clip_held_out() -> None:
     assert tuple(table.columns) == TUNED_LENS.names
     conformed = tables.conform(table)
     assert len(conformed) == 2 * 2 * 3 and not conformed["failed"].to_numpy().any()
-    _, held_out = clips_of(Fit(study_prompts(), 8, 3, 64, 4, 2))
+    _, held_out = clips_of(Fit(load_prompt_set().every_prompt, 8, 3, 64, 4, 2))
     for n, layer in enumerate("20"):
         for lens, more in (("decoder", 0), ("tuned", 100)):
             lines = table[(table["layer"] == layer) & (table["lens"] == lens)]

@@ -12,7 +12,6 @@ import torch
 from mech_music.base.errors import UserError
 from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.loading import load_model
-from mech_music.prompts.concepts import MOODS, TEMPI, make_prompt
 from mech_music.tiny import data, register_t5, text_encoder, verify_bundle
 
 
@@ -78,10 +77,11 @@ def test_unknown_words_are_warned_of_once_and_read_as_unknown(bundle: Path, capl
 
 def test_every_prompt_is_one_token_a_word_and_none_unknown() -> None:
     tokenizer = text_encoder.make_tokenizer()
-    for mood in MOODS:
+    for mood in data.MOODS:
         for genre in (*data.GENRES, "electronic"):
-            for tempo in TEMPI:
-                text = make_prompt(mood, genre, "flute", tempo).text
+            for tempo in data.TEMPI:
+                words = {"mood": mood, "genre": genre, "instrument": "flute", "tempo": tempo}
+                text = data.STUDY.fill(words).text
                 tokens = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
                 assert tokens == [f"▁{word}" for word in text.split()] + ["</s>"]
 

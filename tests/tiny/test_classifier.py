@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 
 from mech_music.base.errors import UserError
 from mech_music.listeners.classifier import Classifier, classifier_id, load_classifier
-from mech_music.prompts.concepts import label_of
 from mech_music.tiny import classifier as training
 from mech_music.tiny import data
 from mech_music.tiny.synth import Clip
@@ -81,7 +80,7 @@ def test_what_cannot_be_loaded_is_refused_in_one_line(finished: Path, tmp_path: 
 def test_targets_are_distributions_led_by_instrument_and_genre() -> None:
     wanted = training.target(Clip("happy", "electronic", "piano", "slow", 0))
     assert wanted.sum() == pytest.approx(1.0) and wanted.min() > 0
-    assert set(np.argsort(wanted)[-2:]) == {label_of("piano")[0], label_of("EDM")[0]}
-    related = [*label_of("piano")[1:], *label_of("EDM")[1:]]
-    assert wanted[related].min() > 10 * wanted[label_of("violin")[0]]
+    assert set(np.argsort(wanted)[-2:]) == {data.labels_of("instrument", "piano")[0], data.labels_of("genre", "EDM")[0]}
+    related = [*data.labels_of("instrument", "piano")[1:], *data.labels_of("genre", "EDM")[1:]]
+    assert wanted[related].min() > 10 * wanted[data.labels_of("instrument", "violin")[0]]
     assert data.group_labels("genre")[data.GENRES.index("EDM")] == 245

@@ -9,6 +9,7 @@ from mech_music.results.columns import (
     MODEL,
     POINT,
     PROMPT,
+    PROMPT_SET,
     PROMPTS,
     SEED,
     TASK,
@@ -36,6 +37,7 @@ DECODER_LENS = Schema(
         DURATION,
         SEED,
         PROMPTS,
+        PROMPT_SET,
     ),
     (
         INDEX,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mech_music.prompts.concepts import CONCEPTS
+from mech_music.prompts.declared import by_category
 from mech_music.results import canvas
 from mech_music.results.canvas import Sheet
 from mech_music.results.tables import Line, blocks_of
@@ -27,7 +27,8 @@ def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """NDCG against layer, a panel for each concept: one sheet per model, point, reading, seed and duration."""
     paths, keys = [], DECODER_LENS.axes_beside("lens", "layer", "concept")
     for lines in blocks_of(summary, keys):
-        concepts = [name for name in CONCEPTS if name in {line["concept"] for line in lines}]
+        kinds = by_category(lines[0]["prompt_set"], [line["concept"] for line in lines])
+        concepts = [concept for names in kinds.values() for concept in names]
         columns = min(5, len(concepts))
         rows = -(-len(concepts) // columns)
         with Sheet(

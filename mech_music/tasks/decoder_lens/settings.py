@@ -10,7 +10,7 @@ from mech_music.config.axes import check_component, check_lens, check_prompts, s
 from mech_music.config.schema import LensConfig, RunConfig
 from mech_music.edits.row import Reading
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import Concept, resolve_concepts
+from mech_music.prompts.concepts import Concept
 
 
 @dataclass
@@ -32,13 +32,13 @@ class DecoderLensSettings(RunConfig):
     @property
     def concepts(self) -> list[Concept]:
         """Whose prompts are played, and whose labels looked for."""
-        return resolve_concepts(self.concept)
+        return self.study.resolve_concepts(self.concept)
 
     def check(self) -> None:
-        check_prompts(self.prompts, lambda: self.concepts)
+        check_prompts(self.prompts, self.study, self.concepts)
         _ = self.layers
         check_component(self.component, self.model)
-        check_lens(self.lens)
+        check_lens(self.lens, self.study)
 
     def told_apart(self) -> list[str]:
         return [self.component.value, "decoder_lens", self.lens.name, self.reading.value, self.concept]

@@ -20,7 +20,8 @@ from mech_music.config.schema import fit_of
 from mech_music.edits.row import Exit, Fit, LensFile, Row
 from mech_music.metrics import measures as metrics
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, concept_prompts
+from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.prompts.prompt_set import PromptSet
 from mech_music.results.audio import Choice
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings as Settings
@@ -57,8 +58,8 @@ class DecoderLens:
     schema: ClassVar = DECODER_LENS
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """What a layer plays is classified."""
-        return ("classifier",)
+        """Whoever hears the concepts."""
+        return tuple(dict.fromkeys(concept.heard_by for concept in run.concepts))
 
     def plan(self, run: Settings) -> list[Row]:
         """The full model's clips first, then every layer's."""
@@ -70,7 +71,7 @@ class DecoderLens:
         lines = []
         for clip in _clips(run):
             failed = answers.failed(clip.row) or answers.failed(clip.baseline)
-            measured = {} if failed else _measured(clip, answers)
+            measured = {} if failed else _measured(run.study, clip, answers)
             lines.append(_described(run, clip, answers) | measured | {"failed": failed})
         return pd.DataFrame(lines, columns=pd.Index(DECODER_LENS.names))
 
@@ -125,10 +126,10 @@ class DecoderLens:
 
 
 def _clips(run: Settings) -> Iterator[_Clip]:
-    layers, lens = run.layers, _lens(run)
+    layers, lens, study = run.layers, _lens(run), run.study
     for concept in run.concepts:
-        own = concept_prompts(concept, run.prompts)
-        roles = {"lens": own, "other": _without(concept, run.prompts)}
+        own = study.concept_prompts(concept, run.prompts)
+        roles = {"lens": own, "other": _without(study, concept, run.prompts)}
         for layer in layers:
             for role, prompts in roles.items():
                 for index, prompt in enumerate(prompts):
@@ -137,10 +138,10 @@ def _clips(run: Settings) -> Iterator[_Clip]:
                     yield _Clip(role, layer, concept, index, prompt, row, baseline)
 
 
-def _without(concept: Concept, n: int) -> list[Prompt]:
+def _without(study: PromptSet, concept: Concept, n: int) -> list[Prompt]:
     """Prompts of the category's other concepts in turn, which never name this one."""
-    others = [other for other in CONCEPTS.values() if other.category is concept.category and other != concept]
-    prompts = [concept_prompts(other, n) for other in others]
+    others = [other for other in study.peers(concept) if other != concept]
+    prompts = [study.concept_prompts(other, n) for other in others]
     return [prompts[index % len(others)][index] for index in range(n)]
 
 
@@ -148,7 +149,7 @@ def _lens(run: Settings) -> Fit | LensFile | None:
     if run.lens.name == "decoder":
         return None
     if run.lens.path is None:
-        return fit_of(run.lens)
+        return fit_of(run.lens, run.study)
     from mech_music.lenses.files import find_lens
 
     return find_lens(run.lens.path)
@@ -174,6 +175,7 @@ def _described(run: Settings, clip: _Clip, answers: Answers) -> dict[str, object
         "duration": float(run.duration),
         "seed": run.seed,
         "prompts": run.prompts,
+        "prompt_set": run.study.name,
         "index": clip.index,
         "prompt": clip.prompt.text,
         "row": answers.key(clip.row),
@@ -181,21 +183,17 @@ def _described(run: Settings, clip: _Clip, answers: Answers) -> dict[str, object
     }
 
 
-def _measured(clip: _Clip, answers: Answers) -> dict[str, float]:
+def _measured(study: PromptSet, clip: _Clip, answers: Answers) -> dict[str, float]:
     concept, label = clip.concept, clip.concept.labels[0]
-    logits, full = (answers.reading(row, "classifier")["logits"] for row in (clip.row, clip.baseline))
+    logits, full = (answers.reading(row, concept.heard_by)["logits"] for row in (clip.row, clip.baseline))
     return {
         "ndcg": float(metrics.ndcg(logits, concept.labels)),
         "ndcg_full": float(metrics.ndcg(full, concept.labels)),
         "p": float(metrics.probability(logits, label)),
-        "heard": float(metrics.group_argmax(logits, _category_labels(concept)) == label),
+        "heard": float(metrics.group_argmax(logits, [peer.labels[0] for peer in study.peers(concept)]) == label),
         "agreement": _agreement(answers.tokens(clip.row), answers.tokens(clip.baseline)),
     }
 
 
 def _agreement(tokens: np.ndarray, full: np.ndarray) -> float:
     return float((tokens == full).mean()) if tokens.size else float("nan")
-
-
-def _category_labels(concept: Concept) -> Sequence[int]:
-    return [other.labels[0] for other in CONCEPTS.values() if other.category is concept.category]

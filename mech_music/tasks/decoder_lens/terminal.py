@@ -6,7 +6,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from mech_music.prompts.concepts import CONCEPTS, Category
+from mech_music.prompts.declared import by_category
 from mech_music.results.tables import Line, blocks_of, layers_of
 from mech_music.results.terminal import empty_table, number
 from mech_music.tasks.decoder_lens.columns import DECODER_LENS
@@ -18,22 +18,19 @@ def concepts_table(summary: pd.DataFrame) -> Table:
     for lines in blocks_of(summary, DECODER_LENS.axes_beside("layer", "concept")):
         first = lines[0]
         title = f"NDCG · {first['lens']} lens, {first['reading']} · {first['component']} · {first['model']}"
-        for kind in Category:
-            concepts = [name for name, concept in CONCEPTS.items() if concept.category is kind]
-            own = [line for line in lines if line["concept"] in concepts]
-            if own:
-                outer.add_row(Text(f"{title} · {kind.value}s", style="bold"))
-                outer.add_row(_concepts(own, concepts))
-                outer.add_row("")
+        kinds = by_category(first["prompt_set"], [line["concept"] for line in lines])
+        for kind, concepts in kinds.items():
+            outer.add_row(Text(f"{title} · {kind}s" if kind else title, style="bold"))
+            outer.add_row(_concepts(lines, concepts))
+            outer.add_row("")
     level = f"{100 * summary['level'].iloc[0]:g} %"
     words = f"Means over prompts. Bold: its {level} interval lies above that of the control, the same layer on prompts "
     outer.add_row(Text(f"{words}that name another concept. full: the whole model.", style="dim"))
     return outer
 
 
-def _concepts(lines: list[Line], concepts: list[str]) -> Table:
+def _concepts(lines: list[Line], shown: list[str]) -> Table:
     at = {(line["layer"], line["concept"], line["role"]): line for line in lines}
-    shown = [concept for concept in concepts if concept in {line["concept"] for line in lines}]
     table = empty_table()
     table.add_column("layer", no_wrap=True)
     for concept in shown:

@@ -8,6 +8,7 @@ from mech_music.results.columns import (
     INDEX,
     MODEL,
     PROMPT,
+    PROMPT_SET,
     PROMPTS,
     REPEAT,
     SEED,
@@ -44,6 +45,7 @@ INTERCHANGE = Schema(
         DURATION,
         SEED,
         PROMPTS,
+        PROMPT_SET,
     ),
     (
         INDEX,

@@ -75,7 +75,8 @@ class Control:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a metric is measured on: clips of one condition, with the classifier's logits without and with the edit.
+    """What a metric is measured on: clips of one condition, with the logits, without and with the edit, of the listener
+    that hears both concepts.
 
     ``readings``: of the listeners that the metric's YAML names, the arrays ``[clip, …]`` without and with the edit.
     ``wanted``: what they read of unedited clips of the desired concept, as many as prompts are evaluated; nothing

@@ -1,14 +1,14 @@
 """The design of the experiment: which prompts are evaluated, how often, and which prompts means are taken over.
 
 A mean over the evaluated prompts carries their context (mood, genre, tempo) back to them: an effect of it may be one
-of the context. With ``means=other`` a clip is edited with means over prompts of *other* moods than its own.
+of the context. With ``means=other`` a clip is edited with means over prompts of other contexts than its own: of other
+moods, or of other words of the first category that the pair is not about.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -17,20 +17,8 @@ from omegaconf import MISSING
 
 from mech_music.base.errors import UserError
 from mech_music.edits.row import History, Mean, Prompts, Term
-from mech_music.prompts.concepts import (
-    CONCEPTS,
-    GENRE_FILLERS,
-    INSTRUMENT_FILLERS,
-    MOODS,
-    TEMPI,
-    Category,
-    Concept,
-    Prompt,
-    concept_prompts,
-    make_prompt,
-    prompts_of,
-)
-from mech_music.prompts.order import balanced
+from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.prompts.prompt_set import Pair, PromptSet
 
 
 class Order(StrEnum):
@@ -41,7 +29,7 @@ class Order(StrEnum):
 
 
 class Contexts(StrEnum):
-    """The prompts that a clip's means are taken over: of other moods than the clip's, or the evaluated ones."""
+    """The prompts that a clip's means are taken over: of other contexts than the clip's, or the evaluated ones."""
 
     other = "other"
     same = "same"
@@ -68,49 +56,75 @@ class DesignConfig:
     @property
     def told(self) -> str:
         """In a table's axis: what tells results of one design from those of another."""
-        means = f"{self.mean_prompts or 'as many'} of other moods" if self.means is Contexts.other else "the same"
+        means = f"{self.mean_prompts or 'as many'} of other contexts" if self.means is Contexts.other else "the same"
         return f"{self.name}: {self.order.value} prompts, means over {means}, {self.draws} draws"
 
 
-def evaluated(design: DesignConfig, original: Concept, desired: Concept, n: int) -> list[Prompt]:
+def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired: Concept, n: int) -> list[Prompt]:
     """The first ``n`` prompts of the original concept; in balanced order without those that name the desired one.
 
-    ValueError if there are not so many.
+    UserError if there are not so many.
     """
     if design.order is Order.product:
-        return list(concept_prompts(original, n))
-    free = [one for one in _ordered(original) if desired.text not in (one.genre, one.instrument)]
+        return list(study.concept_prompts(original, n))
+    free = [one for one in _ordered(design, study, original) if desired.text not in one.words.values()]
     if not 1 <= n <= len(free):
-        raise ValueError(
-            f"{n} prompts asked for {original.name!r} that do not name {desired.name!r}: allowed are 1 to {len(free)}"
+        raise UserError(
+            f"{n} prompts asked for '{original.name}' that do not name {desired.text}: allowed are 1 to {len(free)}"
         )
     return free[:n]
 
 
-def mean_terms(
-    design: DesignConfig, concept: Concept, weight: float, prompt: Prompt, n: int, seed: int, history: History
-) -> tuple[Term, ...]:
-    """``weight`` times the concept's mean as a clip of ``prompt`` is edited with it; ``n``: evaluated prompts.
+@dataclass(frozen=True)
+class Means:
+    """The means that clips of one pair are edited with. ``n``: evaluated prompts."""
 
-    With means over other moods it is the mean of their means, so that each counts the same.
-    """
-    if design.means is Contexts.same:
-        return (Term(weight, Mean(_mean_prompts(design, concept, n), seed, history)),)
-    folds = [fold for mood, fold in _folds(concept, design.mean_prompts or n).items() if mood != prompt.mood]
-    return tuple(Term(weight / len(folds), Mean(fold, seed, history)) for fold in folds)
+    design: DesignConfig
+    study: PromptSet
+    pair: Pair
+    n: int
+    seed: int
+    history: History
 
+    def terms(self, concept: Concept, weight: float, prompt: Prompt) -> tuple[Term, ...]:
+        """``weight`` times a concept's mean, as a clip of ``prompt`` is edited with it.
 
-def check_folds(design: DesignConfig, concepts: Sequence[Concept], n: int) -> None:
-    """UserError where some mood would have no prompt to take a mean over, and for more prompts than there are."""
-    if design.means is Contexts.same:
-        return
-    wanted = design.mean_prompts or n
-    most = min(len(_ordered(concept)) for concept in concepts)
-    if not len(MOODS) <= wanted <= most:
-        raise UserError(
-            f"design.mean_prompts={wanted}: means over other moods need {len(MOODS)} (one of each mood) to {most} "
-            "prompts; or design.means=same"
-        )
+        With means over other contexts it is the mean of their means, so that each context counts the same.
+        """
+        if self.design.means is Contexts.same:
+            return (Term(weight, Mean(_named(self.first(concept), concept.name), self.seed, self.history)),)
+        own = prompt.words[self.context]
+        folds = [fold for word, fold in self.folds(concept).items() if word != own]
+        return tuple(Term(weight / len(folds), Mean(fold, self.seed, self.history)) for fold in folds)
+
+    @property
+    def context(self) -> str:
+        """The category whose words tell contexts apart: the first that the pair is not about."""
+        places = self.study.places or tuple(self.study.categories)
+        about = {concept.category for concept in self.pair}
+        return next((name for name in places if name not in about), "")
+
+    def first(self, concept: Concept) -> tuple[Prompt, ...]:
+        """The prompts behind a concept's means, of all contexts."""
+        return _ordered(self.design, self.study, concept)[: self.design.mean_prompts or self.n]
+
+    def folds(self, concept: Concept) -> dict[str, Prompts]:
+        """The prompts behind a concept's means by their context."""
+        return _folds(self.first(concept), self.context, concept.name)
+
+    def check(self) -> None:
+        """UserError where a clip would be left without a mean."""
+        if self.design.means is Contexts.same:
+            return
+        fix = "allowed: more design.mean_prompts, or design.means=same"
+        if not self.context:
+            raise UserError(f"prompts have no word beside the pair's that could tell contexts apart; {fix}")
+        for concept in self.pair:
+            if len(folds := self.folds(concept)) < 2:
+                raise UserError(
+                    f"design.means=other: the {len(self.first(concept))} prompts behind the mean of '{concept.name}' "
+                    f"have one {self.context} only ({', '.join(folds)}); {fix}"
+                )
 
 
 def direction_seed(original: Concept, desired: Concept, index: int, seed: int, draw: int) -> int:
@@ -119,36 +133,24 @@ def direction_seed(original: Concept, desired: Concept, index: int, seed: int, d
     return int.from_bytes(hashlib.sha256(told).digest()[:6], "big")
 
 
-def other_concepts(original: Concept, desired: Concept) -> list[Concept]:
-    """The other concepts of the desired one's category, from the one after it in the order of `CONCEPTS` on."""
-    category = [concept for concept in CONCEPTS.values() if concept.category is desired.category]
-    at = category.index(desired)
-    return [concept for concept in (*category[at + 1 :], *category[:at]) if concept != original]
+def _ordered(design: DesignConfig, study: PromptSet, concept: Concept) -> tuple[Prompt, ...]:
+    """Every prompt of a concept, in the order of the design."""
+    return _every(study, concept, design.order is Order.balanced)
 
 
 @cache
-def _ordered(concept: Concept) -> tuple[Prompt, ...]:
-    """Every prompt of a concept in balanced order."""
-    is_genre = concept.category is Category.genre
-    fillers = INSTRUMENT_FILLERS if is_genre else GENRE_FILLERS
-    words = [(MOODS[m], fillers[f], TEMPI[t]) for m, f, t in balanced([len(MOODS), len(fillers), len(TEMPI)])]
-    if is_genre:
-        return tuple(make_prompt(mood, concept.text, filler, tempo) for mood, filler, tempo in words)
-    return tuple(make_prompt(mood, filler, concept.text, tempo) for mood, filler, tempo in words)
-
-
-def _mean_prompts(design: DesignConfig, concept: Concept, n: int) -> Prompts:
-    n = design.mean_prompts or n
-    if design.order is Order.product:
-        return prompts_of(concept, n)
-    return Prompts.of([prompt.text for prompt in _ordered(concept)[:n]], concept.name)
+def _every(study: PromptSet, concept: Concept, in_balance: bool) -> tuple[Prompt, ...]:
+    return study.concept_prompts(concept, study.n_prompts(concept) or 1, in_balance)
 
 
 @cache
-def _folds(concept: Concept, n: int) -> dict[str, Prompts]:
-    """The first ``n`` prompts of a concept by mood."""
-    first = _ordered(concept)[:n]
-    return {
-        mood: Prompts.of([prompt.text for prompt in first if prompt.mood == mood], f"{concept.name}, {mood}")
-        for mood in MOODS
-    }
+def _named(prompts: tuple[Prompt, ...], name: str) -> Prompts:
+    return Prompts.of([prompt.text for prompt in prompts], name)
+
+
+@cache
+def _folds(prompts: tuple[Prompt, ...], context: str, name: str) -> dict[str, Prompts]:
+    folds: dict[str, list[str]] = {}
+    for prompt in prompts:
+        folds.setdefault(prompt.words[context], []).append(prompt.text)
+    return {word: Prompts.of(texts, f"{name}, {word}") for word, texts in folds.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
@@ -13,8 +14,8 @@ from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, TechniqueConfig
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt, resolve_pairs
-from mech_music.tasks.interchange.design import DesignConfig, check_folds, evaluated, other_concepts
+from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated
 
 
 @dataclass
@@ -43,7 +44,7 @@ class InterchangeSettings(RunConfig):
     @property
     def pairs(self) -> list[tuple[Concept, Concept]]:
         """Original and desired concepts."""
-        return resolve_pairs(self.pair)
+        return self.study.resolve_pairs(self.pair)
 
     @property
     def steps(self) -> tuple[int, int] | None:
@@ -60,28 +61,29 @@ class InterchangeSettings(RunConfig):
             for name in names:
                 if name not in options(kind):
                     raise UserError(unknown(kind, name, options(kind)))
-        _check_technique(self.technique)
+        _check_technique(self.technique, self.study.concepts)
 
     def evaluated(self, original: Concept, desired: Concept) -> list[Prompt]:
-        """The prompts that are edited, all of the original concept. ValueError if there are fewer."""
-        return evaluated(self.design, original, desired, self.prompts)
+        """The prompts that are edited, all of the original concept. UserError if there are fewer."""
+        return evaluated(self.design, self.study, original, desired, self.prompts)
+
+    def means(self, original: Concept, desired: Concept) -> Means:
+        """What clips of one pair are edited with."""
+        return Means(self.design, self.study, (original, desired), self.prompts, self.seed, self.history)
 
     def _check_prompts(self) -> None:
         self.design.check()
-        try:
-            for original, desired in self.pairs:
-                self.evaluated(original, desired)
-                check_folds(self.design, [original, desired, *other_concepts(original, desired)], self.prompts)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        for pair in self.pairs:
+            self.evaluated(*pair)
+            self.means(*pair).check()
 
     def told_apart(self) -> list[str]:
         return [self.component.value, self.technique.name, self.pair]
 
 
-def _check_technique(technique: TechniqueConfig) -> None:
+def _check_technique(technique: TechniqueConfig, concepts: Collection[str]) -> None:
     for concept, weight in technique.shift.items():
-        if concept not in (allowed := ("original", "desired", *CONCEPTS)):
+        if concept not in (allowed := ("original", "desired", *concepts)):
             raise UserError(unknown("concept in technique.shift", concept, allowed))
         if not math.isfinite(weight):
             raise UserError(f"technique.shift.{concept}={weight:g}: expected a finite number")

@@ -17,14 +17,7 @@ import pandas as pd
 
 from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
-from mech_music.prompts.concepts import (
-    CONCEPTS,
-    GENRE_FILLERS,
-    INSTRUMENT_FILLERS,
-    Category,
-    Prompt,
-    label_of,
-)
+from mech_music.prompts.concepts import Category, Concept, Prompt
 from mech_music.results.audio import Choice
 from mech_music.tasks.interchange.clips import strongest_and_weakest
 from mech_music.tasks.interchange.columns import INTERCHANGE
@@ -52,9 +45,11 @@ class Interchange:
     schema: ClassVar = INTERCHANGE
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """The classifier, and whoever an extra metric needs."""
+        """Whoever hears the concepts and what should be kept beside them, and whoever an extra metric needs."""
+        heard = [concept.heard_by for pair in run.pairs for concept in pair]
+        kept = [kept.heard_by for pair in run.pairs if (kept := _kept_category(run, *pair))]
         asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
-        return tuple(dict.fromkeys(["classifier", *asked]))
+        return tuple(dict.fromkeys([*heard, *kept, *asked]))
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first: their passes are the concept means' own."""
@@ -71,8 +66,7 @@ class Interchange:
         schema = INTERCHANGE.extended(roles, [one.metric for one in extra])
         for _, group in groupby(trials(run), key=lambda trial: (trial.original.name, trial.desired.name)):
             own = list(group)
-            wanted = _wanted(run, own[0].original, own[0].desired)
-            parts.append(pd.DataFrame(_described(run, own, answers)).join(_measured(own, answers, extra, wanted)))
+            parts.append(pd.DataFrame(_described(run, own, answers)).join(_measured(run, own, answers, extra)))
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -147,6 +141,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
         "duration": float(run.duration),
         "seed": run.seed,
         "prompts": run.prompts,
+        "prompt_set": run.study.name,
     }
     return [
         {
@@ -167,31 +162,36 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
     ]
 
 
-def _measured(
-    trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric], wanted_rows: Sequence[Row]
-) -> pd.DataFrame:
-    """The metrics of the trials of one pair; NaN where either clip failed. ``wanted_rows``: of the desired concept."""
-    before = np.stack([answers.reading(trial.baseline, "classifier")["logits"] for trial in trials])
-    after = np.stack([answers.reading(trial.row, "classifier")["logits"] for trial in trials])
+def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: Sequence[ExtraMetric]) -> pd.DataFrame:
+    """The metrics of the trials of one pair; NaN where either clip failed."""
+    original, desired = trials[0].original, trials[0].desired
+    names = dict.fromkeys(name for one in extra for name in one.listeners)
+    kept = _kept_category(run, original, desired)
+    heard_by = {original.heard_by, *([kept.heard_by] if kept else []), *names}
+    read = {
+        name: tuple(_stacked(name, rows, answers) for rows in ([t.baseline for t in trials], [t.row for t in trials]))
+        for name in heard_by
+    }
+    before, after = (reading["logits"] for reading in read[original.heard_by])
     failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
-    names = [*INTERCHANGE.metrics, *(one.metric.name for one in extra)]
-    columns = {name: np.full(len(trials), np.nan) for name in names}
+    columns = {
+        name: np.full(len(trials), np.nan) for name in (*INTERCHANGE.metrics, *(one.metric.name for one in extra))
+    }
     good = np.flatnonzero(~failed).tolist()
     if good:
-        pair, prompts = trials[0], [trials[i].prompt for i in good]
-        for name, values in _metrics(pair, prompts, before[good], after[good]).items():
+        measured = _metrics(run, original, desired, before[good], after[good])
+        if kept is not None:
+            prompts = [trials[i].prompt for i in good]
+            for name, reading in zip(("kept_before", "kept"), read[kept.heard_by], strict=True):
+                measured[name] = _kept(kept, prompts, reading["logits"][good])
+        for name, values in measured.items():
             columns[name][good] = values
-    names = dict.fromkeys(name for one in extra for name in one.listeners)
+    wanted_rows = _wanted(run, original, desired)
     wanted = {name: _stacked(name, wanted_rows, answers) for name in names if wanted_rows}
     for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer)):
         own = list(places)
-        some = [trials[i] for i in own]
-        readings = {
-            name: (_stacked(name, [t.baseline for t in some], answers), _stacked(name, [t.row for t in some], answers))
-            for name in names
-        }
-        original, desired, prompts = some[0].original, some[0].desired, [trial.prompt for trial in some]
-        heard = Heard(before[own], after[own], original, desired, prompts, readings, wanted)
+        readings = {name: (_taken(read[name][0], own), _taken(read[name][1], own)) for name in names}
+        heard = Heard(before[own], after[own], original, desired, [trials[i].prompt for i in own], readings, wanted)
         for one in extra:
             columns[one.metric.name][own] = one.measure(heard)
     return pd.DataFrame({**columns, "failed": failed})
@@ -203,43 +203,52 @@ def _stacked(listener: str, rows: Iterable[Row], answers: Answers) -> Reading:
     return {name: np.stack([reading[name] for reading in found]) for name in found[0]}
 
 
-def _metrics(pair: Trial, prompts: Sequence[Prompt], before: np.ndarray, after: np.ndarray) -> dict[str, np.ndarray]:
-    original, desired = pair.original.labels[0], pair.desired.labels[0]
-    effect = metrics.effectiveness(before, after, original, desired)
+def _taken(reading: Reading, clips: Sequence[int]) -> Reading:
+    return {name: values[clips] for name, values in reading.items()}
+
+
+def _metrics(
+    run: Settings, original: Concept, desired: Concept, before: np.ndarray, after: np.ndarray
+) -> dict[str, np.ndarray]:
+    first, second = original.labels[0], desired.labels[0]
+    effect = metrics.effectiveness(before, after, first, second)
     measured = {
         "effectiveness": effect.total,
         "effectiveness_original": effect.original,
         "effectiveness_desired": effect.desired,
         "precision": metrics.precision(before, after),
-        "ideal_precision": metrics.ideal_precision(before, original, desired),
-        "flipped": metrics.flipped(after, desired, _labels_of(pair.desired.category)),
-        "flipped_pair": metrics.flipped_pair(after, original, desired),
-        "kept": _kept(pair, prompts, after),
-        "kept_before": _kept(pair, prompts, before),
+        "ideal_precision": metrics.ideal_precision(before, first, second),
+        "flipped": metrics.flipped(after, second, _rivals(run, desired)),
+        "flipped_pair": metrics.flipped_pair(after, first, second),
     }
     for when, scores in (("_before", before), ("", after)):
-        for name, concept in (("original", pair.original), ("desired", pair.desired)):
+        for name, concept in (("original", original), ("desired", desired)):
             measured[f"ndcg_{name}{when}"] = metrics.ndcg(scores, concept.labels)
             measured[f"p_{name}{when}"] = metrics.probability(scores, concept.labels[0])
     return measured
 
 
-def _kept(pair: Trial, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
-    """Whether the prompt's word of the category that is *not* edited is heard: the genre, when instruments are swapped.
+def _rivals(run: Settings, desired: Concept) -> list[int]:
+    """The first labels of the other concepts of its category, but for those that are relevant to it."""
+    category = run.study.categories[desired.category]
+    return [one.labels[0] for one in category.concepts if one.labels[0] not in desired.labels]
+
+
+def _kept_category(run: Settings, original: Concept, desired: Concept) -> Category | None:
+    """The category whose word should stay: the genre, when instruments are swapped. A pair across categories edits
+    both, so there is none."""
+    return run.study.kept_beside(original) if original.category == desired.category else None
+
+
+def _kept(kept: Category, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
+    """Whether the prompt's word of the category that should stay is heard; NaN where that word is no concept.
 
     The category's most probable word must be the prompt's own or one that is relevant to it (EDM is electronic).
-    A pair across categories edits both, so there is nothing that should stay: NaN.
     """
-    if pair.original.category is not pair.desired.category:
-        return np.full(len(prompts), np.nan)
-    other = Category.genre if pair.original.category is Category.instrument else Category.instrument
-    heard = metrics.group_argmax(scores, _labels_of(other))
-    own = [label_of(getattr(prompt, other.value)) for prompt in prompts]
-    return np.array([label in labels for label, labels in zip(heard, own, strict=True)], dtype=float)
-
-
-def _labels_of(category: Category) -> list[int]:
-    """The labels of every word of a category, concepts and fillers."""
-    fillers = GENRE_FILLERS if category is Category.genre else INSTRUMENT_FILLERS
-    words = [*fillers, *(concept.text for concept in CONCEPTS.values() if concept.category is category)]
-    return list(dict.fromkeys(label_of(word)[0] for word in words))
+    words = [*kept.words, *(concept.text for concept in kept.concepts)]
+    group = list(dict.fromkeys(labels[0] for word in words if (labels := kept.labels_of(word))))
+    heard = metrics.group_argmax(scores, group)
+    own = [kept.labels_of(prompt.words[kept.name]) for prompt in prompts]
+    return np.array(
+        [label in labels if labels else np.nan for label, labels in zip(heard, own, strict=True)], dtype=float
+    )

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Edit, RandomDirection, Row
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import CONCEPTS, Concept, Prompt
+from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import Control, load_control
-from mech_music.tasks.interchange.design import direction_seed, mean_terms, other_concepts
+from mech_music.tasks.interchange.design import Means, direction_seed
 from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,18 @@ def trials(run: Settings) -> Iterator[Trial]:
             for index, repeat, baseline in _clips(run, prompts):
                 other = replace(baseline, seed=baseline.seed + _NOISE_SEED)
                 yield Trial(role, "none", "", original, desired, index, repeat, prompts[index], other, baseline)
-        others = other_concepts(original, desired)
+        others, means = run.study.third_concepts(original, desired), run.means(original, desired)
+        if not others and any(one.other for one in conditions):
+            log.warning(
+                "there is no third %s beside %s and %s: no other control", desired.category, original.name, desired.name
+            )
         for label, layers in run.layers:
             for one in conditions:
                 draws = min(one.draws, len(others)) if one.other else one.draws
                 for index, clip, baseline in _clips(run, prompts):
                     for draw in range(draws):
-                        aim = _Aim(original, others[draw] if one.other else desired, prompts[index], baseline.seed)
-                        seed = direction_seed(original, aim.desired, index, baseline.seed, draw)
+                        aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
+                        seed = direction_seed(original, desired, index, baseline.seed, draw)
                         edits = tuple(edit(one.technique, layer, aim, seed) for layer in layers)
                         row, repeat = replace(baseline, edits=edits), clip * draws + draw
                         names = (one.role, one.technique.name, label, original, desired)
@@ -104,24 +108,24 @@ def _is_the_same(technique: TechniqueConfig, control: TechniqueConfig, other: bo
 
 
 class _Aim(NamedTuple):
-    """What one clip's edit is made of: the concepts, its prompt (which decides whose means they are), its seed."""
+    """What one clip's edit is made of: the concepts, its prompt (which decides whose means they are), and the means."""
 
     original: Concept
     desired: Concept
     prompt: Prompt
-    seed: int
+    means: Means
 
 
 def _edit(
     run: Settings, steps: tuple[int, int] | None, technique: TechniqueConfig, layer: int, aim: _Aim, seed: int
 ) -> Edit | RandomDirection:
     """The technique's edit at one layer; ``seed``: of its direction, where that is random."""
-    named = CONCEPTS | {"original": aim.original, "desired": aim.desired}
+    named = run.study.concepts | {"original": aim.original, "desired": aim.desired}
     shift = tuple(
         term
         for name, weight in sorted(technique.shift.items())
         if weight
-        for term in mean_terms(run.design, named[name], float(weight), aim.prompt, run.prompts, run.seed, run.history)
+        for term in aim.means.terms(named[name], float(weight), aim.prompt)
     )
     hook = Hook(layer, run.component.point).name
     edit = Edit(hook, float(technique.scale), shift, frames=steps, half=run.half)

@@ -7,6 +7,7 @@ from mech_music.results.columns import (
     MODEL,
     POINT,
     PROMPT,
+    PROMPT_SET,
     PROMPTS,
     SEED,
     TASK,
@@ -33,6 +34,7 @@ SELF_SIMILARITY = Schema(
         DURATION,
         SEED,
         PROMPTS,
+        PROMPT_SET,
     ),
     (INDEX, PROMPT),
     (

@@ -8,7 +8,7 @@ from mech_music.config.axes import check_component, check_prompts, single_layers
 from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Half
 from mech_music.models.hooks import Component
-from mech_music.prompts.concepts import Concept, resolve_concepts
+from mech_music.prompts.concepts import Concept
 
 
 @dataclass
@@ -28,10 +28,10 @@ class SelfSimilaritySettings(RunConfig):
     @property
     def concepts(self) -> list[Concept]:
         """Whose prompts are played."""
-        return resolve_concepts(self.concept)
+        return self.study.resolve_concepts(self.concept)
 
     def check(self) -> None:
-        check_prompts(self.prompts, lambda: self.concepts)
+        check_prompts(self.prompts, self.study, self.concepts)
         _ = self.layers
         check_component(self.component, self.model)
 

@@ -15,7 +15,6 @@ import pandas as pd
 
 from mech_music.config.axes import stream_after
 from mech_music.edits.row import Similarity
-from mech_music.prompts.concepts import prompts_of
 from mech_music.results.audio import Choice
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings as Settings
@@ -45,7 +44,10 @@ class SelfSimilarity:
     def plan(self, run: Settings) -> list[Similarity]:
         """One recording for each concept."""
         point = stream_after(run.component)
-        return [Similarity(point, prompts_of(concept, run.prompts), run.seed, run.half) for concept in run.concepts]
+        return [
+            Similarity(point, run.study.prompts_of(concept, run.prompts), run.seed, run.half)
+            for concept in run.concepts
+        ]
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """One line for each pair of layers, the first not above the second, and prompt."""
@@ -113,4 +115,5 @@ def _described(run: Settings, role: str, concept: str, first: int, second: int) 
         "duration": float(run.duration),
         "seed": run.seed,
         "prompts": run.prompts,
+        "prompt_set": run.study.name,
     }

@@ -1,7 +1,7 @@
 """The table of the tuned lens' training."""
 
 from mech_music.metrics.metric import Metric
-from mech_music.results.columns import DURATION, INDEX, MODEL, POINT, PROMPT, TASK, Column, Role, Schema
+from mech_music.results.columns import DURATION, INDEX, MODEL, POINT, PROMPT, PROMPT_SET, TASK, Column, Role, Schema
 
 TUNED_LENS = Schema(
     "tuned_lens",
@@ -16,6 +16,7 @@ TUNED_LENS = Schema(
         DURATION,
         Column("seed", "int64", "", "seed of the fit"),
         Column("prompts", "int64", "", "number of held-out clips"),
+        PROMPT_SET,
     ),
     (INDEX, PROMPT),
     (

@@ -27,7 +27,7 @@ class TunedLensSettings(RunConfig):
     def check(self) -> None:
         _ = self.layers
         check_component(self.component, self.model)
-        check_lens(self.lens)
+        check_lens(self.lens, self.study)
 
     def told_apart(self) -> list[str]:
         return [self.component.value, "tuned_lens"]

@@ -51,7 +51,7 @@ class TunedLens:
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Both lenses on the clips held out."""
-        _, held_out = clips_of(fit_of(run.lens))
+        _, held_out = clips_of(fit_of(run.lens, run.study))
         lines = []
         for layer, source in _translators(run).items():
             record = answers.records[source]
@@ -69,7 +69,7 @@ class TunedLens:
         """The lens as ``lens.safetensors`` and ``lens.json``."""
         records = {source.hook: answers.records[source] for source in _translators(run).values()}
         maps = {hook: (record["weight"], record["bias"]) for hook, record in records.items()}
-        write_lens(maps, fit_of(run.lens), run.model.name, weights, folder)
+        write_lens(maps, fit_of(run.lens, run.study), run.model.name, weights, folder)
 
     @staticmethod
     def figures() -> Sequence[Figure]:
@@ -96,7 +96,7 @@ class TunedLens:
 def _translators(run: Settings) -> dict[int, Translator]:
     end, point = Hook(run.model.layers - 1, "resid_post"), stream_after(run.component)
     hooks = {layer: Hook(layer, point) for layer in run.layers}
-    return {layer: Translator(hook.name, fit_of(run.lens)) for layer, hook in hooks.items() if hook != end}
+    return {layer: Translator(hook.name, fit_of(run.lens, run.study)) for layer, hook in hooks.items() if hook != end}
 
 
 def _described(run: Settings, lens: str, layer: int, index: int, prompt: str) -> dict[str, object]:
@@ -110,6 +110,7 @@ def _described(run: Settings, lens: str, layer: int, index: int, prompt: str) ->
         "duration": float(run.duration),
         "seed": run.lens.seed,
         "prompts": run.lens.held_out,
+        "prompt_set": run.study.name,
         "index": index,
         "prompt": prompt,
     }
