@@ -17,7 +17,10 @@ from mech_music.results.columns import layer_order
 from mech_music.results.tables import schema_of
 
 MOST_LINES = 13_000  # of some 800 bytes each
-_DECLARED = ("site", "heading", "hover", "effect", "things", "rank", "shown", "of_controls", "plain", "glance_note")
+_DECLARED = (
+    "site", "heading", "hover", "effect", "things", "rank", "outcome", "price", "shown", "of_controls", "plain", "more",
+    "glance_note",
+)  # fmt: skip
 
 
 def strongest_blocks(view: View, effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -53,6 +56,7 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
         | {"heat": asdict(view.heat) | {"note": view.heat_note}, "clips": view.clips and asdict(view.clips)}
         | {"charts": [asdict(chart) | {"keep": _kept(chart.keep, effects)} for chart in view.charts]},
         "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
+        "axes": [axis for axis in schema.axes if axis not in ("task", "role")],
         "selectors": asked,
         "orders": {axis: _ordered(cast(pd.Series, effects[axis]), list(view.words.get(axis, ()))) for axis in axes},
         "controls": controls,
