@@ -15,6 +15,7 @@ from mech_music.base.errors import UserError
 from mech_music.report.clips import Heard, hear
 from mech_music.report.default import view_of
 from mech_music.report.found import Found
+from mech_music.report.paths import portable, portable_command
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
 from mech_music.report.view import View
@@ -56,11 +57,13 @@ def build(found: Found, audio: bool = True) -> Page:
         question=view.question(found),
         methods=view.methods(found),
         found=found,
-        notes=[*filter(None, [left_out]), *found.missing, *heard.notes],
-        fingerprints=fingerprints(found),
+        failures=[(failure.folder.name, portable(failure.reason, found.folder)) for failure in found.failures],
+        notes=[portable(note, found.folder) for note in [*filter(None, [left_out]), *found.missing, *heard.notes]],
+        command=portable_command(found.command, found.folder) if found.command else "",
+        fingerprints=[(name, portable(value, found.folder)) for name, value in fingerprints(found)],
         checked=bool(heard.samples) and not heard.notes,
         versions=versions(),
-        config=_config(found),
+        config=portable(_config(found), found.folder),
         data=Markup(as_json(payload(view, effects, found.summary, heard))),
         sounds=Markup(as_json(heard.sounds)),
     )
