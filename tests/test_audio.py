@@ -35,7 +35,9 @@ def test_chosen_clips_of_the_technique(table: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(("n", "median", "expected"), [(60, 1, [29]), (59, 1, [29]), (60, 3, [29, 30, 28])])
-def test_median_clips_are_those_nearest_the_middle(table: pd.DataFrame, n: int, median: int, expected: list[int]) -> None:
+def test_median_clips_are_those_nearest_the_middle(
+    table: pd.DataFrame, n: int, median: int, expected: list[int]
+) -> None:
     effects = table.query("role == 'technique'").sort_values("effectiveness", ascending=False)
     assert len(effects) == 60
     table.loc[effects.index[n:], "failed"] = True
@@ -65,9 +67,7 @@ def test_the_choice_does_not_depend_on_the_order_of_lines(table: pd.DataFrame) -
 def test_failed_clips_are_passed_over_and_none_is_chosen_twice(table: pd.DataFrame) -> None:
     best = chosen_clips(table, 1, 0)[0]
     table.loc[table["row"] == best.versions["edited"], "failed"] = True
-    assert best.versions["edited"] not in {
-        choice.versions["edited"] for choice in chosen_clips(table, 100, 100)
-    }
+    assert best.versions["edited"] not in {choice.versions["edited"] for choice in chosen_clips(table, 100, 100)}
     choices = chosen_clips(table, 50, 50)
     assert len(choices) == 59 == len({(choice.facts["layer"], choice.facts["index"]) for choice in choices})
     assert chosen_clips(table, 0, 0) == []

@@ -1,4 +1,4 @@
-"""Paths as the reader of a page can use them: from the results' folder on, or by their name. Others are of one machine."""
+"""Paths as the reader of a page can use them: from the results' folder on, or by their name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
-# In quotation marks; all that follows a YAML key; or a bare word.
-_ABSOLUTE = re.compile(
-    r"""(?<=')~?/[^'\n]*/[^'\n]*(?=')|(?<=\w:\ )~?/[^\n]*/[^\n]*$|(?<![\w.:/~'-])~?/(?:[^\s/'",;()<>]+/)+[^\s/'",;()<>]*""",
-    re.MULTILINE,
-)
+_QUOTED = r"(?<=')~?/[^'\n]*/[^'\n]*(?=')"
+_IN_YAML = r"(?<=\w: )~?/[^\n]*/[^\n]*$"
+_BARE = r"""(?<![\w.:/~'-])~?/(?:[^\s/'",;()<>]+/)+[^\s/'",;()<>]*"""
+_ABSOLUTE = re.compile(f"{_QUOTED}|{_IN_YAML}|{_BARE}", re.MULTILINE)
 
 
 def portable(text: str, folder: Path) -> str:
@@ -21,7 +20,9 @@ def portable(text: str, folder: Path) -> str:
 def portable_command(command: str, folder: Path) -> str:
     """The same of a command: a word ``key=<path>`` may have blanks, and is quoted for a shell again."""
     words = [word.partition("=") for word in shlex.split(command)]
-    return shlex.join(key + equals + (_short(value, folder) if _is_path(value) else value) for key, equals, value in words)
+    return shlex.join(
+        key + equals + (_short(value, folder) if _is_path(value) else value) for key, equals, value in words
+    )
 
 
 def _is_path(value: str) -> bool:

@@ -71,9 +71,9 @@ class Heat:
 class Clips:
     """The clips of a cell: ``before`` is the baseline's, ``after`` the row's; in both, ``{axis}`` stands for its word.
 
-    ends: of a cell's prompts, which are heard: first, strongest, median, weakest. told: metrics that stand beside a clip.
+    ends: of a cell's prompts, which are heard: first, strongest, median, weakest.
+    told: metrics that stand beside a clip. same: said where both are one clip.
     labels: the axes whose concept's labels are marked among what the classifier hears, and by which word.
-    same: said where both are one clip.
     """
 
     before: str = "Original"

@@ -170,8 +170,8 @@ def page() -> View:
             before="Original (no edit)",
             told=_BOTH,
             labels={"desired": "desired", "original": "original"},
-            note="Of the cell's prompts, the one that the edit moved furthest, the one in the middle, which is the typical "
-            "clip, and the one that it moved least (or the other way).",
+            note="Of the cell's prompts, the one that the edit moved furthest, the one in the middle, which is the "
+            "typical clip, and the one that it moved least (or the other way).",
         ),
         charts=(
             Chart(
