@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from mech_music.base.atomic import replacing
@@ -50,7 +50,7 @@ def build(found: Found, audio: bool = True) -> Page:
     if room < 0:
         raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
     heard = hear(view, effects, found.jobs, room) if audio or view.clips is None else _NO_CLIPS
-    html = _template().render(
+    html = template("page.html.jinja").render(
         **fixed,
         view=view,
         title=view.title(found),
@@ -80,18 +80,21 @@ def _fixed_parts(view: View) -> Mapping[str, Markup]:
     """The scripts and the style that every page of the task carries."""
     from plotly.offline import get_plotlyjs
 
-    scripts = [*map(_part, _BEFORE), view.script, *map(_part, _AFTER)]
-    parts = {"style": _part("page.css"), "scripts": "\n".join(scripts), "plotly": get_plotlyjs()}
+    scripts = [*map(part, _BEFORE), view.script, *map(part, _AFTER)]
+    parts = {"style": part("page.css"), "scripts": "\n".join(scripts), "plotly": get_plotlyjs()}
     return {name: Markup(text) for name, text in parts.items()}
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """One of the files that pages are made of."""
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html.jinja"))
+def template(name: str) -> Template:
+    """One that may include others; whatever is put into it is escaped."""
+    loader = FunctionLoader(part)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.get_template(name)
 
 
 def _size(text: str) -> int:

@@ -1,4 +1,4 @@
-"""The page in a real browser, from disk and without a network. Skipped where there is none (`make test-browser` fails)."""
+"""The page in a real browser, from disk and without a network; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from mech_music.report.found import read_results
 from mech_music.report.page import build
+from mech_music.report.two_runs import build as build_two
 from tests.report.browser import CHROMIUM, missing
 from tests.report.conftest import written
+from tests.report.test_folders import job
 from tests.report.test_outside import DECLARED, page_of, swept
 
 if wanting := missing():
@@ -35,13 +38,15 @@ def desktop(browser: Any, file: Path) -> Iterator[Any]:
     yield from opened(browser, file, width=1280)
 
 
-def opened(browser: Any, file: Path, width: int, height: int = 850, address: str = "", **how: Any) -> Iterator[Any]:
+def opened(
+    browser: Any, file: Path, width: int, height: int = 850, address: str = "", ready: str = CHARTS, **how: Any
+) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **how)
     page, complaints = context.new_page(), []
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(file.as_uri() + address)
-    page.wait_for_selector(CHARTS, timeout=60_000)
+    page.wait_for_selector(ready, timeout=60_000)
     page.complaints = complaints
     yield page
     assert complaints == []
@@ -389,3 +394,31 @@ def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
         button = page.locator("#heat button").first.bounding_box()
         assert button["width"] >= 24
         assert button["height"] >= 24
+
+
+# -- two runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_runs_are_next_to_each_other(
+    browser: Any, sweep: Path, tmp_path_factory: pytest.TempPathFactory, width: int
+) -> None:
+    one, two = (read_results(job(sweep, number))[0] for number in (0, 1))
+    file = written(build_two(one, two, ("weak", "strong")), tmp_path_factory)
+    for page in opened(browser, file, width, ready="body[data-ready=yes]"):
+        maps = page.locator("#maps table")
+        assert maps.locator("caption").all_inner_texts() == ["A: weak", "B: strong", "B less A"]
+        assert [maps.nth(place).locator("td").count() for place in range(3)] == [3, 3, 3]
+        page.locator("#select-pair").select_option("jazz → rock")
+        page.locator("input[value=precision]").check()
+        line = page.evaluate("LINES.find((line) => line.layer === '6' && line.original === 'jazz')")
+        for place, side in enumerate("abd"):
+            told = page.evaluate(
+                "([side, value]) => textOf(side, 'precision', value)", [side, line[f"{side}_precision"]]
+            )
+            assert told in maps.nth(place).locator("td").all_inner_texts()[0]
+        assert "6 cells are in both" in page.locator("#summary").inner_text()
+        assert page.evaluate(CUT) == []
+        name, rows = downloaded(page, page.locator("button.csv"))
+        assert name == "weak-and-strong_every-cell.csv"
+        assert len(rows) == 6
