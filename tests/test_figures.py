@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from mech_music.results import canvas, figures
-from mech_music.results.tables import summarise
+from mech_music.results.tables import lines_of, summarise
 from mech_music.tasks.interchange import figures as interchange
 from mech_music.tasks.interchange import pooled
 from mech_music.tasks.interchange.controls import beside_controls
@@ -19,6 +20,10 @@ from tests.made_up_results import made_up_table
 
 def _summary(**axes) -> pd.DataFrame:
     return summarise(made_up_table(**axes), resamples=50, level=0.95, seed=0)
+
+
+def _points(line: Line2D) -> np.ndarray:
+    return np.stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())], axis=1)
 
 
 def _words(svg: Path) -> str:
@@ -63,9 +68,7 @@ def test_cells_that_are_not_marked_fade(tmp_path: Path, sheets: list[canvas.Shee
         assert (alpha[marked] == 1).all()
         assert (alpha[~marked] < 0.6).all()
     dots = {
-        tuple(np.round(line.get_xydata()[0]).astype(int)[::-1])
-        for line in sheet.axes[0].lines
-        if line.get_marker() == "."
+        tuple(np.round(_points(line)[0]).astype(int)[::-1]) for line in sheet.axes[0].lines if line.get_marker() == "."
     }
     assert dots == {*map(tuple, np.argwhere(marked))}
     assert "Faded: not told apart from the controls." in words
@@ -84,7 +87,7 @@ def test_a_trade_off_has_the_room_of_its_points(tmp_path: Path, sheets: list[can
     low, high = sheets[0].axes[0].get_ylim()
     values = summary[["precision", "precision_low", "precision_high"]].to_numpy()
     assert high - low < 1.5 * (values.max() - values.min())
-    assert low < values.min() and high > summary["precision"].max()
+    assert low < values.min() and high > summary["precision"].to_numpy().max()
     assert ("↓ ideal precision (pure swap) (nats): −40.00" in words) is (ideal == -40)
 
 
@@ -92,13 +95,19 @@ def test_no_point_is_better_than_the_front(tmp_path: Path, sheets: list[canvas.S
     table = made_up_table(components=["mlp", "ca"], pairs=[("guitar", "piano"), ("jazz", "rock")])
     summary = summarise(table, 50, 0.95, 0)
     interchange.tradeoff(summary, tmp_path)
-    effects = beside_controls(summary).query("original == 'guitar'")[["effectiveness", "precision"]].to_numpy()
     pooled.pooled_tradeoff(summary, tmp_path)
-    single = beside_controls(summary).query("layer != 'together'").groupby(["component", "layer"])
-    means = single[["effectiveness", "precision"]].mean().to_numpy()
-    for sheet, points in ((sheets[0], effects), (sheets[2], means)):
+    effects, places = lines_of(beside_controls(summary)), list[np.ndarray]()
+    for line in effects:
+        places.append(np.array([line["effectiveness"], line["precision"]]))
+    of_guitar = [place for place, line in zip(places, effects, strict=True) if line["original"] == "guitar"]
+    by_site: dict[tuple[str, str], list[np.ndarray]] = {}
+    for place, line in zip(places, effects, strict=True):
+        if line["layer"] != "together":
+            by_site.setdefault((line["component"], line["layer"]), []).append(place)
+    means = [np.mean(own, axis=0) for own in by_site.values()]
+    for sheet, points in ((sheets[0], np.array(of_guitar)), (sheets[2], np.array(means))):
         (front,) = [line for line in sheet.axes[0].lines if str(line.get_label()).startswith("front")]
-        edge = np.asarray(front.get_xydata())
+        edge = _points(front)
         best = [one for one in points if not ((points >= one).all(axis=1) & (points > one).any(axis=1)).any()]
         assert edge == pytest.approx(np.array(sorted(map(tuple, best))))
 
@@ -108,9 +117,9 @@ def test_controls_stand_beside_the_one_place(tmp_path: Path, sheets: list[canvas
     for axes in sheets[0].axes:
         low, high = axes.get_xlim()
         assert (low, high) == (-0.5, 0.5)
-        found = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
-        assert 0.0 in found and len(set(found)) == 3, "the effect, and two controls of the site"
-        assert max(np.abs(found)) <= 0.1
+        found = {float(_points(line)[0, 0]) for line in axes.lines if len(_points(line)) == 1}
+        assert 0.0 in found and len(found) == 3, "the effect, and two controls of the site"
+        assert max(map(abs, found)) <= 0.1
 
 
 def test_titles_tell_strengths_apart(tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ def _scale(measure: Measure, values: np.ndarray) -> dict[str, Any]:
 
 def diverging(values: Sequence[float]) -> dict[str, Any]:
     """A scale with 0 in its middle."""
-    return _scale(Measure(palette="RdBu_r"), np.array([*values, 0.0]))
+    most = max(map(abs, values), default=0.0) or 1.0
+    return {"low": -most, "high": most, "palette": _palette("RdBu_r")}
 
 
 def _palette(name: str) -> list[str]:

@@ -23,7 +23,7 @@ from mech_music.report.payload import as_json, diverging, in_order, measures, se
 from mech_music.report.provenance import fingerprints
 from mech_music.report.view import ENDS, View
 from mech_music.results.columns import Schema
-from mech_music.results.tables import schema_of
+from mech_music.results.tables import Line, lines_of, schema_of
 
 Key: TypeAlias = tuple[Any, ...]
 MOST_CELLS = 6_000
@@ -116,7 +116,7 @@ def _settings(sides: Sequence[Side]) -> list[Setting]:
         told = [_told(map(_flat, side.found.runs)) for side in sides]
     else:
         axes = [axis for axis in schema_of(sides[0].effects).axes if axis not in ("task", "role")]
-        told = [_told(cast(list[dict[str, Any]], side.effects[axes].to_dict("records"))) for side in sides]
+        told = [_told({axis: line[axis] for axis in axes} for line in lines_of(side.effects)) for side in sides]
     names = dict.fromkeys(name for one in told for name in one)
     both = {
         name: cast(tuple[str, str], tuple(", ".join(sorted(one.get(name, ["–"]))) for one in told)) for name in names
@@ -169,7 +169,9 @@ def _payload(view: View, schema: Schema, sides: Sequence[Side], axes: list[str])
     for letter, own in zip("ab", lines, strict=True):
         for name in ("n", "verdict", *(metric + end for metric in view.shown for end in ENDS)):
             columns[f"{letter}_{name}"] = [short(own[key][name]) if key in own else None for key in keys]
-    differences = [_difference(*(own.get(key, {}) for own in values), sides[0].found, len(view.shown)) for key in keys]
+    differences = [
+        _difference(values[0].get(key, {}), values[1].get(key, {}), sides[0].found, len(view.shown)) for key in keys
+    ]
     columns["n"] = [n for n, _ in differences]
     for at, metric in enumerate(view.shown):
         for place, end in enumerate(ENDS):
@@ -200,9 +202,8 @@ def _payload(view: View, schema: Schema, sides: Sequence[Side], axes: list[str])
     }
 
 
-def _by_key(effects: pd.DataFrame, axes: Sequence[str]) -> dict[Key, dict[str, Any]]:
-    lines = cast(list[dict[str, Any]], effects.to_dict("records"))
-    return {tuple(line[axis] for axis in axes): line for line in lines}
+def _by_key(effects: pd.DataFrame, axes: Sequence[str]) -> dict[Key, Line]:
+    return {tuple(line[axis] for axis in axes): line for line in lines_of(effects)}
 
 
 def _by_prompt(side: Side, shown: Sequence[str], axes: list[str]) -> dict[Key, dict[Key, np.ndarray]]:

@@ -289,7 +289,8 @@ def _cells(
     scale: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
     )
-    shown = np.where(verdicts != WITHIN, 1.0, _FADE) if fades else np.ones(values.shape)
+    # Of each cell: Matplotlib takes them, but its types do not say so.
+    shown: Any = np.where(verdicts != WITHIN, 1.0, _FADE) if fades else np.ones(values.shape)
     image = axes.imshow(values, aspect="auto", alpha=shown, **scale)
     _cell_ticks(axes, layers)
     axes.set_yticks(range(len(components)), [canvas.COMPONENT_WORDS.get(name, name) for name in components])
@@ -301,7 +302,7 @@ def _cells(
         if np.isnan(value):
             continue
         ink = _ink(image, value, shown[row, column])
-        if signed and (mark := _MARKS.get(verdicts[row, column])):
+        if signed and (mark := _MARKS.get(int(verdicts[row, column]))):
             axes.plot(column, row + 0.34, color=ink, markersize=4, **mark)
         if len(layers) <= 16:
             text = f"{value:+.1f}".replace("-", "−")
