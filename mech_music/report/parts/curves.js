@@ -105,9 +105,10 @@ function frontOf(lines, across, up) {
   return lines.filter((line) => !lines.some((other) => better(other, line))).sort((a, b) => a[across] - b[across]);
 }
 
-// The ends of the upright axis: the points with their intervals, those of controls, and some room.
+// The ends of the upright axis: the points with their intervals, the means of controls, and some room.
 function upTo(lines, up) {
-  const values = lines.flatMap((line) => ["", ...DATA.controls].flatMap((control) => ["", "_low", "_high"].map((end) => valueOf(line, up, control, end)))).filter((value) => value !== null);
+  const ends = ["", "_low", "_high"].map((end) => ["", end]), means = DATA.controls.map((control) => [control, ""]);
+  const values = lines.flatMap((line) => [...ends, ...means].map(([control, end]) => valueOf(line, up, control, end))).filter((value) => value !== null);
   const [least, most] = [Math.min(...values), Math.max(...values)], room = 0.06 * (most - least || 1);
   return [least - room, most + room];
 }

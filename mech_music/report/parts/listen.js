@@ -11,7 +11,6 @@ function sound(key) {
 function drawClips(line) {
   const place = byId("cell-clips");
   if (!VIEW.clips || document.readyState === "loading") return;
-  silence(place);
   const samples = DATA.samples[line.cell] ?? [];
   if (!samples.length) {
     place.replaceChildren(el("p", { class: "note" }, "This page carries no clips of this cell."));
@@ -80,8 +79,6 @@ function hear(pair, version) {
 function follow(pair, audio) {
   if (!audio.hidden) pair.style.setProperty("--at", audio.duration ? audio.currentTime / audio.duration : 0);
 }
-
-function silence(place) { for (const audio of place.querySelectorAll("audio")) audio.pause(); }
 
 // One clip at a time: the one that was started last.
 document.addEventListener("play", (event) => {
