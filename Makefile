@@ -17,12 +17,12 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo figures test test-slow bench check lint format lock tiny wheel clean
+.PHONY: help env demo figures test test-browser test-slow bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Needs Python 3.11 (or 3.12, 3.13: PYTHON=python3.12 make env), make and (once) a package index."
 	@echo "Everything stays in .venv/ and .deps/."
@@ -50,6 +50,10 @@ figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bun
 
 test: $(INSTALLED) ## run the tests
 	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test-browser: $(INSTALLED) ## run the tests of the report in a real browser (needs Playwright and a Chromium; says how)
+	@$(PY) -m tests.report.browser
+	$(PY) -m pytest tests/report/test_browser.py
 
 test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
 	$(PY) -m pytest -m slow

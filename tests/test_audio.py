@@ -10,7 +10,7 @@ import soundfile
 
 from mech_music.base.errors import UserError
 from mech_music.results.audio import pcm16, write_clips, write_wav
-from mech_music.tasks.interchange.clips import strongest_and_weakest
+from mech_music.tasks.interchange.clips import chosen_clips
 from tests.made_up_results import made_up_table
 
 
@@ -19,10 +19,10 @@ def table() -> pd.DataFrame:
     return made_up_table()
 
 
-def test_strongest_and_weakest_of_the_technique(table: pd.DataFrame) -> None:
+def test_chosen_clips_of_the_technique(table: pd.DataFrame) -> None:
     table.loc[table["role"] != "technique", "effectiveness"] = 1e6
     effects = np.sort(table.query("role == 'technique'")["effectiveness"].to_numpy())
-    choices = strongest_and_weakest(table, strongest=2, weakest=3)
+    choices = chosen_clips(table, strongest=2, weakest=3)
     assert [choice.facts["effectiveness"] for choice in choices] == [*effects[:-3:-1], *effects[:3]]
     assert [choice.name.split("_")[0] for choice in choices] == [
         "strongest-1",
@@ -34,25 +34,47 @@ def test_strongest_and_weakest_of_the_technique(table: pd.DataFrame) -> None:
     assert choices[0].name == f"strongest-1_layer-{choices[0].facts['layer']}_prompt-{choices[0].facts['index']:03d}"
 
 
+@pytest.mark.parametrize(("n", "median", "expected"), [(60, 1, [29]), (59, 1, [29]), (60, 3, [29, 30, 28])])
+def test_median_clips_are_those_nearest_the_middle(
+    table: pd.DataFrame, n: int, median: int, expected: list[int]
+) -> None:
+    effects = table.query("role == 'technique'").sort_values("effectiveness", ascending=False)
+    assert len(effects) == 60
+    table.loc[effects.index[n:], "failed"] = True
+    choices = chosen_clips(table, 1, 1, median)
+    assert [choice.name.split("_")[0] for choice in choices] == [
+        "strongest-1",
+        *(f"median-{rank}" for rank in range(1, median + 1)),
+        "weakest-1",
+    ]
+    told = [choice.facts["effectiveness"] for choice in choices[1:-1]]
+    assert told == effects["effectiveness"].to_numpy()[expected].tolist()
+
+
+def test_of_few_clips_the_middle_is_not_chosen_again(table: pd.DataFrame) -> None:
+    few = table.query("role == 'technique'").head(4)
+    names = [choice.name.split("_")[0] for choice in chosen_clips(few, 2, 1, 3)]
+    assert names == ["strongest-1", "strongest-2", "median-1", "weakest-1"]
+    assert len({choice.versions["edited"] for choice in chosen_clips(few, 2, 1, 3)}) == 4
+
+
 def test_the_choice_does_not_depend_on_the_order_of_lines(table: pd.DataFrame) -> None:
     table["effectiveness"] = np.round(table["effectiveness"])
     shuffled = table.sample(frac=1, random_state=3)
-    assert strongest_and_weakest(shuffled, 5, 5) == strongest_and_weakest(table, 5, 5)
+    assert chosen_clips(shuffled, 5, 5) == chosen_clips(table, 5, 5)
 
 
 def test_failed_clips_are_passed_over_and_none_is_chosen_twice(table: pd.DataFrame) -> None:
-    best = strongest_and_weakest(table, 1, 0)[0]
+    best = chosen_clips(table, 1, 0)[0]
     table.loc[table["row"] == best.versions["edited"], "failed"] = True
-    assert best.versions["edited"] not in {
-        choice.versions["edited"] for choice in strongest_and_weakest(table, 100, 100)
-    }
-    choices = strongest_and_weakest(table, 50, 50)
+    assert best.versions["edited"] not in {choice.versions["edited"] for choice in chosen_clips(table, 100, 100)}
+    choices = chosen_clips(table, 50, 50)
     assert len(choices) == 59 == len({(choice.facts["layer"], choice.facts["index"]) for choice in choices})
-    assert strongest_and_weakest(table, 0, 0) == []
+    assert chosen_clips(table, 0, 0) == []
 
 
 def test_files_hold_the_waveforms_and_the_index_says_which(table: pd.DataFrame, tmp_path: Path) -> None:
-    choices = strongest_and_weakest(table, 1, 1)
+    choices = chosen_clips(table, 1, 1)
     keys = dict.fromkeys(key for choice in choices for key in choice.versions.values())
     tones = {key: np.sin(np.arange(800) / (3.0 + i)).astype(np.float32) for i, key in enumerate(keys)}
     clips = write_clips(choices, tones, sample_rate=32000, folder=tmp_path / "audio")

@@ -76,7 +76,7 @@ def test_one_job(command: CommandLine, capsys: pytest.CaptureFixture[str]) -> No
     table = pd.read_parquet(command.folder / "run" / "table.parquet")
     assert set(table["layer"]) == {"", *map(str, range(8))}
     assert (command.folder / "run" / "summary.parquet").is_file()
-    assert len(list((command.folder / "run" / "audio").glob("*.wav"))) == 2 * (2 + 2)
+    assert len(list((command.folder / "run" / "audio").glob("*.wav"))) == 2 * (2 + 1 + 2)
     assert list((command.folder / "run" / "figures").iterdir())
 
 

@@ -172,6 +172,7 @@ BAD_VALUES = {
     "statistics.level=1": ["statistics.level=1"],
     "statistics.resamples=0": ["statistics.resamples=0"],
     "audio.strongest=-1": ["audio.strongest=-1"],
+    "audio.median=-1": ["audio.median=-1"],
     "engine.pack=-1": ["engine.pack=-1"],
     "+laier=3": ["unknown key 'laier'", "did you mean layer?"],
 }

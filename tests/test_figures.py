@@ -4,13 +4,17 @@ import logging
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from mech_music.results import figures
-from mech_music.results.tables import summarise
+from mech_music.results import canvas, figures
+from mech_music.results.tables import lines_of, summarise
 from mech_music.tasks.interchange import figures as interchange
+from mech_music.tasks.interchange import pooled
+from mech_music.tasks.interchange.controls import beside_controls
 from tests.made_up_results import made_up_table
 
 
@@ -18,8 +22,20 @@ def _summary(**axes) -> pd.DataFrame:
     return summarise(made_up_table(**axes), resamples=50, level=0.95, seed=0)
 
 
+def _points(line: Line2D) -> np.ndarray:
+    return np.stack([np.asarray(line.get_xdata()), np.asarray(line.get_ydata())], axis=1)
+
+
 def _words(svg: Path) -> str:
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text()))
+
+
+@pytest.fixture
+def sheets(monkeypatch: pytest.MonkeyPatch) -> list[canvas.Sheet]:
+    """The sheets that were saved."""
+    saved, save = [], canvas.Sheet.save
+    monkeypatch.setattr(canvas.Sheet, "save", lambda sheet, *to: saved.append(sheet) or save(sheet, *to))
+    return saved
 
 
 def test_one_component_gives_curves_and_a_trade_off(tmp_path: Path) -> None:
@@ -38,6 +54,82 @@ def test_several_components_give_a_heatmap(tmp_path: Path) -> None:
     paths = interchange.heatmap(_summary(components=["mlp", "ca"]), tmp_path)
     assert [path.name for path in paths] == [f"heatmap_guitar-piano_replace_tiny.{end}" for end in ("png", "svg")]
     assert "cross-attention" in _words(paths[1])
+
+
+def test_cells_that_are_not_marked_fade(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
+    summary = _summary(components=["mlp", "ca"])
+    words = _words(interchange.heatmap(summary, tmp_path)[1])
+    marked = beside_controls(summary).pivot(index="component", columns="layer", values="verdict") != 0
+    marked = marked.loc[["mlp", "ca"], ["0", "1", "2", "10", "together"]].to_numpy()
+    assert 0 < marked.sum() < marked.size
+    (sheet,) = sheets
+    for axes in sheet.axes:
+        alpha = np.array(axes.images[0].get_alpha())
+        assert (alpha[marked] == 1).all()
+        assert (alpha[~marked] < 0.6).all()
+    dots = {
+        tuple(np.round(_points(line)[0]).astype(int)[::-1]) for line in sheet.axes[0].lines if line.get_marker() == "."
+    }
+    assert dots == {*map(tuple, np.argwhere(marked))}
+    assert "Faded: not told apart from the controls." in words
+
+
+def test_without_controls_nothing_fades(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
+    summary = _summary(components=["mlp", "ca"]).query("role == 'technique'")
+    assert "Faded" not in _words(interchange.heatmap(summary, tmp_path)[1])
+    assert (np.array(sheets[0].axes[0].images[0].get_alpha()) == 1).all()
+
+
+@pytest.mark.parametrize("ideal", [-40.0, -0.5])
+def test_a_trade_off_has_the_room_of_its_points(tmp_path: Path, sheets: list[canvas.Sheet], ideal: float) -> None:
+    summary = summarise(made_up_table(components=["mlp", "ca"]).assign(ideal_precision=ideal), 50, 0.95, 0)
+    words = _words(interchange.tradeoff(summary, tmp_path)[1])
+    low, high = sheets[0].axes[0].get_ylim()
+    values = summary[["precision", "precision_low", "precision_high"]].to_numpy()
+    assert high - low < 1.5 * (values.max() - values.min())
+    assert low < values.min() and high > summary["precision"].to_numpy().max()
+    assert ("↓ ideal precision (pure swap) (nats): −40.00" in words) is (ideal == -40)
+
+
+def test_no_point_is_better_than_the_front(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
+    table = made_up_table(components=["mlp", "ca"], pairs=[("guitar", "piano"), ("jazz", "rock")])
+    summary = summarise(table, 50, 0.95, 0)
+    interchange.tradeoff(summary, tmp_path)
+    pooled.pooled_tradeoff(summary, tmp_path)
+    effects, places = lines_of(beside_controls(summary)), list[np.ndarray]()
+    for line in effects:
+        places.append(np.array([line["effectiveness"], line["precision"]]))
+    of_guitar = [place for place, line in zip(places, effects, strict=True) if line["original"] == "guitar"]
+    by_site: dict[tuple[str, str], list[np.ndarray]] = {}
+    for place, line in zip(places, effects, strict=True):
+        if line["layer"] != "together":
+            by_site.setdefault((line["component"], line["layer"]), []).append(place)
+    means = [np.mean(own, axis=0) for own in by_site.values()]
+    for sheet, points in ((sheets[0], np.array(of_guitar)), (sheets[2], np.array(means))):
+        (front,) = [line for line in sheet.axes[0].lines if str(line.get_label()).startswith("front")]
+        edge = _points(front)
+        best = [one for one in points if not ((points >= one).all(axis=1) & (points > one).any(axis=1)).any()]
+        assert edge == pytest.approx(np.array(sorted(map(tuple, best))))
+
+
+def test_controls_stand_beside_the_one_place(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
+    interchange.layer_curves(_summary(layers=["together"]), tmp_path)
+    for axes in sheets[0].axes:
+        low, high = axes.get_xlim()
+        assert (low, high) == (-0.5, 0.5)
+        found = {float(_points(line)[0, 0]) for line in axes.lines if len(_points(line)) == 1}
+        assert 0.0 in found and len(found) == 3, "the effect, and two controls of the site"
+        assert max(map(abs, found)) <= 0.1
+
+
+def test_titles_tell_strengths_apart(tmp_path: Path) -> None:
+    table = pd.concat([made_up_table(components=["mlp", "ca"]).assign(strength=strength) for strength in (0.5, 2.0)])
+    summary = summarise(table, 50, 0.95, 0)
+    for draw in (interchange.layer_curves, interchange.heatmap, interchange.tradeoff):
+        words = [_words(path) for path in draw(summary, tmp_path) if path.suffix == ".svg"]
+        told = [re.findall("model tiny, strength ([0-9.]+)", one) for one in words]
+        assert sorted(map(tuple, told)) == sorted([("0.5",), ("2",)] * (len(words) // 2))
+    assert "strength 0.5" not in _words(interchange.dose_response(summary, tmp_path)[1])
 
 
 def test_swept_strength_gives_dose_response(tmp_path: Path) -> None:

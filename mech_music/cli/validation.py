@@ -64,6 +64,7 @@ def _check_numbers(run: RunConfig) -> None:
         "model.layers": (run.model.layers, 1),
         "statistics.resamples": (run.statistics.resamples, 1),
         "audio.strongest": (run.audio.strongest, 0),
+        "audio.median": (run.audio.median, 0),
         "audio.weakest": (run.audio.weakest, 0),
         "engine.pack": (run.engine.pack, 0),
         "engine.threads": (run.engine.threads, 0),

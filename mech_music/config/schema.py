@@ -156,9 +156,10 @@ class EngineConfig:
 
 @dataclass
 class AudioConfig:
-    """How many original and edited clips are written: those of the strongest and of the weakest effects."""
+    """How many original and edited clips are written: of the strongest, of the median and of the weakest effects."""
 
     strongest: int = 2
+    median: int = 1
     weakest: int = 2
 
 

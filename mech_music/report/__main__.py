@@ -1,4 +1,4 @@
-"""``python -m mech_music.report <folder> [out=<file>] [audio=0]`` makes the page."""
+"""``python -m mech_music.report <folder> [<other folder>] [out=<file>] [audio=0]`` makes the page."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ USAGE = """\
 One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.
 
   python -m mech_music.report <folder>     the output folder of a run (outputs/…) or of a sweep (multirun/…)
+  python -m mech_music.report <folder> <other folder>
+                                           both on one page: in which settings they differ, their tables next to each
+                                           other, and the differences of the cells that both have; without clips
 
-  out=<file>               where the page is written; default: report.html in that folder
+  out=<file>               where the page is written; default: report.html in that folder, or beside-<other>.html
   audio=0                  leave the clips out; the model is then not loaded
   --config-dir <folder>    where the run's own task, controls or metrics are, as they were given to the run
 
@@ -27,18 +30,22 @@ Clips are taken from the store. A sweep of several tasks has a page for each, in
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """The command line; ``out`` is None for ``report.html`` where the results are. UserError for an unknown word."""
+    """The command line: one folder or two; ``out`` is None for the page's own place. UserError for an unknown word."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", type=Path)
     wanted, words = parser.parse_known_args(words)
     options = {"out": "", "audio": "1"} | dict(w.split("=", 1) for w in words if w.startswith(("out=", "audio=")))
     folders = [word for word in words if not word.startswith(("out=", "audio="))]
-    if len(folders) != 1:
+    strange = next((word for word in folders if "=" in word and not Path(word).expanduser().exists()), "")
+    if strange:
+        raise UserError(f"unknown word {strange}; allowed: out=<file>, audio=0, --config-dir <folder>, or a folder")
+    if len(folders) not in (1, 2):
         more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
-        raise UserError(f"the report needs one folder{more} (usage: python -m mech_music.report <folder> [out=<file>])")
+        usage = "usage: python -m mech_music.report <folder> [<other folder>] [out=<file>]"
+        raise UserError(f"the report needs one folder, or two to have them beside each other{more} ({usage})")
     if options["audio"] not in ("0", "1"):
         raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
-    wanted.folder, wanted.audio = Path(folders[0]).expanduser(), options["audio"] == "1"
+    wanted.folders, wanted.audio = [Path(folder).expanduser() for folder in folders], options["audio"] == "1"
     wanted.out = Path(options["out"]).expanduser() if options["out"] else None
     if wanted.out is not None and wanted.out.is_dir():
         raise UserError(f"out='{wanted.out}' is a folder: name a file, for instance out={wanted.out / 'report.html'}")
@@ -55,19 +62,37 @@ def main(words: Sequence[str] | None = None) -> None:
     with in_one_line("stopped; no page was written"):
         wanted = parse(words)
         with also_in(wanted.config_dir):
-            _make(wanted, console)
+            (_make_both if len(wanted.folders) == 2 else _make)(wanted, console)
+
+
+def _make_both(wanted: argparse.Namespace, console: Console) -> None:
+    from mech_music.report.found import read_results
+    from mech_music.report.page import write
+    from mech_music.report.two_runs import build, names_of
+
+    names = names_of(wanted.folders)
+    one, two = ({found.schema.task: found for found in read_results(folder)} for folder in wanted.folders)
+    shared = [task for task in one if task in two]
+    if not shared:
+        tasks = " and ".join(f"'{name}' of {', '.join(own)}" for name, own in zip(names, (one, two), strict=True))
+        raise UserError(f"the two runs share no task: {tasks}; name two runs of one task")
+    if wanted.out and len(shared) > 1:
+        raise UserError(f"out={wanted.out} names one page, but the runs share {', '.join(shared)}: leave it out")
+    for task in shared:
+        out = wanted.out or one[task].folder / f"beside-{names[1].replace('/', '-')}.html"
+        write(build(one[task], two[task], names), out)
+        console.print(f"{out}: {out.stat().st_size / 1e3:.0f} kB. Open it in a browser.")
 
 
 def _make(wanted: argparse.Namespace, console: Console) -> None:
     from mech_music.report.found import read_results
     from mech_music.report.page import build, write
 
-    parts = read_results(wanted.folder)
+    (folder,) = wanted.folders
+    parts = read_results(folder)
     if wanted.out and len(parts) > 1:
         folders = ", ".join(str(found.folder) for found in parts)
-        raise UserError(
-            f"out={wanted.out} names one page, but '{wanted.folder}' needs {len(parts)}: give one of {folders}"
-        )
+        raise UserError(f"out={wanted.out} names one page, but '{folder}' needs {len(parts)}: give one of {folders}")
     for found in parts:
         page, out = build(found, wanted.audio), wanted.out or found.folder / "report.html"
         write(page, out)

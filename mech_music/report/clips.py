@@ -30,7 +30,7 @@ _A_SECOND, _A_CLIP = 7_000, 9_000  # a generous guess of what a second, and a pi
 
 @dataclass(frozen=True)
 class Choice:
-    """One prompt of a cell: ``end`` says whether it is the first, the strongest or the weakest of the cell's ``n``."""
+    """One prompt of a cell: ``end`` says whether it is the first, strongest, median or weakest of the cell's ``n``."""
 
     cell: int
     end: str
@@ -116,9 +116,9 @@ def _choices(rank: str, clips: Clips, effects: pd.DataFrame, jobs: Sequence[Job]
 def _ends(rank: str, wanted: Sequence[str], lines: pd.DataFrame) -> Iterator[tuple[str, int, dict[str, Any]]]:
     order = cast(list[dict[str, Any]], lines.sort_values(rank, kind="stable").to_dict("records"))
     first = min(order, key=lambda line: line["index"])
-    ends = {"first": first, "strongest": order[-1], "weakest": order[0]}
+    ends = {"first": first, "strongest": order[-1], "median": order[(len(order) - 1) // 2], "weakest": order[0]}
     heard: list[int] = []
-    for end in wanted:
+    for end in sorted(wanted, key=lambda end: end == "median"):  # the middle one of few may be an end: it is called so
         if ends[end]["index"] not in heard:
             heard.append(ends[end]["index"])
             yield end, len(order), ends[end]

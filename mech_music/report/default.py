@@ -19,7 +19,8 @@ def view_of(schema: Schema) -> View:
         return default_view(schema)
     view: View = page()
     more = tuple(name for name in schema.metrics if name not in find_task(schema.task).schema.metrics)
-    return replace(view, shown=view.shown + more, of_controls=view.of_controls and view.of_controls + more)
+    compared = view.of_controls and view.of_controls + more
+    return replace(view, shown=view.shown + more, of_controls=compared, price=view.price and view.price + more)
 
 
 def default_view(schema: Schema) -> View:

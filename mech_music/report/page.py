@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from mech_music.base.atomic import replacing
@@ -15,6 +15,7 @@ from mech_music.base.errors import UserError
 from mech_music.report.clips import Heard, hear
 from mech_music.report.default import view_of
 from mech_music.report.found import Found
+from mech_music.report.paths import portable, portable_command
 from mech_music.report.payload import as_json, payload, strongest_blocks
 from mech_music.report.provenance import fingerprints, versions
 from mech_music.report.view import View
@@ -23,7 +24,7 @@ LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes
 _NO_CLIPS = Heard(notes=["This page was made without clips (audio=0)."])
 _PARTS = files("mech_music.report") / "parts"
-_BEFORE, _AFTER = ("base.js", "heat.js", "listen.js", "charts.js", "curves.js"), ("page.js",)
+_BEFORE, _AFTER = ("dom.js", "base.js", "address.js", "heat.js", "listen.js", "charts.js", "curves.js"), ("page.js",)
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,20 @@ def build(found: Found, audio: bool = True) -> Page:
     if room < 0:
         raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
     heard = hear(view, effects, found.jobs, room) if audio or view.clips is None else _NO_CLIPS
-    html = _template().render(
+    html = template("page.html.jinja").render(
         **fixed,
         view=view,
         title=view.title(found),
         question=view.question(found),
         methods=view.methods(found),
         found=found,
-        notes=[*filter(None, [left_out]), *found.missing, *heard.notes],
-        fingerprints=fingerprints(found),
+        failures=[(failure.folder.name, portable(failure.reason, found.folder)) for failure in found.failures],
+        notes=[portable(note, found.folder) for note in [*filter(None, [left_out]), *found.missing, *heard.notes]],
+        command=portable_command(found.command, found.folder) if found.command else "",
+        fingerprints=[(name, portable(value, found.folder)) for name, value in fingerprints(found)],
         checked=bool(heard.samples) and not heard.notes,
         versions=versions(),
-        config=_config(found),
+        config=portable(_config(found), found.folder),
         data=Markup(as_json(payload(view, effects, found.summary, heard))),
         sounds=Markup(as_json(heard.sounds)),
     )
@@ -77,18 +80,21 @@ def _fixed_parts(view: View) -> Mapping[str, Markup]:
     """The scripts and the style that every page of the task carries."""
     from plotly.offline import get_plotlyjs
 
-    scripts = [*map(_part, _BEFORE), view.script, *map(_part, _AFTER)]
-    parts = {"style": _part("page.css"), "scripts": "\n".join(scripts), "plotly": get_plotlyjs()}
+    scripts = [*map(part, _BEFORE), view.script, *map(part, _AFTER)]
+    parts = {"style": part("page.css"), "scripts": "\n".join(scripts), "plotly": get_plotlyjs()}
     return {name: Markup(text) for name, text in parts.items()}
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """One of the files that pages are made of."""
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html.jinja"))
+def template(name: str) -> Template:
+    """One that may include others; whatever is put into it is escaped."""
+    loader = FunctionLoader(part)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return made.get_template(name)
 
 
 def _size(text: str) -> int:

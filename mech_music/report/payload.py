@@ -17,7 +17,10 @@ from mech_music.results.columns import layer_order
 from mech_music.results.tables import schema_of
 
 MOST_LINES = 13_000  # of some 800 bytes each
-_DECLARED = ("site", "heading", "hover", "effect", "things", "rank", "shown", "of_controls", "plain", "glance_note")
+_DECLARED = (
+    "site", "heading", "hover", "effect", "things", "rank", "outcome", "price", "shown", "of_controls", "plain", "more",
+    "glance_note",
+)  # fmt: skip
 
 
 def strongest_blocks(view: View, effects: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -52,14 +55,15 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
         "view": {name: getattr(view, name) for name in _DECLARED}
         | {"heat": asdict(view.heat) | {"note": view.heat_note}, "clips": view.clips and asdict(view.clips)}
         | {"charts": [asdict(chart) | {"keep": _kept(chart.keep, effects)} for chart in view.charts]},
-        "columns": {name: [_short(value) for value in effects[name].tolist()] for name in names},
+        "columns": {name: [short(value) for value in effects[name].tolist()] for name in names},
+        "axes": [axis for axis in schema.axes if axis not in ("task", "role")],
         "selectors": asked,
-        "orders": {axis: _ordered(cast(pd.Series, effects[axis]), list(view.words.get(axis, ()))) for axis in axes},
+        "orders": {axis: in_order(cast(pd.Series, effects[axis]), list(view.words.get(axis, ()))) for axis in axes},
         "controls": controls,
         "roles": {role.name: {"word": role.label, "dash": role.dash, "marker": role.marker} for role in roles},
         "level": float(summary["level"].iloc[0]),
         "samples": heard.samples,
-        "measures": dict(_measures(view, effects, controls)),
+        "measures": dict(measures(view, effects, controls)),
         "words": view.words,
         "colours": view.colours,
         "shades": _palette("viridis"),
@@ -101,20 +105,20 @@ def _distinct(effects: pd.DataFrame, axes: Sequence[str]) -> int:
     return len(set(zip(*(effects[axis] for axis in axes), strict=True)))
 
 
-def _ordered(values: pd.Series, named: Sequence[str]) -> list[Any]:
+def in_order(values: pd.Series, named: Sequence[str]) -> list[Any]:
     """An axis' values: layers and numbers by size, those with words in the words' order, others as they come."""
     once = list(dict.fromkeys(values.tolist()))
     if values.name in ("layer", "other"):
         return sorted(once, key=layer_order)
     if named:
         return sorted(once, key=lambda value: named.index(value) if value in named else len(named))
-    return [_short(value) for value in (sorted(once) if pd.api.types.is_numeric_dtype(values) else once)]
+    return [short(value) for value in (sorted(once) if pd.api.types.is_numeric_dtype(values) else once)]
 
 
 # -- measures --------------------------------------------------------------------------------------------
 
 
-def _measures(view: View, effects: pd.DataFrame, controls: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def measures(view: View, effects: pd.DataFrame, controls: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """How each metric is written and coloured; a control that is the only one has the scales of what it controls."""
     single = _single(effects)
     shown = cast(pd.DataFrame, effects[single] if single.any() else effects)
@@ -142,6 +146,12 @@ def _scale(measure: Measure, values: np.ndarray) -> dict[str, Any]:
     return {"low": low, "high": high if high > low else low + 1e-9, "palette": _palette(measure.palette)}
 
 
+def diverging(values: Sequence[float]) -> dict[str, Any]:
+    """A scale with 0 in its middle."""
+    most = max(map(abs, values), default=0.0) or 1.0
+    return {"low": -most, "high": most, "palette": _palette("RdBu_r")}
+
+
 def _palette(name: str) -> list[str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
@@ -160,11 +170,11 @@ def as_json(value: object) -> str:
 
 def _plain(value: Any) -> object:
     """NumPy's numbers as Python's."""
-    return _short(value.item())
+    return short(value.item())
 
 
-def _short(value: Any) -> Any:
-    """Five significant digits are more than any interval here can bear; NaN is nothing."""
+def short(value: Any) -> Any:
+    """A value for JSON: five significant digits are more than any interval here can bear; NaN is nothing."""
     if isinstance(value, float):
         return None if math.isnan(value) else float(f"{value:.5g}")
     return value

@@ -71,14 +71,14 @@ class Heat:
 class Clips:
     """The clips of a cell: ``before`` is the baseline's, ``after`` the row's; in both, ``{axis}`` stands for its word.
 
-    ends: of a cell's prompts, which are heard: first, strongest, weakest. told: metrics that stand beside a clip.
+    ends: of a cell's prompts, which are heard: first, strongest, median, weakest.
+    told: metrics that stand beside a clip. same: said where both are one clip.
     labels: the axes whose concept's labels are marked among what the classifier hears, and by which word.
-    same: said where both are one clip.
     """
 
     before: str = "Original"
     after: str = "Edited"
-    ends: tuple[str, ...] = ("strongest", "weakest")
+    ends: tuple[str, ...] = ("strongest", "median", "weakest")
     told: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
@@ -92,6 +92,7 @@ class View:
     site: names a cell; heading: the same in full; hover: what is added where a point is pointed at.
     effect: what the lines of the schema's first role are called, things: what a cell is, in the plural.
     rank: the metric of which the greatest cells are kept, heard and shown first; empty: in the table's order.
+    outcome: a share of clips that is told beside the rank. price: metrics that say what an effect costs.
     measures: by metric; others are written as numbers. shown: the metrics of the heat map and of tables, in order.
     of_controls: metrics shown of controls.
     within: the axes that the heat map shows at once; lines that agree on all others are a block.
@@ -117,6 +118,8 @@ class View:
     effect: str = "the effect"
     things: str = "cells"
     rank: str = ""
+    outcome: str = ""
+    price: tuple[str, ...] = ()
     measures: Mapping[str, Measure] = field(default_factory=dict)
     of_controls: tuple[str, ...] = ()
     selectable: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The clips worth hearing: original and edited, of the strongest and the weakest effects, as files."""
+"""The clips worth hearing: original and edited, of the strongest, median and weakest effects, as files."""
 
 from __future__ import annotations
 

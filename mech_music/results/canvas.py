@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mech_music.base.atomic import replacing
+from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Role
 from mech_music.results.tables import Line
 
@@ -145,10 +146,53 @@ def layer_curve(axes: Axes, lines: Sequence[Line], metric: str, x: str = "layer"
     axes.fill_between(at, low, high, color=style["color"], alpha=0.08 if "linestyle" in style else 0.18, linewidth=0)
 
 
+def upright_label(metric: Metric) -> str:
+    """A metric's label beside a panel, in lines that are no longer than a panel is high."""
+    return "\n".join(part for line in metric.label.split("\n") for part in textwrap.wrap(line, 34))
+
+
 def layer_ticks(axes: Axes, lines: Sequence[Line]) -> None:
     """At most nine numbers of layers."""
     layers = sorted({int(line["layer"]) for line in lines})
     axes.set_xticks(layers[:: max(1, -(-len(layers) // 8))])
+
+
+def front(axes: Axes, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> None:
+    """The edge of what the points reach, where more is better of both: none is above and right of one on it."""
+    points = sorted({(a, b) for a, b in zip(x, y, strict=True) if np.isfinite(a) and np.isfinite(b)}, reverse=True)
+    best, edge = -np.inf, []
+    for a, b in points:
+        if b > best:
+            best = b
+            edge.append((a, b))
+    if len(edge) > 1:
+        style: dict[str, Any] = {"color": "black", "linewidth": 1.3, "alpha": 0.5, "zorder": 2}
+        axes.plot(
+            *zip(*edge[::-1], strict=True), drawstyle="steps-pre", label="front: no point better in both", **style
+        )
+
+
+def level(axes: Axes, height: float, label: str) -> None:
+    """A dotted level where the data is; one beyond the limits is said at the edge, and the data keeps its room."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high)
+    if low <= height <= high:
+        axes.axhline(height, color="black", linewidth=0.9, linestyle=":", label=label)
+        return
+    above = height > high
+    words = f"{'↑' if above else '↓'} {label}: {height:.2f}".replace("-", "−")
+    where: dict[str, Any] = {"ha": "right", "va": "top" if above else "bottom", "fontsize": 7.5}
+    paper: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axes.text(0.995, 0.99 if above else 0.01, words, transform=axes.transAxes, bbox=paper, zorder=6, **where)
+
+
+def zeros(axes: Axes) -> None:
+    """Thin lines at 0 in both directions; the limits stay those of the data."""
+    x, y = axes.get_xlim(), axes.get_ylim()
+    axes.axvline(0, color="black", linewidth=0.6, zorder=0)
+    axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+    axes.set_xlim(x)
+    axes.set_ylim(y)
 
 
 def how_measured(lines: Sequence[Line]) -> str:

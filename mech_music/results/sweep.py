@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TABLE, SUMMARY, FAILED = "table.parquet", "summary.parquet", "failed.txt"
-_DRAWN = ("report.html", "figures/*.png", "figures/*.svg")
+_DRAWN = ("report.html", "beside-*.html", "figures/*.png", "figures/*.svg")
 _SIGN = b"mech_music"  # the program that made it, which a page and a figure name near their beginning
 
 

@@ -1,24 +1,26 @@
-"""The page in a real browser, from disk and without a network. Skipped where there is no Chromium or no Playwright."""
+"""The page in a real browser, from disk and without a network; skipped where there is none."""
 
 from __future__ import annotations
 
-import shutil
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mech_music.report.found import read_results
 from mech_music.report.page import build
+from mech_music.report.two_runs import build as build_two
+from tests.report.browser import CHROMIUM, missing
 from tests.report.conftest import written
+from tests.report.test_folders import job
 from tests.report.test_outside import DECLARED, page_of, swept
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if CHROMIUM is None:
-    pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)", allow_module_level=True)
-playwright: Any = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright is not installed (pip install playwright)"
-)
+if wanting := missing():
+    pytest.skip(wanting, allow_module_level=True)
+playwright: Any = pytest.importorskip("playwright.sync_api")
 CHARTS = "body[data-charts=yes]"
 
 
@@ -36,13 +38,15 @@ def desktop(browser: Any, file: Path) -> Iterator[Any]:
     yield from opened(browser, file, width=1280)
 
 
-def opened(browser: Any, file: Path, width: int, **how: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": width, "height": 850}, offline=True, **how)
+def opened(
+    browser: Any, file: Path, width: int, height: int = 850, address: str = "", ready: str = CHARTS, **how: Any
+) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **how)
     page, complaints = context.new_page(), []
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(file.as_uri())
-    page.wait_for_selector(CHARTS, timeout=60_000)
+    page.goto(file.as_uri() + address)
+    page.wait_for_selector(ready, timeout=60_000)
     page.complaints = complaints
     yield page
     assert complaints == []
@@ -69,12 +73,13 @@ def test_a_cell_shows_its_numbers_and_plays_its_clips(desktop: Any) -> None:
     assert said.split(":")[0] in desktop.locator("#cell-h").inner_text()
     rows = desktop.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
     assert [row.split("\n")[0] for row in rows] == ["the edit", "self", "random", "noise"]
-    players = desktop.locator("#cell-clips audio")
-    assert players.count() == 4
+    heard = desktop.locator("#cell-clips h4").all_inner_texts()
+    assert [words.split()[0] for words in heard] == ["Greatest", "Median", "Least"]
+    assert desktop.locator("#cell-clips .pair").count() == 3
     desktop.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")
     pictures = "[...document.querySelectorAll('.mel img')].every((image) => image.naturalWidth > 0 && image.alt)"
     assert desktop.evaluate(pictures)
-    assert desktop.locator("#cell-clips .labels").count() == 2
+    assert desktop.locator("#cell-clips .labels").count() == 3
 
 
 def test_the_keyboard_reaches_every_cell(desktop: Any) -> None:
@@ -137,8 +142,8 @@ def test_a_lens_s_cell_shows_its_control_and_plays_its_clips(lens: Any) -> None:
     assert lens.locator("#cell-h").inner_text() == "jazz: layer 6 through the DecoderLens"
     rows = lens.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
     assert [row.split("\n")[0] for row in rows] == ["this layer", "other", "NDCG, full model"]
-    titles = lens.locator("#cell-clips figcaption").all_inner_texts()
-    assert titles[:2] == ["The full model", "Layer 6 through the DecoderLens"]
+    titles = lens.locator("#cell-clips .versions").first.locator("label").all_inner_texts()
+    assert [title.strip() for title in titles] == ["The full model", "Layer 6 through the DecoderLens"]
     lens.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")
     lens.get_by_role("button", name="jazz, layer 7: NDCG").click()
     assert "one" in lens.locator("#cell-clips .note").nth(1).inner_text()
@@ -197,6 +202,187 @@ def test_charts_below_wait_and_a_print_has_all(browser: Any, file: Path) -> None
     page.close()
 
 
+# -- addresses -------------------------------------------------------------------------------------------
+
+AT = "#cell=component:mlp;layer:7;original:jazz;desired:rock;strength:2"
+
+
+def heading(page: Any) -> str:
+    return page.locator("#cell-h").inner_text()
+
+
+def test_an_address_opens_its_cell(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280, address=AT):
+        assert heading(page) == "jazz → rock: steer at MLP, layer 7"
+        assert page.locator("#select-strength").input_value() == "2"
+        pressed = page.locator("#heat [aria-pressed=true]")
+        assert pressed.get_attribute("aria-label").startswith("MLP, layer 7: effectiveness")
+        top = page.locator("#cells").bounding_box()["y"]
+        assert 0 <= top < 200, "the page is scrolled to it"
+        assert page.locator("#cell-address").get_attribute("href") == AT
+
+
+def test_a_chosen_cell_is_in_the_location_and_the_history(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280):
+        first = heading(page)
+        assert page.evaluate("location.hash") == ""
+        page.get_by_role("button", name="MLP, layer 6: effectiveness").click()
+        here, there = page.evaluate("location.hash"), heading(page)
+        assert here.startswith("#cell=component:mlp;layer:6;")
+        other = [value for value in ("1", "2") if f"strength:{value}" not in here]
+        page.locator("#select-strength").select_option(other[0])
+        assert page.evaluate("location.hash") == here.replace(here[-1], other[0])
+        page.go_back()
+        page.wait_for_function(f"location.hash === {here!r}")
+        assert heading(page) == there
+        assert page.locator("#select-strength").input_value() == here[-1]
+        page.go_back()
+        page.wait_for_function("location.hash === ''")
+        page.wait_for_function(f"document.getElementById('cell-h').textContent === {first!r}")
+        page.go_forward()
+        page.wait_for_function(f"document.getElementById('cell-h').textContent === {there!r}")
+
+
+@pytest.mark.parametrize("address", ["#cell=component:mlp;layer:99", "#cell=%E0%A4;layer", "#cell=constructor:x"])
+def test_an_address_of_no_cell_is_said(browser: Any, file: Path, address: str) -> None:
+    for page in opened(browser, file, width=1280, address=address):
+        assert page.locator("#no-cell").inner_text().startswith("This page has no cell ")
+        page.locator("#heat button").first.click()
+        assert not page.locator("#no-cell").is_visible()
+
+
+# -- players ---------------------------------------------------------------------------------------------
+
+PLAYING = "[...document.querySelectorAll('audio')].map((audio, i) => (audio.paused ? -1 : i)).filter((i) => i >= 0)"
+
+
+def test_one_clip_plays_at_a_time(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280):
+        page.locator("#heat button").first.click()
+        page.evaluate("for (const audio of document.querySelectorAll('audio')) audio.loop = true")
+        for place in (0, 2, 4):
+            page.evaluate(f"document.querySelectorAll('audio')[{place}].play()")
+            page.wait_for_timeout(50)
+            assert page.evaluate(PLAYING) == [place]
+        page.evaluate("window.playing = document.querySelectorAll('#cell-clips audio')[2]")
+        assert not page.evaluate("window.playing.paused")
+        page.locator("#heat button").nth(1).click()
+        assert page.evaluate("window.playing.paused"), "a clip that is no longer on the page is silent"
+
+
+STATE = """(pair) => {
+  const shown = pair.querySelector("audio:not([hidden])");
+  return [shown.dataset.version, pair.querySelector(":checked").value, shown.currentTime, shown.paused];
+}"""
+
+
+def test_both_versions_change_places_at_the_same_moment(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280):
+        pair = page.locator("#cell-clips .pair").first
+        page.wait_for_function("[...document.querySelectorAll('audio')].every((player) => player.duration > 0)")
+        assert pair.locator("audio:visible").count() == 1
+        length = pair.evaluate("(pair) => pair.querySelector('audio').duration")
+        at = length / 2
+        pair.evaluate(f"(pair) => {{ pair.querySelector('audio').currentTime = {at}; }}")
+        pair.locator("input[value=after]").check()
+        version, checked, time, paused = pair.evaluate(STATE)
+        assert (version, checked, paused) == ("after", "after", True)
+        assert time == pytest.approx(at, abs=0.02)
+        pair.evaluate("(pair) => { for (const one of pair.querySelectorAll('audio')) one.playbackRate = 0.1; }")
+        pair.evaluate("(pair) => pair.querySelector('audio:not([hidden])').play()")
+        page.keyboard.press("x")
+        page.wait_for_function(f"{PLAYING}.length === 1")
+        version, checked, time, paused = pair.evaluate(STATE)
+        assert (version, checked, paused) == ("before", "before", False)
+        assert at - 0.02 <= time < length
+        assert page.locator("#result-clip .pair").get_attribute("data-version") == "before"
+
+
+def test_the_keyboard_changes_versions_and_shows_where_it_is(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280):
+        pair = page.locator("#cell-clips .pair").nth(1)
+        pair.locator("input").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert pair.evaluate(STATE)[:2] == ["after", "after"]
+        label = pair.locator("label").nth(1)
+        assert label.evaluate("(label) => getComputedStyle(label).outlineStyle") == "solid"
+        page.keyboard.press("x")
+        assert pair.evaluate(STATE)[:2] == ["before", "before"]
+        page.keyboard.press("Control+x")
+        assert pair.evaluate(STATE)[:2] == ["before", "before"]
+
+
+# -- the main result, files, and narrow screens ----------------------------------------------------------
+
+
+def test_the_main_result_and_its_sound_are_above_the_fold(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280, height=800):
+        for part in ("#result-words", "#result-clip audio >> nth=0", "#result-clip .versions"):
+            box = page.locator(part).bounding_box()
+            assert box["y"] + box["height"] <= 800, part
+        words = page.locator("#result-words").inner_text()
+        best = page.evaluate("mainResult(LINES.filter(isMeasured))")
+        for name in ("effectiveness", "precision"):
+            assert page.evaluate("([name, value]) => written(name, value)", [name, best[name]]) in words
+        for control in ("self", "random", "noise"):
+            assert f"{control} " in words
+        assert f"flipped in {round(best['flipped'] * best['n'])} of 3 clips" in words
+        assert ("Nothing is marked" in words) is (best["verdict"] != 1)
+
+
+def downloaded(page: Any, button: Any) -> tuple[str, list[dict[str, str]]]:
+    with page.expect_download() as found:
+        button.click()
+    text = Path(found.value.path()).read_bytes().decode()
+    assert text.endswith("\r\n")
+    return found.value.suggested_filename, list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_tables_are_downloaded_as_they_are(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=1280, address=AT):
+        lines = {line["cell"]: line for line in page.evaluate("LINES")}
+        name, rows = downloaded(page, page.locator("#heat-csv button"))
+        assert name == "2-pairs-of-concepts-model-tiny_heat-map_jazz-rock_strength-2.csv"
+        shown = [lines[int(one.get_attribute("data-cell"))] for one in page.locator("#heat button").all()]
+        told = {(row["component"], row["layer"]): row for row in rows}
+        assert len(told) == len(rows) == len(shown) == 6
+        for line in shown:
+            row = told[line["component"], line["layer"]]
+            assert {row["original"], row["desired"], row["strength"]} == {"jazz", "rock", "2"}
+            for metric in ("effectiveness", "effectiveness_low", "precision", "self_kept_high", "p_above"):
+                assert float(row[metric]) == line[metric], metric
+        names = {downloaded(page, button)[0] for button in page.locator("button.csv:visible").all()}
+        assert len(names) == page.locator("button.csv:visible").count() >= 6, "each table has a name of its own"
+
+
+def test_fields_are_quoted(desktop: Any) -> None:
+    fields = ["a", 'says "no", twice', "line\nbreak", None, -0.25, "piano → violin"]
+    text = desktop.evaluate("(fields) => csvText([fields, fields])", fields)
+    expected = ["a", 'says "no", twice', "line\nbreak", "", "-0.25", "piano → violin"]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [expected, expected]
+    assert text.count("\r\n") == 2
+
+
+# What is wider than the screen, but for what can be scrolled to.
+CUT = """() => [...document.querySelectorAll("main *, header *")].filter((node) => {
+  const box = node.getBoundingClientRect();
+  const cut = box.right > innerWidth + 1 || box.left < -1;
+  return cut && box.width > 1 && !node.closest(".scroll, .chart, pre, .unseen, .skip");
+}).map((node) => `${node.tagName} ${node.id} ${node.className}`)"""
+
+
+def test_nothing_is_cut_on_a_phone_and_wide_tables_say_so(browser: Any, file: Path) -> None:
+    for page in opened(browser, file, width=390, has_touch=True):
+        assert page.evaluate(CUT) == []
+        table = page.locator("#glance-table .edged")
+        assert table.evaluate("(edged) => edged.firstChild.scrollWidth > edged.clientWidth"), "too narrow to test"
+        opacity = "(edged, side) => getComputedStyle(edged, side).opacity"
+        assert [table.evaluate(opacity, side) for side in ("::before", "::after")] == ["0", "1"]
+        table.evaluate("(edged) => { edged.firstChild.scrollLeft = 9999; }")
+        page.wait_for_timeout(100)
+        assert [table.evaluate(opacity, side) for side in ("::before", "::after")] == ["1", "0"]
+
+
 def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
     for page in opened(browser, file, width=390, color_scheme="dark", has_touch=True):
         assert page.evaluate("document.documentElement.scrollWidth") == 390
@@ -208,3 +394,31 @@ def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
         button = page.locator("#heat button").first.bounding_box()
         assert button["width"] >= 24
         assert button["height"] >= 24
+
+
+# -- two runs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_runs_are_next_to_each_other(
+    browser: Any, sweep: Path, tmp_path_factory: pytest.TempPathFactory, width: int
+) -> None:
+    one, two = (read_results(job(sweep, number))[0] for number in (0, 1))
+    file = written(build_two(one, two, ("weak", "strong")), tmp_path_factory)
+    for page in opened(browser, file, width, ready="body[data-ready=yes]"):
+        maps = page.locator("#maps table")
+        assert maps.locator("caption").all_inner_texts() == ["A: weak", "B: strong", "B less A"]
+        assert [maps.nth(place).locator("td").count() for place in range(3)] == [3, 3, 3]
+        page.locator("#select-pair").select_option("jazz → rock")
+        page.locator("input[value=precision]").check()
+        line = page.evaluate("LINES.find((line) => line.layer === '6' && line.original === 'jazz')")
+        for place, side in enumerate("abd"):
+            told = page.evaluate(
+                "([side, value]) => textOf(side, 'precision', value)", [side, line[f"{side}_precision"]]
+            )
+            assert told in maps.nth(place).locator("td").all_inner_texts()[0]
+        assert "6 cells are in both" in page.locator("#summary").inner_text()
+        assert page.evaluate(CUT) == []
+        name, rows = downloaded(page, page.locator("button.csv"))
+        assert name == "weak-and-strong_every-cell.csv"
+        assert len(rows) == 6

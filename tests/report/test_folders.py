@@ -131,9 +131,11 @@ def test_nothing_to_show_is_one_line(copied: Path, spoiled: str, capsys: pytest.
     ("words", "said"),
     [
         ([], "needs one folder"),
-        (["a", "b"], "not 2: a b"),
+        (["a", "b", "c"], "not 3: a b c"),
         (["a", "audio=yes"], "audio='yes'"),
-        (["a", "adio=0"], "not 2: a adio=0"),
+        (["a", "adio=0"], "unknown word adio=0; allowed: out=<file>, audio=0"),
+        (["a", "b"], "no folder 'a'"),
+        ([".", "."], "was given twice"),
         ([".", "out=."], "is a folder"),
     ],
 )

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from mech_music.report import payload
 from mech_music.report.clips import Heard, hear
 from mech_music.report.found import Found
 from mech_music.report.page import LIMIT, Page, build
+from mech_music.report.paths import portable, portable_command
 from mech_music.results.tables import summarise
 from mech_music.tasks.interchange.columns import AXES, METRICS
 from mech_music.tasks.interchange.controls import beside_controls
@@ -78,15 +80,15 @@ def test_every_interval_is_the_summary_s(page: Page, found: Found) -> None:
     assert shown["verdict"].tolist() == effects["verdict"].tolist()
 
 
-def test_the_clips_are_the_strongest_and_the_weakest(page: Page, found: Found, command: CommandLine) -> None:
+def test_the_clips_are_the_strongest_the_median_and_the_weakest(page: Page, found: Found, command: CommandLine) -> None:
     shown, samples, sounds = cells(page), part(page, "data")["samples"], part(page, "sounds")
     assert len(samples) == len(shown)
     rows = {row.key("made up"): row for asked in command.engine.asked for row in asked}
     for place, pair in list(samples.items())[::5]:
         behind = lines_of(found, shown.iloc[int(place)], "technique").sort_values("effectiveness")
-        assert [one["end"] for one in pair] == ["strongest", "weakest"]
-        assert [one["after"] for one in pair] == [behind["row"].iloc[-1], behind["row"].iloc[0]]
-        assert [one["before"] for one in pair] == [behind["baseline"].iloc[-1], behind["baseline"].iloc[0]]
+        assert [one["end"] for one in pair] == ["strongest", "median", "weakest"]
+        assert [one["after"] for one in pair] == behind["row"].iloc[[-1, 1, 0]].tolist()
+        assert [one["before"] for one in pair] == behind["baseline"].iloc[[-1, 1, 0]].tolist()
         for key in (pair[0]["before"], pair[0]["after"]):
             clip, rate = command.engine.audio([rows[key]])
             heard, heard_rate = soundfile.read(io.BytesIO(content(sounds[key]["audio"])))
@@ -119,6 +121,35 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
     around = re.sub(r"<script type=\"text/plain\" id=\"plotly\">.*?</script>", "", page.html, flags=re.DOTALL)
     assert re.findall(r"(?:src|href)=\"(?!#|data:)[^\"]*\"|url\(|@import|https?://(?!www\.w3\.org)", around) == []
     assert "default-src 'none'" in page.html
+
+
+def test_no_path_of_this_machine_is_on_the_page(page: Page, found: Found) -> None:
+    assert str(found.folder) in str(found.command)
+    assert str(found.folder.parent) not in page.html
+    assert f"hydra.sweep.dir={found.folder.name}" in page.html
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("store: /data/my clips/store\nseed: 0", "store: store\nseed: 0"),
+        ("no folder '/data/my models/small': name one", "no folder 'small': name one"),
+        ("lens.path=/results/run/3/lens", "lens.path=3/lens"),
+        ("hydra.sweep.dir=/results/run", "hydra.sweep.dir=run"),
+        ("~/models/small (hub), and/or others, 4/5, https://example.org/a/b", None),
+        ("blocks.{layer}.hook_mlp_out, −KL(after ‖ before) / 527", None),
+    ],
+)
+def test_a_path_is_shown_as_a_reader_can_use_it(text: str, shown: str | None) -> None:
+    expected = text.replace("~/models/small", "small") if shown is None else shown
+    assert portable(text, Path("/results/run")) == expected
+
+
+def test_a_command_is_still_one_for_a_shell() -> None:
+    command = "python -m mech_music.run 'engine.store=/a b/my store' layer='\"0,5\"' lens.path=/results/run/3/lens"
+    assert portable_command(command, Path("/results/run")) == (
+        "python -m mech_music.run 'engine.store=my store' 'layer=\"0,5\"' lens.path=3/lens"
+    )
 
 
 def test_what_is_in_a_table_cannot_write_the_page(found: Found) -> None:

@@ -9,19 +9,6 @@ const PERCENT = `${+(100 * DATA.level).toFixed(2)} %`;
 const SHOWN = VIEW.shown.filter((name) => LINES.some((line) => line[name] !== null));
 const RANK = VIEW.rank || SHOWN[0];
 
-function byId(id) { return document.getElementById(id); }
-
-function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined) continue;
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child !== null));
-  return node;
-}
-
 // -- words ----------------------------------------------------------------------------------
 
 function layerWord(layer) { return /^\d+$/.test(layer) ? `layer ${layer}` : layer === "together" ? "all layers together" : `layers ${layer} together`; }
@@ -32,16 +19,7 @@ function wordOf(axis, value) { return DATA.words[axis]?.[value] ?? (axis === "la
 function filled(text, line) { return text.replace(/\{(=?)(\w+)\}/g, (_, raw, axis) => (axis === "site" ? siteWords(line) : raw ? line[axis] : wordOf(axis, line[axis]))); }
 function siteWords(line) { return filled(VIEW.site, line); }
 function fact(axis, line) { return VIEW.plain.includes(axis) || DATA.words[axis] ? wordOf(axis, line[axis]) : `${axis} ${line[axis]}`; }
-function capital(text) { return text[0].toUpperCase() + text.slice(1); }
 function controlWord(name) { return DATA.roles[name].word; }
-
-function written(name, value) {
-  const { share, signed } = MEASURES[name];
-  if (value === null || value === undefined) return "–";
-  if (share) return `${Math.round(100 * value)} %`;
-  const text = !signed ? value.toFixed(Math.abs(value) < 0.1 ? 3 : 2) : Math.abs(value) < 0.005 ? "0.00" : (value > 0 ? "+" : "") + value.toFixed(2);
-  return text.replace("-", "−");
-}
 
 // `control` is empty for the effect itself.
 function valueOf(line, name, control = "", end = "") {
@@ -61,8 +39,6 @@ function spread(line, name, control = "") {
 function ofControls(name) { return VIEW.of_controls.includes(name) ? DATA.controls : []; }
 function best(lines, name = RANK) { return lines.reduce((a, b) => (b[name] > a[name] ? b : a)); }
 
-function only(lines, axis) { return [...new Set(lines.map((line) => line[axis]))]; }
-
 function verdict(line) {
   if (!DATA.controls.length || !VIEW.rank) return "";
   const all = DATA.controls.length > 1 ? `all controls (${DATA.controls.join(", ")})` : `the ${controlWord(DATA.controls[0])}`;
@@ -72,34 +48,31 @@ function verdict(line) {
   return `Not above ${all}: its interval overlaps, or lies below, that of ${reach.join(", ") || "none with an interval"}.`;
 }
 
+function pWords(p) { return p < 0.001 ? "under 0.001" : p.toFixed(3); }
+
 // Effects that were compared with their controls prompt by prompt.
 function pairedVerdict(line, all) {
   if (!line.over) return "Not compared: no control was run on two of its prompts.";
   const said = line.verdict ? `${line.verdict === ABOVE ? "Above" : "Below"} ${all}` : `Not told apart from ${all}`;
   const p = line.verdict === BELOW ? line.p_below : line.p_above;
-  return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the highest of them; p = ${p < 0.001 ? "under 0.001" : p.toFixed(3)} over all cells of the table.`;
+  return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the highest of them; p = ${pWords(p)} over all cells of the table.`;
 }
 
 const RULE = DATA.paired ? "every control, prompt by prompt" : "the intervals of all controls that were run";
 
 // -- tables ---------------------------------------------------------------------------------
 
-function table(heads, rows, words, caption = null) {
-  return el("table", { class: "numbers" }, caption ? el("caption", {}, caption) : null,
-    el("thead", {}, el("tr", {}, ...heads.map((head, i) => el("th", { scope: "col", class: i < words ? "word" : null }, head)))),
-    el("tbody", {}, ...rows.map(({ cells, above }) => el("tr", { class: above ? "above" : null },
-      ...cells.map((cell, i) => el(i < words ? "th" : "td", i < words ? { scope: "row", class: "word" } : {}, cell))))));
-}
-
-function scrolling(label, ...children) {
-  return el("div", { class: "scroll tall", role: "region", "aria-label": label, tabindex: 0 }, ...children);
+// All that the page knows of some lines, as rows of a file.
+function linesAsRows(lines) {
+  const names = NAMES.filter((name) => name !== "task" && !VIEW.more.includes(name)), words = { [ABOVE]: "above", [BELOW]: "below" };
+  return [names, ...lines.map((line) => names.map((name) => (name === "verdict" ? words[line.verdict] ?? "" : line[name])))];
 }
 
 function allMeasures(line) {
   const rows = Object.entries(MEASURES).filter(([name, measure]) => measure.meaning && line[name] !== null).map(([name, measure]) => ({
     cells: [el("span", {}, measure.word + (measure.unit ? ` (${measure.unit})` : ""), el("div", { class: "note" }, measure.meaning)), spread(line, name)],
   }));
-  return el("details", {}, el("summary", {}, "All measures of this cell"), el("div", { class: "scroll" }, table(["", ""], rows, 1)));
+  return el("details", {}, el("summary", {}, "All measures of this cell"), scrolling("All measures", "", table(["", ""], rows, 1)));
 }
 
 // Intervals above each other on one axis: `rows` of { word, line, name, control, ink, strong }. A table beside it says the same.

@@ -132,8 +132,6 @@ function placesOf(axis, lines) {
   return new Map(values.map((value) => [value, isNumber(value) ? Number(value) : (next += gap) - gap]));
 }
 
-function isNumber(value) { return typeof value === "number" || /^\d+$/.test(value); }
-
 function endsOf(places) {
   const all = [...places.values()], room = all.length > 2 ? 0.04 * (Math.max(...all) - Math.min(...all)) : 1;
   return [Math.min(...all) - room, Math.max(...all) + room];
@@ -179,19 +177,20 @@ function levelMarks(names) {
   return names.map((name) => MEASURES[name].level).filter(Boolean).map((level) => ({ word: MEASURES[level].word, colour: "var(--ink)", dash: "1.5px,2.5px" }));
 }
 
-function numbersTable(lines, leading) {
+function numbersTable(what, lines, leading) {
   const controls = SHOWN.flatMap((name) => ofControls(name).map((control) => [control, name]));
   const heads = [...leading, ...SHOWN.map((name) => MEASURES[name].word), ...controls.map(([control, name]) => `${control}: ${MEASURES[name].word}`), "n"];
   const rows = lines.map((line) => ({
     above: line.verdict === ABOVE,
     cells: [...leading.map((name) => wordOf(name, line[name])), ...SHOWN.map((name) => spread(line, name)), ...controls.map(([control, name]) => spread(line, name, control)), String(line.n)],
   }));
-  return scrolling("Numbers", table(heads, rows, leading.length));
+  const numbers = scrolling("Numbers", "tall", table(heads, rows, leading.length));
+  return el("div", {}, numbers, csvButton([what, ...selectionWords(leading)], () => linesAsRows(lines)));
 }
 
 function drawBehind(section, lines, leading) {
   const details = el("details", {}, el("summary", {}, "The numbers behind this chart"));
-  details.addEventListener("toggle", () => details.open && details.children.length < 2 && details.append(numbersTable(lines, leading)));
+  details.addEventListener("toggle", () => details.open && details.children.length < 2 && details.append(numbersTable(section.id, lines, leading)));
   section.querySelector(".behind").replaceChildren(details);
 }
 

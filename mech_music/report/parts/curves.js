@@ -86,12 +86,31 @@ function drawScatter(spec, lines, place, section, choose) {
       marker: { symbol, size: 9, color: own.map((line) => (line.verdict === ABOVE ? colour : t.paper)), line: { color: colour, width: 2 } }, customdata: of(own, "cell"), ...crossed(own, spec, "", faded(colour, 0.45), 1),
     });
   }
-  const height = level ? lines.reduce((sum, line) => sum + line[level], 0) / lines.length : 0;
-  const shapes = level ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: height, y1: height, line: { color: t.ink, width: 1.3, dash: "1.5px,2.5px" } }] : [];
+  const front = frontOf(lines, across, up), ends = upTo(lines, up);
+  if (front.length > 1) traces.unshift({ x: front.map((line) => line[across]), y: front.map((line) => line[up]), mode: "lines", line: { color: t.ink, width: 1.2, shape: "vh" }, opacity: 0.55, hoverinfo: "skip" });
+  if (front.length > 1) marks.push({ word: "front: no point is better in both", colour: "var(--ink)", dash: "" });
+  // A level beyond the points is said at the edge, so that they keep the room.
+  const height = level ? lines.reduce((sum, line) => sum + line[level], 0) / lines.length : 0, inside = level && height >= ends[0] && height <= ends[1];
+  const shapes = inside ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: height, y1: height, line: { color: t.ink, width: 1.3, dash: "1.5px,2.5px" } }] : [];
+  const beyond = level && !inside ? [{ xref: "paper", yref: "paper", x: 1, xanchor: "right", y: height < ends[0] ? 0.01 : 0.99, showarrow: false, font: { size: 11, color: t.ink }, text: `${height < ends[0] ? "↓" : "↑"} ${MEASURES[level].word} ${written(level, height)}` }] : [];
   const top = best(lines, across), words = spec.measures.map((name) => MEASURES[name].word);
   chart(place, `${words[1]} against ${words[0]}, one point for each cell, with intervals; controls in grey. Furthest right: ${siteWords(top)}, ${spec.measures.map((name, i) => `${words[i]} ${written(name, top[name])}`).join(", ")}.`, () => [traces,
-    layoutOf(t, { shapes, margin: { l: 56, r: 12, t: 12, b: 60 }, xaxis: axis(t, MEASURES[across].title), yaxis: axis(t, MEASURES[up].label) })], choose);
-  drawLegend(section, [...marks, ...controlMarks(false), ...levelMarks([up])]);
+    layoutOf(t, { shapes, annotations: beyond, margin: { l: 56, r: 12, t: 12, b: 60 }, xaxis: axis(t, MEASURES[across].title), yaxis: axis(t, MEASURES[up].label, { range: ends }) })], choose);
+  drawLegend(section, [...marks, ...controlMarks(false), ...(inside ? levelMarks([up]) : [])]);
+}
+
+// The lines than which none is better in both measures, from left to right.
+function frontOf(lines, across, up) {
+  const better = (a, b) => a[across] >= b[across] && a[up] >= b[up] && (a[across] > b[across] || a[up] > b[up]);
+  return lines.filter((line) => !lines.some((other) => better(other, line))).sort((a, b) => a[across] - b[across]);
+}
+
+// The ends of the upright axis: the points with their intervals, the means of controls, and some room.
+function upTo(lines, up) {
+  const ends = ["", "_low", "_high"].map((end) => ["", end]), means = DATA.controls.map((control) => [control, ""]);
+  const values = lines.flatMap((line) => [...ends, ...means].map(([control, end]) => valueOf(line, up, control, end))).filter((value) => value !== null);
+  const [least, most] = [Math.min(...values), Math.max(...values)], room = 0.06 * (most - least || 1);
+  return [least - room, most + room];
 }
 
 // Intervals in both directions, and what a point says.

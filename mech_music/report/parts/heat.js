@@ -1,17 +1,5 @@
 "use strict";
 // The heat map: a table of buttons, one a cell.
-function shade(scale, value) {
-  const at = Math.min(1, Math.max(0, (value - scale.low) / (scale.high - scale.low))) * (scale.palette.length - 1);
-  const [from, to] = [Math.floor(at), Math.ceil(at)].map((i) => [1, 3, 5].map((k) => parseInt(scale.palette[i].slice(k, k + 2), 16)));
-  return from.map((part, k) => Math.round(part + (to[k] - part) * (at % 1)));
-}
-
-// Black or white, whichever stands out more (WCAG's relative luminance).
-function inkOn(rgb) {
-  const [r, g, b] = rgb.map((part) => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000" : "#fff";
-}
-
 function cellButton(line, measure, scale, choose) {
   const value = line[measure];
   const rgb = value === null ? null : shade(scale, value);
@@ -51,7 +39,8 @@ function drawHeat(lines, measure, selected, choose) {
       ...across.map((other) => (upright ? cell(other, name) : cell(name, other)))))));
   node.style.setProperty("--each", `${Math.min(54, Math.floor((room - 130) / layers.length) - 2)}px`);
   node.addEventListener("keydown", moveInTable);
-  byId("heat").replaceChildren(node);
+  byId("heat").replaceChildren(edged(el("div", { class: "scroll", role: "region", "aria-label": "Heat map", tabindex: -1 }, node)));
+  byId("heat-csv").replaceChildren(csvButton(["heat map", ...selectionWords()], () => linesAsRows(lines)));
   pressCell(selected);
   drawScale(scale, measure);
 }

@@ -15,6 +15,11 @@ function subject(except = []) {
   return facts.map((axis) => fact(axis, line)).join(" · ");
 }
 
+// What is selected, as the name of a file says it.
+function selectionWords(except = []) {
+  return DATA.selectors.filter((axis) => !except.includes(axis)).map((axis) => (VIEW.plain.includes(axis) ? chosen[axis] : `${axis} ${chosen[axis]}`));
+}
+
 // The axes of a line become the selection; other axes may have had to follow the one that was changed.
 function adopt(line) {
   for (const axis of DATA.selectors) {
@@ -30,6 +35,7 @@ function onSelector(axis, text) {
   const candidates = LINES.filter((line) => String(line[axis]) === text);
   const next = candidates.reduce((a, b) => (agreed(b) > agreed(a) ? b : a));
   choose(next.cell, false);
+  record(next);
 }
 
 function drawSelectors() {
@@ -63,6 +69,7 @@ function choose(cell, loud) {
   if (moved) drawAll(); else pressCell(cell);
   drawCell(line);
   drawClips(line);
+  if (loud) record(line);
   if (loud) byId("announce").textContent = `${siteWords(line)}: ${SHOWN.map((name) => `${MEASURES[name].word} ${written(name, line[name])} ${interval(line, name)}`).join("; ")}. ${verdict(line)} Numbers${VIEW.clips ? " and clips" : ""} are below the heat map.`;
 }
 
@@ -91,6 +98,8 @@ function drawCharts() {
 
 function drawCell(line) {
   byId("cell-h").textContent = filled(VIEW.heading, line);
+  byId("cell-address").href = addressOf(line);
+  byId("no-cell").hidden = true;
   const compared = VIEW.of_controls.length ? SHOWN.filter((name) => VIEW.of_controls.includes(name)) : SHOWN, { level } = MEASURES[RANK];
   const row = (title, note, cells) => ({ cells: [el("span", {}, title, note ? el("div", { class: "note" }, note) : ""), ...cells] });
   const rows = [row(VIEW.effect, "", compared.map((name) => spread(line, name))), ...DATA.controls.map((control) => row(control, controlWord(control), compared.map((name) => spread(line, name, control))))];
@@ -101,9 +110,10 @@ function drawCell(line) {
     el("p", {}, el("b", {}, verdict(line))),
     VIEW.rank ? el("p", { class: "note" }, `${MEASURES[RANK].title}:`) : "",
     VIEW.rank ? forest(bars, RANK, `${MEASURES[RANK].word} with intervals`) : "",
-    el("div", { class: "scroll" }, table(["", ...compared.map((name) => MEASURES[name].word)], rows, 1, `Means over n = ${line.n} prompts${line.failed ? `, ${line.failed} clips failed and are left out` : ""}, with ${PERCENT} intervals`)),
+    scrolling("Numbers of the cell", "", table(["", ...compared.map((name) => MEASURES[name].word)], rows, 1, `Means over n = ${line.n} prompts${line.failed ? `, ${line.failed} clips failed and are left out` : ""}, with ${PERCENT} intervals`)),
     line.n < 20 ? el("p", { class: "note" }, `Only ${line.n} prompts: such intervals are rough, and rather too narrow.`) : "",
-    allMeasures(line));
+    allMeasures(line),
+    csvButton([filled(VIEW.heading, line)], () => linesAsRows([line])));
 }
 
 function highestControl(line, name) {
@@ -130,7 +140,7 @@ function drawGlance() {
     cells: [...axes.map((axis) => wordOf(axis, line[axis])), el("button", { type: "button", class: "link", "aria-label": `Show ${filled(VIEW.heading, line)}`, onclick: () => show(line) }, siteWords(line)),
       ...SHOWN.flatMap((name) => cells(line, name)), ...(ranked ? [aboveWords(line)] : []), String(line.n)],
   }));
-  byId("glance-table").replaceChildren(scrolling("At a glance", table([...axes, "", ...SHOWN.flatMap(heads), ...(ranked ? ["above controls"] : []), "n"], rows, axes.length + 1)));
+  byId("glance-table").replaceChildren(scrolling("At a glance", "tall", table([...axes, "", ...SHOWN.flatMap(heads), ...(ranked ? ["above controls"] : []), "n"], rows, axes.length + 1)), csvButton(["at a glance"], () => linesAsRows(DATA.glance.map((cell) => LINES[cell]))));
   const tried = LINES.filter(isMeasured), above = tried.filter((line) => line.verdict === ABOVE);
   byId("glance-count").textContent = ranked ? `${above.length} of ${tried.length} ${VIEW.things} have ${MEASURES[RANK].word} above all of their controls (${DATA.controls.join(", ")}).`
     : `${tried.length} ${VIEW.things}${VIEW.of_controls.length && !DATA.controls.length ? ", no controls: effects cannot be told from damage or chance" : ""}.`;
@@ -148,6 +158,55 @@ function drawMeasureWords() {
   byId("measure-words").append(...Object.values(MEASURES).filter((measure) => measure.meaning).map((measure) => el("p", {}, el("b", {}, measure.word), `${measure.unit ? ` (${measure.unit})` : ""}: ${measure.meaning}.`)));
 }
 
+// An address of a cell that is not here: a page of another run, or of fewer cells.
+function sayNoCell() {
+  const note = byId("no-cell");
+  note.hidden = !isCell(location.hash);
+  note.textContent = note.hidden ? "" : `This page has no cell ${unescaped(location.hash.slice("#cell=".length))}.`;
+}
+
+// -- the main result ------------------------------------------------------------------------
+
+function mainResult(measured) {
+  const marked = measured.filter((line) => line.verdict === ABOVE);
+  return best(marked.length ? marked : measured);
+}
+
+// The cell's name with whatever the page's selectors say of it beside.
+function fullName(line) {
+  const beside = DATA.selectors.filter((axis) => !VIEW.plain.includes(axis) && !VIEW.heading.includes(`{${axis}}`));
+  return [filled(VIEW.heading, line), ...beside.map((axis) => fact(axis, line))].join(", ");
+}
+
+function valueWords(line, name, control = "") {
+  const { unit } = MEASURES[name];
+  return `${written(name, valueOf(line, name, control))}${unit ? ` ${unit}` : ""} ${interval(line, name, control)}`;
+}
+
+function drawResult(measured) {
+  if (!VIEW.rank || !measured.length) return;
+  const line = mainResult(measured), marked = measured.filter((one) => one.verdict === ABOVE).length, compared = DATA.controls.length > 0;
+  const of = `${measured.length} ${VIEW.things}`, lead = !compared ? `No controls were run, so none of ${of} can be marked.` : marked ? "" : `Nothing is marked: none of ${of} is above all of its controls.`;
+  const which = marked > 1 ? `the greatest of ${marked} marked among ${of}` : marked ? `the only one marked among ${of}` : "the greatest of them, not marked";
+  const controls = DATA.controls.filter((name) => valueOf(line, RANK, name) !== null).map((name) => `${name} ${written(RANK, valueOf(line, RANK, name))} ${interval(line, RANK, name)}`);
+  const beside = [controls.length ? `controls ${controls.join(", ")}` : "", DATA.paired && line.over ? `p = ${pWords(line.p_above)}` : ""].filter(Boolean).join("; ");
+  const share = VIEW.outcome && line[VIEW.outcome] !== null ? `${MEASURES[VIEW.outcome].word} in ${Math.round(line[VIEW.outcome] * line.n)} of ${line.n} clips` : "";
+  const price = VIEW.price.filter((name) => line[name] !== null && line[name] !== undefined).map((name) => `${MEASURES[name].word} ${valueWords(line, name)}`);
+  byId("result").hidden = false;
+  byId("result-words").replaceChildren(lead ? el("b", {}, lead, " ") : "",
+    el("button", { type: "button", class: "link", onclick: () => show(line) }, capital(fullName(line))), ` (${which}): `,
+    el("b", {}, `${MEASURES[RANK].word} ${valueWords(line, RANK)}`), beside ? ` (${beside})` : "", share ? el("span", {}, ", ", el("b", {}, share)) : "",
+    price.length ? `, at the price of ${price.join(", ")}.` : ".");
+}
+
+// The typical clip rather than the best one, where the page has it.
+function drawResultClip(measured) {
+  const line = VIEW.rank && VIEW.clips && measured.length ? mainResult(measured) : null, samples = line ? DATA.samples[line.cell] ?? [] : [];
+  if (!samples.length) return;
+  const sample = samples.find((one) => one.end === "median") ?? samples[0];
+  byId("result-clip").replaceChildren(el("p", { class: "note" }, sampleWords(sample, line)), player(sample, line));
+}
+
 // -- start ----------------------------------------------------------------------------------
 
 function start() {
@@ -156,13 +215,25 @@ function start() {
   drawGlance();
   drawMeasureWords();
   const measured = LINES.filter(isMeasured);
-  const certain = measured.filter((line) => line.verdict === ABOVE), candidates = certain.length ? certain : measured;
-  choose(!measured.length ? 0 : VIEW.rank ? best(candidates).cell : DATA.glance[0], false);
+  const first = !measured.length ? LINES[0] : VIEW.rank ? mainResult(measured) : LINES[DATA.glance[0]], asked = lineAt(location.hash);
+  drawResult(measured);
+  choose((asked ?? first).cell, false);
+  if (!asked) sayNoCell();
+  onAddress(first, (line) => {
+    if (!line) return sayNoCell();
+    if (line.cell === selectedCell) return;
+    choose(line.cell, false);
+    byId("heat").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; drawHeatMap(); } });
   addEventListener("beforeprint", drawWaiting);
-  document.addEventListener("DOMContentLoaded", () => drawClips(LINES[selectedCell]));
+  document.addEventListener("DOMContentLoaded", () => {
+    drawClips(LINES[selectedCell]);
+    drawResultClip(measured);
+    if (asked) byId("cells").scrollIntoView();
+  });
   document.body.dataset.ready = "yes";
 }
 

@@ -1,4 +1,4 @@
-"""Which clips of an interchange are worth hearing: the strongest and the weakest effects."""
+"""Which clips of an interchange are worth hearing: the strongest, the median and the weakest effects."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from mech_music.results.tables import lines_of
 from mech_music.tasks.interchange.columns import AXES
 
 
-def strongest_and_weakest(table: pd.DataFrame, strongest: int, weakest: int) -> list[Choice]:
-    """The technique's clips of the greatest and of the least effectiveness, never one clip in both.
+def chosen_clips(table: pd.DataFrame, strongest: int, weakest: int, median: int = 0) -> list[Choice]:
+    """The technique's clips of the greatest and of the least effectiveness, and those nearest to the middle rank.
 
-    Failed clips are passed over; equals are taken in the table's order of axes and prompts.
+    None is chosen twice: of few clips, the middle ones are among the others. Failed clips are passed over; equals are
+    taken in the table's order of axes and prompts.
     """
     measured = table.query("role == 'technique' and not failed").dropna(subset=["effectiveness"])
     lines = lines_of(measured)
     lines.sort(key=lambda line: (-line["effectiveness"], *_place(line)))
     first = lines[:strongest]
     last = lines[max(len(first), len(lines) - weakest) :][::-1] if weakest else []
-    ranked = [("strongest", rank, line) for rank, line in enumerate(first, 1)]
-    ranked += [("weakest", rank, line) for rank, line in enumerate(last, 1)]
-    return [_choice(f"{end}-{rank}", line) for end, rank, line in ranked]
+    between = range(len(first), len(lines) - len(last))
+    middle = [lines[at] for at in sorted(between, key=lambda at: abs(2 * at + 1 - len(lines)))[:median]]
+    chosen = {"strongest": first, "median": middle, "weakest": last}
+    return [_choice(f"{which}-{rank}", line) for which, own in chosen.items() for rank, line in enumerate(own, 1)]
 
 
 def _place(line: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 
 from mech_music.metrics.measures import EFFECTIVENESS, IDEAL_PRECISION, PRECISION
 from mech_music.metrics.metric import Metric
 from mech_music.results import canvas
 from mech_music.results.canvas import Sheet
 from mech_music.results.columns import Role, layer_order
-from mech_music.results.tables import ABOVE, Line, blocks_of, layers_of
+from mech_music.results.tables import ABOVE, BELOW, Line, blocks_of, layers_of
 from mech_music.tasks.interchange.columns import AXES
 from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
 
@@ -28,6 +29,15 @@ Lines: TypeAlias = list[Line]
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
 _MARK = "Filled points: effectiveness above every control, prompt by prompt (family-wise over the table)."
+_FADED = (
+    "Dots: effectiveness above every control, prompt by prompt (family-wise over the table); rings: below every one. "
+    "Faded: not told apart from the controls."
+)
+_FADE = 0.4
+_MARKS: dict[int, dict[str, Any]] = {
+    ABOVE: {"marker": "."},
+    BELOW: {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 0.6},
+}
 _MOST = 12
 MEASURES = (EFFECTIVENESS, PRECISION)
 
@@ -42,11 +52,12 @@ def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                 for number, control in enumerate(controls):
                     _control(axes, lines, places, control, measure.name, aside=0.02 + 0.015 * number)
                 _effect(axes, lines, places, measure.name)
-                axes.set_ylabel(measure.label)
+                axes.set_ylabel(canvas.upright_label(measure))
                 axes.axhline(0, color="black", linewidth=0.6, zorder=0)
             _ideal(sheet.axes[1], lines)
             _layer_axis(sheet.axes[-1], places)
-            sheet.words(_title(lines[0]), f"{_measured(lines, controls)} {_MARK if controls else ''}")
+            title = _title(lines[0], _others(summary, _BLOCK))
+            sheet.words(title, f"{_measured(lines, controls)} {_MARK if controls else ''}")
             paths += sheet.save(folder, _name("layers", summary, lines[0], _BLOCK))
     return paths
 
@@ -64,16 +75,12 @@ def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
             panels=2, width=min(11.0, max(5.5, 2.2 + 0.42 * len(places))), height=2.2 + 0.62 * len(components)
         ) as sheet:
             for axes, measure in zip(sheet.axes, MEASURES, strict=True):
-                _cells(axes, lines, components, list(places), measure)
+                _cells(axes, lines, components, list(places), measure, fades=bool(controls))
             sheet.axes[1].set_xlabel("layer")
             first = lines[0]
             title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
-            mark = (
-                "Dots: effectiveness above every control, prompt by prompt (family-wise over the table)."
-                if controls
-                else ""
-            )
-            sheet.words(title, f"{_measured(lines, controls)} {mark}")
+            words = f"{_measured(lines, controls)} {_FADED if controls else ''}"
+            sheet.words(title + told(first, _others(summary, keys)), words)
             paths += sheet.save(folder, _name("heatmap", summary, first, keys))
     return paths
 
@@ -91,15 +98,16 @@ def tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
             for (component, technique), path in _paths(lines).items():
                 marker = canvas.MARKERS[techniques.index(technique) % len(canvas.MARKERS)]
                 _path(axes, path, f"{canvas.COMPONENT_WORDS.get(component, component)}, {technique}", marker)
-            _ideal(axes, lines)
-            axes.axvline(0, color="black", linewidth=0.6, zorder=0)
-            axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+            canvas.front(axes, _column(lines, "effectiveness"), _column(lines, "precision"))
             axes.set_xlabel(f"{EFFECTIVENESS.title} → nearer the desired concept")
             axes.set_ylabel(PRECISION.label)
             axes.margins(x=0.09)
+            canvas.level(axes, float(np.nanmean(_column(lines, "ideal_precision"))), IDEAL_PRECISION.title)
+            canvas.zeros(axes)
             first = lines[0]
             words = f"{_measured(lines, controls)} Numbers are layers. Up and right is better."
-            sheet.words(f"{first['original']} → {first['desired']}, model {first['model']}", words)
+            title = f"{first['original']} → {first['desired']}, model {first['model']}"
+            sheet.words(title + told(first, _others(summary, keys)), words)
             paths += sheet.save(folder, _name("tradeoff", summary, first, keys))
     return paths
 
@@ -118,19 +126,32 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
                 at_best = [line for line in lines if line["layer"] == best]
                 for control in controls:
                     _dose_control(axes, at_best, control, measure.name)
-                axes.set_ylabel(measure.label)
+                axes.set_ylabel(canvas.upright_label(measure))
                 axes.axhline(0, color="black", linewidth=0.6, zorder=0)
             sheet.axes[-1].set_xlabel("strength (factor on the edit's shift)")
             where = f"The controls are those of layer {best}." if controls else ""
-            sheet.words(_title(lines[0]), f"{_measured(lines, controls)} {where}")
+            sheet.words(_title(lines[0], _others(summary, keys)), f"{_measured(lines, controls)} {where}")
             paths += sheet.save(folder, _name("dose", summary, lines[0], keys))
     return paths
 
 
-def _title(line: Line) -> str:
-    """``guitar → piano: replace at the MLP, model tiny``."""
+def _title(line: Line, others: Sequence[str]) -> str:
+    """``guitar → piano: steer at the MLP, model tiny, strength 2``."""
     component = canvas.COMPONENT_WORDS.get(line["component"], line["component"])
-    return f"{line['original']} → {line['desired']}: {line['technique']} at the {component}, model {line['model']}"
+    named = f"{line['original']} → {line['desired']}: {line['technique']} at the {component}, model {line['model']}"
+    return named + told(line, others)
+
+
+def told(line: Line, others: Sequence[str]) -> str:
+    """``, strength 2``: what tells this picture from its neighbours beside what every title says."""
+    values = {key: f"{line[key]:g}" if isinstance(line[key], float) else line[key] for key in others}
+    return "".join(f", {key} {value}" for key, value in values.items())
+
+
+def _others(summary: pd.DataFrame, keys: Sequence[str]) -> list[str]:
+    """The axes of a block that no title names, and in which the effects differ."""
+    effects = summary[summary["role"] == "technique"]
+    return [key for key in keys if key not in _NAMED and len(set(effects[key])) > 1]
 
 
 def _measured(lines: Lines, controls: Sequence[Role]) -> str:
@@ -164,11 +185,11 @@ def _places(lines: Lines) -> dict[str, float]:
 
 def _name(kind: str, summary: pd.DataFrame, line: Line, keys: Sequence[str]) -> str:
     """A file name with the pair, what was edited, and whatever else tells this figure from its neighbours."""
-    effects = summary[summary["role"] == "technique"]
-    others = [key for key in keys if key not in _NAMED and len(set(effects[key])) > 1]
     words = [line["component"] if "component" in keys else "", line["technique"] if "technique" in keys else ""]
     pair = f"{line['original']}-{line['desired']}"
-    return canvas.file_name(kind, pair, *words, line["model"], *(f"{key}-{line[key]}" for key in others))
+    return canvas.file_name(
+        kind, pair, *words, line["model"], *(f"{key}-{line[key]}" for key in _others(summary, keys))
+    )
 
 
 # -- marks -------------------------------------------------------------------------------------------------
@@ -249,31 +270,40 @@ def _layer_axis(axes: Axes, places: Mapping[str, float]) -> None:
     shown = [*single[::step], *(layer for layer in places if not layer.isdecimal())]
     axes.set_xticks([places[layer] for layer in shown], shown)
     axes.set_xlabel("layer edited")
+    if len(places) == 1:  # what stands beside the one place is near it
+        (only,) = places.values()
+        axes.set_xlim(only - 0.5, only + 0.5)
 
 
-def _cells(axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: Metric) -> None:
+def _cells(
+    axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: Metric, fades: bool
+) -> None:
+    """One measure's cells; ``fades``: those that are not told apart from their controls are lighter."""
     values = np.full((len(components), len(layers)), np.nan)
-    above = np.zeros(values.shape, dtype=bool)
+    verdicts = np.zeros(values.shape, dtype=int)
     for line in lines:
         at = components.index(line["component"]), layers.index(line["layer"])
-        values[at], above[at] = line[measure.name], line["verdict"] == ABOVE
+        values[at], verdicts[at] = line[measure.name], line["verdict"]
     most = float(np.nanmax(np.abs(values))) or 1.0
     signed = measure is EFFECTIVENESS
     scale: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
     )
-    image = axes.imshow(values, aspect="auto", **scale)
+    # Of each cell: Matplotlib takes them, but its types do not say so.
+    shown: Any = np.where(np.isin(verdicts, (ABOVE, BELOW)), 1.0, _FADE) if fades else np.ones(values.shape)
+    image = axes.imshow(values, aspect="auto", alpha=shown, **scale)
     _cell_ticks(axes, layers)
     axes.set_yticks(range(len(components)), [canvas.COMPONENT_WORDS.get(name, name) for name in components])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.figure.colorbar(image, ax=axes, label=f"{measure.name}\n({measure.unit})", pad=0.01, aspect=8)
+    bar: Any = ScalarMappable(image.norm, image.cmap)  # in full colours, whatever fades
+    axes.figure.colorbar(bar, ax=axes, label=f"{measure.name}\n({measure.unit})", pad=0.01, aspect=8)
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             continue
-        ink = _ink(image, value)
-        if signed and above[row, column]:
-            axes.plot(column, row + 0.34, ".", color=ink, markersize=4)
+        ink = _ink(image, value, shown[row, column])
+        if signed and (mark := _MARKS.get(int(verdicts[row, column]))):
+            axes.plot(column, row + 0.34, color=ink, markersize=4, **mark)
         if len(layers) <= 16:
             text = f"{value:+.1f}".replace("-", "−")
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
@@ -292,9 +322,9 @@ def _cell_ticks(axes: Axes, layers: Sequence[str]) -> None:
         axes.axvline(n_single - 0.5, color="white", linewidth=4)
 
 
-def _ink(image: Any, value: float) -> str:
-    """Black or white, whichever is read more easily on the colour of a value."""
-    red, green, blue, _ = image.cmap(image.norm(value))
+def _ink(image: Any, value: float, alpha: float) -> str:
+    """Black or white, whichever is read more easily on the colour of a value, which may be faded."""
+    red, green, blue = (alpha * part + 1 - alpha for part in image.cmap(image.norm(value))[:3])
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else "black"
 
 
@@ -320,7 +350,7 @@ def _path(axes: Axes, lines: Lines, label: str, marker: str) -> None:
         across = [line["effectiveness_low"], line["effectiveness_high"]], [at[1]] * 2
         upright = [at[0]] * 2, [line["precision_low"], line["precision_high"]]
         for bar in (across, upright):
-            axes.plot(*bar, color=shade, linewidth=0.7, zorder=3)
+            axes.plot(*bar, color=shade, linewidth=0.7, alpha=0.3, zorder=1)
         axes.annotate(line["layer"], at, (4, 3), textcoords="offset points", fontsize=7, color=shade, zorder=5)
 
 

@@ -149,6 +149,8 @@ def page() -> View:
         effect="the edit",
         things="interventions",
         rank="effectiveness",
+        outcome="flipped",
+        price=("precision", "kept"),
         shown=("effectiveness", "precision", "kept", "flipped"),
         measures={
             "effectiveness": Measure(signed=True, palette="RdBu_r"),
@@ -168,8 +170,8 @@ def page() -> View:
             before="Original (no edit)",
             told=_BOTH,
             labels={"desired": "desired", "original": "original"},
-            note="Of the cell's prompts, the one that the edit moved furthest and the one that it moved least (or the "
-            "other way): the ends of the range, not typical clips.",
+            note="Of the cell's prompts, the one that the edit moved furthest, the one in the middle, which is the "
+            "typical clip, and the one that it moved least (or the other way).",
         ),
         charts=(
             Chart(

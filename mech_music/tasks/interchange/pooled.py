@@ -18,7 +18,7 @@ from mech_music.results.columns import Role, layer_order
 from mech_music.results.tables import Line, blocks_of
 from mech_music.tasks.interchange.columns import AXES
 from mech_music.tasks.interchange.controls import beside_controls, controls_run
-from mech_music.tasks.interchange.figures import MEASURES
+from mech_music.tasks.interchange.figures import MEASURES, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def pooled_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                     else:
                         axes.set_xlabel("layer edited")
                 sheet.axes[place * columns].set_ylabel(measure.label)
-            sheet.words(_title(lines), _caption(lines, controls, f"{_bands(lines)}. "))
+            sheet.words(_title(lines, _others(summary)), _caption(lines, controls, f"{_bands(lines)}. "))
             paths += sheet.save(folder, _name("pooled", summary, lines[0]))
     return paths
 
@@ -73,12 +73,12 @@ def pooled_tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
             for component, technique in sorted({(line["component"], line["technique"]) for line in lines}):
                 own = [line for line in lines if (line["component"], line["technique"]) == (component, technique)]
                 _points(axes, own, component, technique, techniques)
-            axes.axvline(0, color="black", linewidth=0.6, zorder=0)
-            axes.axhline(0, color="black", linewidth=0.6, zorder=0)
+            canvas.front(axes, *_means(lines))
             axes.set_xlabel(f"{EFFECTIVENESS.title} → nearer the desired concept")
             axes.set_ylabel(PRECISION.label)
+            canvas.zeros(axes)
             words = f"{_caption(lines, controls)} Numbers are layers. Up and right is better."
-            sheet.words(_title(lines), words)
+            sheet.words(_title(lines, _others(summary)), words)
             paths += sheet.save(folder, _name("pooled-tradeoff", summary, lines[0]))
     return paths
 
@@ -146,6 +146,16 @@ def _band(axes: Axes, course: Mapping[int, Ends], **style: Any) -> None:
     axes.fill_between(list(course), low, high, color=style["color"], alpha=0.15, linewidth=0)
 
 
+def _means(lines: Sequence[Line]) -> tuple[np.ndarray, np.ndarray]:
+    """Effectiveness and precision of all points: a layer of a component under a technique."""
+    own: dict[tuple[str, str], list[Line]] = {}
+    for line in lines:
+        own.setdefault((line["component"], line["technique"]), []).append(line)
+    courses = [[_course(some, measure.name) for measure in MEASURES] for some in own.values()]
+    x, y = ([ends[0] for course in courses for ends in course[at].values()] for at in (0, 1))
+    return np.array(x), np.array(y)
+
+
 def _points(axes: Axes, lines: Sequence[Line], component: str, technique: str, techniques: Sequence[str]) -> None:
     shade, look = canvas.colour(component), _LINES[techniques.index(technique) % len(_LINES)]
     x, y = _course(lines, "effectiveness"), _course(lines, "precision")
@@ -163,8 +173,8 @@ def _points(axes: Axes, lines: Sequence[Line], component: str, technique: str, t
 # -- words -------------------------------------------------------------------------------------------------
 
 
-def _title(lines: Sequence[Line]) -> str:
-    return f"Interchange, mean of {len(_pairs(lines))} pairs: model {lines[0]['model']}"
+def _title(lines: Sequence[Line], others: Sequence[str]) -> str:
+    return f"Interchange, mean of {len(_pairs(lines))} pairs: model {lines[0]['model']}" + told(lines[0], others)
 
 
 def _bands(lines: Sequence[Line]) -> str:
@@ -184,5 +194,9 @@ def _caption(lines: Sequence[Line], controls: Sequence[Role], bands: str = "") -
 
 
 def _name(kind: str, summary: pd.DataFrame, line: Line) -> str:
-    telling = [f"{key}-{line[key]}" for key in _BLOCK if key not in ("model",) and len(set(summary[key])) > 1]
-    return canvas.file_name(kind, line["model"], *telling)
+    return canvas.file_name(kind, line["model"], *(f"{key}-{line[key]}" for key in _others(summary)))
+
+
+def _others(summary: pd.DataFrame) -> list[str]:
+    """The axes of a block that no title names, and in which lines differ."""
+    return [key for key in _BLOCK if key != "model" and len(set(summary[key])) > 1]

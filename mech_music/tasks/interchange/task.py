@@ -19,7 +19,7 @@ from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
 from mech_music.prompts.concepts import Category, Concept, Prompt
 from mech_music.results.audio import Choice
-from mech_music.tasks.interchange.clips import strongest_and_weakest
+from mech_music.tasks.interchange.clips import chosen_clips
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import ExtraMetric, Heard, load_control, load_metric
 from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
@@ -70,8 +70,8 @@ class Interchange:
         return schema.attach(pd.concat(parts, ignore_index=True).loc[:, list(schema.names)])
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
-        """Those of the strongest and of the weakest effects."""
-        return strongest_and_weakest(table, run.audio.strongest, run.audio.weakest)
+        """Those of the strongest, of the median and of the weakest effects."""
+        return chosen_clips(table, run.audio.strongest, run.audio.weakest, run.audio.median)
 
     @staticmethod
     def figures() -> Sequence[Figure]:
