@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
@@ -24,9 +25,16 @@ from mech_music.run import INTERRUPTED
 from mech_music.store import Store, upkeep
 from mech_music.store.rows import VERSION
 
-SWEEP = ("-m", "component=mlp,ca", "pair=jazz-rock", "layer=0,together", "prompts=4", "duration=0.4")
+SWEEP = ("-m", "component=mlp,ca", "pair=jazz-rock", "layer='0,together'", "prompts=3", "duration=0.2")
+JOBS = 2
 QUICK = ("logger=none", "statistics.resamples=50", "engine.pack=16", "audio.strongest=1", "audio.weakest=0")
 KILLS = 20
+# What a run imports while it is under way: loaded once, here, and not by each of the processes.
+LOADED = (
+    "hear21passt.base", "mech_music.cli.job", "mech_music.cli.launcher.composer", "mech_music.listeners.passt",
+    "mech_music.listeners.tiny", "mech_music.models.musicgen.build", "mech_music.results.figures",
+    "mech_music.tasks.interchange.task", "mech_music.tasks.interchange.terminal", "pyarrow.parquet",
+)  # fmt: skip
 # Every kind of file that is written, killed with its content still beside it, and with it there and nothing more done.
 WRITES = [
     (name, moment)
@@ -114,14 +122,14 @@ def _become(argv: list[str], printed: Path) -> None:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Process:
     """The sweep as it is when nothing happens to it."""
-    import hear21passt.base  # noqa: F401
-
+    for name in LOADED:
+        import_module(name)
     folder = tmp_path_factory.mktemp("undisturbed")
     start = time.monotonic()
     process = Process(folder, folder / "store", *SWEEP)
     assert process.wait() == 0, process.printed
     (folder / "seconds").write_text(str(time.monotonic() - start))
-    assert len(process.tables) == 2 * (4 + 1)
+    assert len(process.tables) == 2 * (JOBS + 1)
     return process
 
 
@@ -221,7 +229,7 @@ def test_every_file_damaged(undisturbed: Process, tmp_path: Path, damage: str) -
 
 def test_a_full_disk(undisturbed: Process, tmp_path: Path) -> None:
     """One clear line, nothing half-written; with more room the same command goes on from there."""
-    with small_disk(tmp_path / "disk", "1m") as disk:
+    with small_disk(tmp_path / "disk", "400k") as disk:
         process = Process(tmp_path, disk / "store", *SWEEP)
         assert process.wait() == 1
         assert "No space left on device" in process.printed
