@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from mech_music.config.paths import conf_dir
 from mech_music.run import INTERRUPTED
 from mech_music.store import Store, upkeep
 from mech_music.store.rows import VERSION
@@ -111,6 +112,9 @@ def _become(argv: list[str], printed: Path) -> None:
         figures.draw_all = lambda *_: []  # drawn when the tables are there: they take half of a small sweep's time
         main()
         status = 0
+        if pools := sys.modules.get("joblib.externals.loky.reusable_executor"):
+            if pools._executor:
+                pools._executor.terminate()  # as at the end of a process that is no copy
     except SystemExit as end:
         status = int(end.code or 0)
     finally:
@@ -182,10 +186,16 @@ def test_four_processes_share_a_store(undisturbed: Process, tmp_path: Path) -> N
     assert all_rows == distinct, "a pass was made twice"
 
 
-@pytest.mark.parametrize("launcher", ["packed", "basic"])
-def test_the_same_from_the_store_under_every_launcher(undisturbed: Process, tmp_path: Path, launcher: str) -> None:
+@pytest.mark.parametrize("launcher", ["packed", "basic", "joblib", "submitit_local"])
+def test_the_same_from_the_store_under_every_launcher(
+    undisturbed: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """The last two run each job in a process that they start."""
+    monkeypatch.setenv("PYTHONPATH", str(conf_dir().parent))
+    monkeypatch.setenv("PYTHONWARNINGS", "default,ignore::ResourceWarning")
     process = Process(tmp_path, undisturbed.folder / "store", *SWEEP, f"hydra/launcher={launcher}")
     assert process.wait() == 0, process.printed
+    assert "jazz → rock" in process.printed and "Warning" not in process.printed
     assert "clips ━" not in process.printed, "a clip was made again"
     table = [(folder / "sweep" / "table.parquet").read_bytes() for folder in (undisturbed.folder, tmp_path)]
     assert table[0] == table[1]
