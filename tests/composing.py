@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +16,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from mech_music.config.paths import conf_dir
+from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Row
 from mech_music.engine.engine import Answers
 from mech_music.run import main
@@ -24,7 +27,12 @@ register()
 
 
 def compose_run(*overrides: str) -> Any:
-    """The settings of one job of any task, as the command line would compose them."""
+    """The settings of one job of any task, as the command line would compose them: a copy, which may be changed."""
+    return copy.deepcopy(_composed(overrides))
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> RunConfig:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return as_run(compose("config", list(overrides)))
 

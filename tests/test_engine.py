@@ -39,7 +39,7 @@ def mixed_rows() -> list[Row]:
         (Edit("blocks.0.hook_mlp_out", 0.0), Edit("blocks.0.hook_mlp_out", 1.0, mean)),
         tuple(Edit(f"blocks.{layer}.hook_cross_attn_out", 0.0, mean) for layer in range(3)),
     ]
-    prompts = ["Compose a happy rock piece.", "Compose a sad jazz piece, slow.", "Play.", "Compose a happy jazz piece."]
+    prompts = ["Compose a happy rock piece.", "Play.", "Compose a happy jazz piece."]
     rows = [Row(prompt, seed, edit) for prompt in prompts for seed in (0, 1) for edit in edits]
     exits = [
         (Exit("blocks.1.hook_resid_post"), edits[0]),

@@ -26,7 +26,7 @@ from mech_music.store import Store
 from tests.composing import CommandLine
 from tests.lenses.test_readout import silence
 from tests.loading.conftest import complaint
-from tests.loading.test_command import SHORT, command
+from tests.loading.test_command import SHORT
 from tests.made_engine import MadeSource
 from tests.published import make_published
 from tests.test_parity import DURATION, TOP_K, plain_generate
@@ -243,12 +243,13 @@ def test_other_conditions_are_refused(
 # -- the command -------------------------------------------------------------------------------
 
 
-def test_a_run(offline: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_run(offline: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With concept means, edits and controls, at the residual stream and at self-attention."""
-    words = ("model=melody", f"model.path={folder}", "classifier=tiny", "model.layers=2", "hydra.sweep.dir=out")
-    done = command(tmp_path, offline.parent, "-m", "component=sa,resid", *words, *SHORT, "logger=none")
-    assert done.returncode == 0, done.stderr
-    table = pd.read_parquet(tmp_path / "out" / "table.parquet")
+    words = ("model=melody", f"model.path={folder}", "classifier=tiny", "model.layers=2", "component=sa,resid")
+    command = CommandLine(tmp_path, monkeypatch, made_up=False, draws=False)
+    monkeypatch.chdir(tmp_path)  # where the store is
+    assert command("-m", *words, *SHORT) == 0
+    table = pd.read_parquet(tmp_path / "sweep" / "table.parquet")
     assert set(table["component"]) == {"sa", "resid"} and set(table["model"]) == {"melody"}
     assert np.isfinite(table["effectiveness"]).all()
 

@@ -16,7 +16,7 @@ from mech_music.report.two_runs import build as build_two
 from tests.report.browser import CHROMIUM, missing
 from tests.report.conftest import written
 from tests.report.test_folders import job
-from tests.report.test_outside import DECLARED, page_of, swept
+from tests.report.test_outside import DECLARED, heard, page_of, swept
 
 if wanting := missing():
     pytest.skip(wanting, allow_module_level=True)
@@ -176,7 +176,7 @@ def test_pages_without_clips(
 @pytest.mark.parametrize("more", ["", DECLARED])
 def test_a_task_of_one_s_own(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> None:
     """Made of its schema, and with a chart of its own script."""
-    sweep = swept(tmp_path, monkeypatch, more)
+    sweep = heard(swept(tmp_path, monkeypatch, more), monkeypatch)
     page_of(sweep, "--config-dir", str(tmp_path / "own"))
     for page in opened(browser, sweep / "report.html", width=1280):
         page.get_by_role("button", name="words 4, model tiny: energy").click()

@@ -104,16 +104,43 @@ words: 2
 SWEEP = ("-m", "task=loud", "words=1,2,4", "prompts=3", "statistics.resamples=20", "logger=wandb")
 
 
-def swept(folder: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> Path:
-    """The folder of a sweep of the task; its config folder is ``own`` beside it."""
+def swept(folder: Path, patch: pytest.MonkeyPatch, more: str) -> CommandLine:
+    """The command line that made a sweep of the task; the task's config folder is ``own`` beside the sweep."""
     own = folder / "own"
     (own / "task").mkdir(parents=True)
     (own / "a_loud_task.py").write_text(TASK + more)
     (own / "task" / "loud.yaml").write_text(YAML)
-    command = CommandLine(folder, monkeypatch)
-    monkeypatch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+    command = CommandLine(folder, patch)
     assert command("--config-dir", str(own), *SWEEP) == 0
-    return folder / "sweep"
+    return command
+
+
+def made(folder: Path, more: str) -> CommandLine:
+    """The same, with nothing left patched and the task forgotten."""
+    path = [*sys.path]
+    with pytest.MonkeyPatch.context() as patch:
+        command = swept(folder, patch, more)
+    sys.path[:] = path
+    sys.modules.pop("a_loud_task", None)
+    return command
+
+
+@pytest.fixture(scope="module")
+def plainly(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A sweep of the task as it is."""
+    return made(tmp_path_factory.mktemp("plain"), "")
+
+
+@pytest.fixture(scope="module")
+def declaring(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A sweep of the task that declares what is shown of it."""
+    return made(tmp_path_factory.mktemp("declaring"), DECLARED)
+
+
+def heard(command: CommandLine, patch: pytest.MonkeyPatch) -> Path:
+    """The folder of the sweep, whose clips come from the engine that made it."""
+    patch.setattr("mech_music.report.clips.open_engine", lambda run: command.engine)
+    return command.folder / "sweep"
 
 
 def page_of(sweep: Path, *words: str) -> Page:
@@ -131,9 +158,9 @@ def dashboard_of(sweep: Path, *words: str) -> tuple[list[str], list[str]]:
     ]
 
 
-def test_its_schema_makes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = swept(tmp_path, monkeypatch, "")
-    page = page_of(sweep, "--config-dir", str(tmp_path / "own"))
+def test_its_schema_makes_its_page(plainly: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = heard(plainly, monkeypatch)
+    page = page_of(sweep, "--config-dir", str(plainly.folder / "own"))
     shown, data = cells(page), part(page, "data")
     summary = read_summary(sweep / "summary.parquet").query("role == 'clip'")
     assert shown["words"].tolist() == [1, 2, 4]
@@ -147,8 +174,8 @@ def test_its_schema_makes_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "energy" in page.html and "task=loud" in page.html
 
 
-def test_its_metrics_are_logged_and_shown_in_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = swept(tmp_path, monkeypatch, "")
+def test_its_metrics_are_logged_and_shown_in_wandb(plainly: CommandLine) -> None:
+    sweep = plainly.folder / "sweep"
     runs = [finished(folder) for folder in sweep.rglob("offline-run-*")]
     lines = [line for run in runs for line in run.history if "words" in line]
     assert sorted(line["words"] for line in lines) == [1, 2, 4]
@@ -156,14 +183,14 @@ def test_its_metrics_are_logged_and_shown_in_wandb(tmp_path: Path, monkeypatch: 
         assert {"energy", "energy_low", "energy_high", "mean", "control/silent/energy"} <= line.keys()
     assert all(run.steps["control/silent/mean"] == "words" for run in runs)
     assert runs[0].config["meanings"]["energy"] == "the greatest logit"
-    names, keys = dashboard_of(sweep, "--config-dir", str(tmp_path / "own"))
+    names, keys = dashboard_of(sweep, "--config-dir", str(plainly.folder / "own"))
     assert names == ["Metrics", "Figures", "Tables"]
     assert {"energy", "energy_high", "control/silent/energy", "mean"} <= set(keys)
 
 
-def test_what_it_declares_is_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep = swept(tmp_path, monkeypatch, DECLARED)
-    own = ("--config-dir", str(tmp_path / "own"))
+def test_what_it_declares_is_what_is_shown(declaring: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = heard(declaring, monkeypatch)
+    own = ("--config-dir", str(declaring.folder / "own"))
     page = page_of(sweep, *own)
     assert "mech_music: loudness" in page.html and "A chart of my own" in page.html
     assert "DRAW.mine = (spec" in page.html
@@ -173,11 +200,10 @@ def test_what_it_declares_is_what_is_shown(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_without_its_folder_the_numbers_are_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    declaring: CommandLine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its table carries the schema; nothing is imported for it, and one line says what is missing."""
-    sweep = swept(tmp_path, monkeypatch, DECLARED)
-    sys.modules.pop("a_loud_task")
+    sweep = heard(declaring, monkeypatch)
     page = page_of(sweep)
     assert cells(page)["words"].tolist() == [1, 2, 4]
     assert "a_loud_task" not in sys.modules
