@@ -22,11 +22,12 @@ class Outcome:
 
 
 def answered(outcomes: Mapping[Row, Outcome]) -> Answers:
-    """The answers that an engine with a classifier would give."""
+    """The answers that an engine with a classifier and a likelihood would give."""
     keys = {row: outcome.key for row, outcome in outcomes.items()}
     readings = {outcome.key: {"logits": outcome.logits} for outcome in outcomes.values()}
     clips = {
         outcome.key: {"tokens": outcome.tokens, "failed": not np.isfinite(outcome.logits).all()}
         for outcome in outcomes.values()
     }
-    return Answers(keys, {"classifier": readings}, clips=lambda _: clips)
+    nats = {key: {"nats": np.float32(0.0), "nats_conditional": np.float32(0.0)} for key in readings}
+    return Answers(keys, {"classifier": readings, "likelihood": nats}, clips=lambda _: clips)

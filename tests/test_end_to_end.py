@@ -18,7 +18,7 @@ from mech_music.dashboard.panels import sections_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from tests.dashboard.keys import logged, named
 
-SMALL = ("prompts=4", "duration=0.4", "layer=last,together", "statistics.resamples=20")
+SMALL = ("prompts=4", "duration=0.4", "layer=last,together", "statistics.resamples=20", "design.mean_prompts=5")
 
 
 @pytest.fixture(scope="module")

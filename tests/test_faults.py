@@ -26,7 +26,16 @@ from mech_music.run import INTERRUPTED
 from mech_music.store import Store, upkeep
 from mech_music.store.rows import VERSION
 
-SWEEP = ("-m", "component=mlp,ca", "pair=jazz-rock", "layer='0,together'", "prompts=3", "duration=0.2")
+SWEEP = (
+    "-m",
+    "component=mlp,ca",
+    "pair=jazz-rock",
+    "layer='0,together'",
+    "prompts=3",
+    "duration=0.2",
+    "design=velez2024",
+    "metrics=[]",
+)
 JOBS = 2
 QUICK = ("logger=none", "statistics.resamples=50", "engine.pack=16", "audio.strongest=1", "audio.weakest=0")
 KILLS = 20
@@ -203,7 +212,15 @@ def test_the_same_from_the_store_under_every_launcher(
 
 def test_a_run_that_is_interrupted(tmp_path: Path) -> None:
     """Ctrl-C in the middle of the passes: stops, says how to go on, leaves no table."""
-    process = Process(tmp_path, tmp_path / "store", "pair=instruments", "prompts=50", "layer=together", "duration=2")
+    process = Process(
+        tmp_path,
+        tmp_path / "store",
+        "pair=instruments",
+        "prompts=50",
+        "layer=together",
+        "duration=2",
+        "design=velez2024",
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(f"store/{VERSION}/clips/*")):  # until the first pass is kept
         assert time.monotonic() < deadline, process.printed
@@ -266,7 +283,15 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 def test_infinite_activations_fail_their_own_rows_only(tmp_path: Path) -> None:
     """Every other row of the same passes has its result, and the failed ones keep their lines in the table."""
-    words = ("-m", "technique=scale", "component=mlp", "layer=together", "strength=0.5,1e38", "prompts=3")
+    words = (
+        "-m",
+        "technique=scale",
+        "component=mlp",
+        "layer=together",
+        "strength=0.5,1e38",
+        "prompts=3",
+        "design=velez2024",
+    )
     process = Process(tmp_path, tmp_path / "store", *words, "duration=0.4", "controls=[noise]")
     assert process.wait() == 0, process.printed
     table = pd.read_parquet(tmp_path / "sweep" / "table.parquet")

@@ -18,7 +18,14 @@ from mech_music.store import Store
 from mech_music.tasks.interchange.task import Interchange
 from tests.composing import compose_run
 
-COMMON = ("prompts=12", "controls=[noise]", "layer=together", "engine.device=cpu")
+COMMON = (
+    "prompts=12",
+    "controls=[noise]",
+    "layer=together",
+    "engine.device=cpu",
+    "metrics=[]",
+    "design.mean_prompts=15",
+)
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,16 @@ def test_the_main_job_with_a_listener_of_ones_own(
     monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "store"))
     monkeypatch.setattr("sys.path", [os.getcwd(), *sys.path])
     command = CommandLine(tmp_path, monkeypatch, made_up=False)
-    words = ["--config-dir", str(own), "model=second", "classifier=tiny", "prompts=3", "duration=1", "metrics=[pulse]"]
+    words = [
+        "--config-dir",
+        str(own),
+        "model=second",
+        "classifier=tiny",
+        "prompts=3",
+        "duration=1",
+        "metrics=[pulse]",
+        "design.mean_prompts=5",
+    ]
     words += ["statistics.resamples=20", "audio.strongest=1", "audio.weakest=0", "engine.workers=1", "logger=wandb"]
     assert command("-m", *words, "layer='0,together'", "component=mlp,sa") == 0
     table, sweep = read_table(tmp_path / "sweep" / "table.parquet"), tmp_path / "sweep"

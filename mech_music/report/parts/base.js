@@ -4,7 +4,7 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const VIEW = DATA.view, MEASURES = DATA.measures;
 const NAMES = Object.keys(DATA.columns);
 const LINES = DATA.columns.n.map((_, cell) => Object.fromEntries([["cell", cell], ...NAMES.map((name) => [name, DATA.columns[name][cell]])]));
-const ABOVE = 1, BELOW = -1;
+const ABOVE = 1, BELOW = -1, EQUAL = 2;
 const PERCENT = `${+(100 * DATA.level).toFixed(2)} %`;
 const SHOWN = VIEW.shown.filter((name) => LINES.some((line) => line[name] !== null));
 const RANK = VIEW.rank || SHOWN[0];
@@ -44,7 +44,7 @@ function verdict(line) {
   const all = DATA.controls.length > 1 ? `all controls (${DATA.controls.join(", ")})` : `the ${controlWord(DATA.controls[0])}`;
   if (DATA.paired) return pairedVerdict(line, all);
   const reach = DATA.controls.filter((name) => !(valueOf(line, RANK, name, "_high") < line[`${RANK}_low`]));
-  if (line.verdict) return `${line.verdict === ABOVE ? "Above" : "Below"} ${all}: the intervals do not overlap.`;
+  if (line.verdict === ABOVE || line.verdict === BELOW) return `${line.verdict === ABOVE ? "Above" : "Below"} ${all}: the intervals do not overlap.`;
   return `Not above ${all}: its interval overlaps, or lies below, that of ${reach.join(", ") || "none with an interval"}.`;
 }
 
@@ -53,7 +53,8 @@ function pWords(p) { return p < 0.001 ? "under 0.001" : p.toFixed(3); }
 // Effects that were compared with their controls prompt by prompt.
 function pairedVerdict(line, all) {
   if (!line.over) return "Not compared: no control was run on two of its prompts.";
-  const said = line.verdict ? `${line.verdict === ABOVE ? "Above" : "Below"} ${all}` : `Not told apart from ${all}`;
+  const none = `No effect beyond ${all}: within ${line.equivalence} ${MEASURES[RANK].unit} of each`;
+  const said = { [ABOVE]: `Above ${all}`, [BELOW]: `Below ${all}`, [EQUAL]: none }[line.verdict] ?? `Not told apart from ${all}`;
   const p = line.verdict === BELOW ? line.p_below : line.p_above;
   return `${said}: prompt by prompt ${written(RANK, line.margin)} [${written(RANK, line.margin_low)}, ${written(RANK, line.margin_high)}] ${MEASURES[RANK].unit} against ${line.over}, the highest of them; p = ${pWords(p)} over all cells of the table.`;
 }
@@ -64,7 +65,7 @@ const RULE = DATA.paired ? "every control, prompt by prompt" : "the intervals of
 
 // All that the page knows of some lines, as rows of a file.
 function linesAsRows(lines) {
-  const names = NAMES.filter((name) => name !== "task" && !VIEW.more.includes(name)), words = { [ABOVE]: "above", [BELOW]: "below" };
+  const names = NAMES.filter((name) => name !== "task" && !VIEW.more.includes(name)), words = { [ABOVE]: "above", [BELOW]: "below", [EQUAL]: "no effect" };
   return [names, ...lines.map((line) => names.map((name) => (name === "verdict" ? words[line.verdict] ?? "" : line[name])))];
 }
 
