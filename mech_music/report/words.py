@@ -48,7 +48,7 @@ def _statistics(found: Found, what: str) -> list[str]:
     left_out = f"; {failed} lines of the table have a clip that could not be made and are left out" if failed else ""
     jobs = "one job" if len(found.jobs) == 1 else f"{len(found.jobs)} jobs"
     return [
-        f"Means over prompts with {100 * level:g} % intervals of a paired bootstrap over prompts "
+        f"Means over prompts with {100 * level:g} % bootstrap-t intervals over prompts (shares: Wilson's) "
         f"({resamples} resamples).",
         f"{len(found.effects)} {what} in {jobs}{left_out}.",
     ]

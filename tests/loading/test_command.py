@@ -19,8 +19,8 @@ from tests.published import COMMIT, put_in_cache
 from tests.wandb_records import finished
 
 SHORT = (
-    "prompts=2", "duration=0.5", "layer=last", "statistics.resamples=20", "engine.store=store", "design=velez2024", "engine.device=cpu",
-    "engine.workers=1", "controls=[self]", "audio.strongest=1", "audio.weakest=0",
+    "prompts=2", "duration=0.5", "layer=last", "statistics.resamples=20", "engine.store=store", "engine.device=cpu",
+    "design=velez2024", "engine.workers=1", "controls=[self]", "audio.strongest=1", "audio.weakest=0",
 )  # fmt: skip
 
 

@@ -65,7 +65,8 @@ def test_from_files_to_figures(home: Path, tmp_path: Path) -> None:
     """One job of the paper's main experiment, short; the second time, everything is found in the store."""
     words = [
         "-m", "mech_music.run", "model=small", f"model.path={home / 'musicgen-small'}",
-        f"classifier.path={home / 'passt.pt'}", "prompts=2", "design=velez2024", "duration=0.5", "layer=last", "component=ca",
+        f"classifier.path={home / 'passt.pt'}", "prompts=2", "duration=0.5", "layer=last", "component=ca",
+        "design=velez2024",
         "statistics.resamples=20", "logger=none", f"engine.store={tmp_path / 'store'}", "hydra.run.dir=out",
         "engine.device=cpu", "model.dtype=bfloat16",
     ]  # fmt: skip
