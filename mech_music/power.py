@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from mech_music.cli.explain import in_one_line
 from mech_music.metrics.inference import POWER
 from mech_music.metrics.power import power
 from mech_music.results.columns import Schema
-from mech_music.results.comparison import beside_controls, differences_of
+from mech_music.results.comparison import Axes, beside_controls, differences_of
 from mech_music.results.tables import conform, read_table, schema_of
 
 _PROMPTS = (8, 16, 24, 32, 48, 64, 100)
@@ -73,7 +74,8 @@ def pilot_differences(table: pd.DataFrame) -> list[Float64[np.ndarray, "site con
     schema = schema_of(table)
     if schema.comparison is None:
         raise UserError(f"task={schema.task} compares no effects with controls")
-    values = {axes: _by_seed(lines, schema) for axes, lines in table.groupby(list(schema.axes), sort=False)}
+    conditions = table.groupby(list(schema.axes), sort=False)
+    values = {cast(Axes, axes): _by_seed(lines, schema) for axes, lines in conditions}
     groups = [
         {effect: controls for effect, controls in group.items() if any(controls)}
         for group in beside_controls(schema, schema.comparison, values)
@@ -86,10 +88,10 @@ def pilot_differences(table: pd.DataFrame) -> list[Float64[np.ndarray, "site con
 
 def _by_seed(lines: pd.DataFrame, schema: Schema) -> Float64[np.ndarray, "prompt seed"]:
     assert schema.comparison is not None
-    n_seeds = int(lines["seeds"].iloc[0])
+    (n_seeds,) = set(lines["seeds"].tolist())
     index, repeat = lines["index"].to_numpy(), lines["repeat"].to_numpy()
     draws = max(1, (int(repeat.max()) + 1) // n_seeds)
-    found = np.full((int(lines["prompts"].max()), n_seeds, draws), np.nan)
+    found = np.full((max(lines["prompts"].tolist()), n_seeds, draws), np.nan)
     values = lines[schema.comparison.metric].where(~lines["failed"]).to_numpy(dtype=float)
     found[index, repeat // draws, repeat % draws] = values
     present = ~np.isnan(found)
@@ -97,7 +99,9 @@ def _by_seed(lines: pd.DataFrame, schema: Schema) -> Float64[np.ndarray, "prompt
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
-def _stacked(group: dict, values: dict) -> Float64[np.ndarray, "site control prompt seed"]:
+def _stacked(
+    group: Mapping[Axes, Sequence[Axes | None]], values: Mapping[Axes, np.ndarray]
+) -> Float64[np.ndarray, "site control prompt seed"]:
     n_seeds = values[next(iter(group))].shape[1]
     return np.stack([differences_of(group, values, seed) for seed in range(n_seeds)], axis=3)
 

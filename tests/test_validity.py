@@ -9,11 +9,12 @@ import pytest
 
 from mech_music.config.schema import load_classifier_config
 from mech_music.edits.row import Row
-from mech_music.engine.engine import Engine, Settings
+from mech_music.engine.engine import Engine
+from mech_music.engine.passes import Settings
 from mech_music.listeners.classifier import ClassifierListener
 from mech_music.metrics.inference import margins
 from mech_music.metrics.measures import effectiveness
-from mech_music.models.handle import Checkpoint
+from mech_music.models.musicgen.loading import Checkpoint
 from mech_music.models.sampling import Sampling
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.store import Store
@@ -63,7 +64,7 @@ def sweeps(effects: Effects, n: int, sites: int, seeds: int, shift: float) -> It
 def marked(differences: np.ndarray) -> np.ndarray:
     """Which sites are above every control, as a table marks them."""
     (found,) = margins([differences], 50, 0.95, 0, flips=999)
-    return (found.above <= 0.05).all(axis=1)
+    return np.asarray((found.above <= 0.05).all(axis=1))
 
 
 def test_a_mark_anywhere_in_at_most_one_of_twenty_null_sweeps(effects: Effects) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mech_music.base.errors import UserError
-from mech_music.metrics.intervals import bootstrap_means
+from mech_music.metrics.intervals import mean_intervals
 from mech_music.report.default import view_of
 from mech_music.report.found import Found
 from mech_music.report.page import Page, part, template
@@ -207,14 +207,14 @@ def _by_key(effects: pd.DataFrame, axes: Sequence[str]) -> dict[Key, Line]:
 
 
 def _by_prompt(side: Side, shown: Sequence[str], axes: list[str]) -> dict[Key, dict[Key, np.ndarray]]:
-    """Of each cell, by prompt: the metrics of its clip."""
+    """Of each cell, by prompt: the metrics of its clip, or their means over its clips."""
     role = schema_of(side.found.table).roles[0]
     lines = cast(pd.DataFrame, side.found.table.query(f"role == '{role}' and not failed"))
-    found: dict[Key, dict[Key, np.ndarray]] = {}
+    clips: dict[Key, dict[Key, list[np.ndarray]]] = {}
     keys, prompts = (list(lines[names].itertuples(index=False, name=None)) for names in (axes, ["index", "prompt"]))
     for key, prompt, values in zip(keys, prompts, lines[list(shown)].to_numpy(float), strict=True):
-        found.setdefault(key, {})[prompt] = values
-    return found
+        clips.setdefault(key, {}).setdefault(prompt, []).append(values)
+    return {key: {prompt: np.mean(values, axis=0) for prompt, values in own.items()} for key, own in clips.items()}
 
 
 def _difference(
@@ -226,5 +226,5 @@ def _difference(
         return 0, np.full((3, metrics), np.nan)
     less = np.stack([two[prompt] - one[prompt] for prompt in common])
     resamples, level = (found.summary[name].iloc[0] for name in ("resamples", "level"))
-    means = bootstrap_means(less, int(resamples), float(level), seed=0)
+    means = mean_intervals(less, int(resamples), float(level), seed=0)
     return len(common), np.stack([means.mean, means.low, means.high])

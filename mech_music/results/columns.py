@@ -211,7 +211,7 @@ class Schema:
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
             compared = found.get("comparison")  # files of earlier versions have none
-            comparison = compared and Comparison(**{k: v if k == "metric" else tuple(v) for k, v in compared.items()})
+            comparison = compared and Comparison(compared["metric"], tuple(compared["edit"]), tuple(compared["also"]))
             return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error

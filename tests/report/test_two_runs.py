@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mech_music.base.errors import UserError
-from mech_music.metrics.intervals import bootstrap_means
+from mech_music.metrics.intervals import mean_intervals
 from mech_music.report.__main__ import main
 from mech_music.report.found import Found, read_results
 from mech_music.report.page import Page
@@ -69,7 +69,7 @@ def test_differences_are_those_of_the_prompts_that_both_have(one: Found, two: Fo
         assert (cell["a_n"], cell["b_n"]) == (12, n)
         assert cell["a_effectiveness"] == pytest.approx(a["effectiveness"].mean(), rel=1e-4)
         less = (b["effectiveness"] - a["effectiveness"].loc[b.index]).to_numpy()
-        (mean,), (low,), (high,), _ = bootstrap_means(less[:, None], 50, 0.95, 0)
+        (mean,), (low,), (high,), _ = mean_intervals(less[:, None], 50, 0.95, 0)
         shown = [cell["d_effectiveness" + end] for end in ("", "_low", "_high")]
         assert shown == pytest.approx([mean, low, high], rel=1e-4)
     alone = cells.query("component == 'ca'")

@@ -14,7 +14,7 @@ from rich.text import Text
 from mech_music.metrics.inference import POWER
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import Role
-from mech_music.results.tables import ABOVE, BELOW, EQUAL, Line, blocks_of
+from mech_music.results.tables import ABOVE, BELOW, EQUAL, Line, blocks_of, lines_of
 from mech_music.results.terminal import empty_table, number, spread
 from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
 from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
@@ -195,8 +195,9 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
             "all sites of the table; behind desired, that part alone."
         )
         text += f" ≈ within {effects['equivalence'].iloc[0]:g} nats of every control, as far as intervals tell."
-        detectable = effects["detectable"].replace(np.inf, np.nan).median()
-        if not math.isnan(detectable):
+        told_of = [line["detectable"] for line in lines_of(effects) if not math.isnan(line["detectable"])]
+        if told_of:
+            detectable = float(np.median(told_of))
             text += f" {detectable:+.1f} nats over every control at one site is marked in {POWER:.0%} of such tables."
         if not best or told.wide:
             text += " margin: effectiveness less that of the highest control (in brackets), prompt by prompt."
