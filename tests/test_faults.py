@@ -112,9 +112,8 @@ def _become(argv: list[str], printed: Path) -> None:
         figures.draw_all = lambda *_: []  # drawn when the tables are there: they take half of a small sweep's time
         main()
         status = 0
-        if pools := sys.modules.get("joblib.externals.loky.reusable_executor"):
-            if pools._executor:
-                pools._executor.terminate()  # as at the end of a process that is no copy
+        if (pools := sys.modules.get("joblib.externals.loky.reusable_executor")) and pools._executor:
+            pools._executor.terminate()  # as at the end of a process that is no copy
     except SystemExit as end:
         status = int(end.code or 0)
     finally:
