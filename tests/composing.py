@@ -75,6 +75,7 @@ class CommandLine:
 
     ``made_up``: with a `MadeUpEngine` in the place of the config's own. ``places``: where results go; none for where
     the command line puts them by itself. ``draws``: with figures, which take half of a small sweep's time.
+    Hydra composes everything once more to see whether a config sets ``hydra.mode``; only experiments do.
     """
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, made_up: bool = True, draws: bool = True) -> None:
@@ -90,7 +91,9 @@ class CommandLine:
         self._patch.setenv("HYDRA_FULL_ERROR", "0")  # and taken back afterwards: main sets it
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
         self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
-        with _own_logging():
+        with _own_logging(), pytest.MonkeyPatch.context() as patch:
+            if not any(word.startswith(("experiment=", "hydra.mode=")) for word in words):
+                patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)  # as it is found to be
             try:
                 main()
             except SystemExit as end:

@@ -17,6 +17,7 @@ from mech_music.doctor import parts, verdict
 from mech_music.doctor.__main__ import composed, main
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.hub import FILES, find_checkpoint
+from tests.composing import compose_run
 from tests.doctor.hub_server import Hub, entry
 from tests.published import make_published
 
@@ -36,6 +37,8 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("mech_music.tracking.wandb.logged_in", lambda: False)
+    # Each time it says what every model needs: their configs are composed once for all tests.
+    monkeypatch.setattr("mech_music.doctor.__main__.composed", lambda words: compose_run(*words))
 
 
 @pytest.fixture(scope="module")
