@@ -20,7 +20,7 @@ from mech_music.prompts.concepts import CONCEPTS, prompts_of, study_prompts
 from mech_music.store import Store
 from tests.listener import Listener
 
-SHORT = Settings(Sampling(top_k=20), duration=0.5)
+SHORT = Settings(Sampling(top_k=20), duration=0.4)
 FIT = Fit(study_prompts(), n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
 
 
