@@ -21,7 +21,7 @@ from mech_music.store import Store
 from tests.listener import Listener
 
 STUDY = load_prompt_set()
-SHORT = Settings(Sampling(top_k=20), duration=0.5)
+SHORT = Settings(Sampling(top_k=20), duration=0.4)
 FIT = Fit(STUDY.every_prompt, n_clips=4, n_held_out=2, steps=0, epochs=1, seed=0)
 
 

@@ -27,7 +27,7 @@ def test_defaults_are_the_papers() -> None:
     assert compose_run("prompts=7").prompts == 7
     assert (run.sampling.top_k, run.sampling.temperature, run.sampling.guidance) == (250, 1.0, 3.0)
     assert (run.component, run.half, run.technique.name) == (Component.mlp, Half.both, "replace")
-    assert run.controls == ["self", "random", "noise"]
+    assert run.controls == ["self", "other", "random", "noise"]
     validate(run)
 
 
@@ -166,7 +166,7 @@ BAD_VALUES = {
     "sampling.top_k=-1": ["sampling.top_k=-1"],
     "sampling.temperature=0": ["sampling.temperature=0"],
     "sampling.guidance=nan": ["sampling.guidance=nan"],
-    "+technique.shift.piano=1": ["'piano'", "original, desired"],
+    "+technique.shift.banjo=1": ["'banjo'", "original, desired"],
     "technique.scale=inf": ["technique.scale=inf"],
     "technique.shift.desired=nan": ["technique.shift.desired=nan"],
     "statistics.level=1": ["statistics.level=1"],

@@ -52,6 +52,11 @@ def mixed_rows() -> list[Row]:
     return rows + [Row(prompt, seed, edit, leave) for prompt in prompts for seed in (0, 1) for leave, edit in exits]
 
 
+def once(reference: dict[Row, Outcome]) -> dict[Row, Outcome]:
+    """Every kind of edit and of exit with one seed, where it is not the number of rows that matters."""
+    return {row: outcome for row, outcome in reference.items() if row.seed == 0}
+
+
 def same(a: Mapping[Row, Outcome], b: Mapping[Row, Outcome]) -> bool:
     return a.keys() == b.keys() and all(
         np.array_equal(a[row].tokens, b[row].tokens) and np.array_equal(a[row].logits, b[row].logits) for row in a
@@ -69,7 +74,7 @@ def test_edits_take_effect(reference: dict[Row, Outcome]) -> None:
     assert len(clips) > 0.7 * len(reference)
 
 
-@pytest.mark.parametrize("pack", [1, 3, 30])
+@pytest.mark.parametrize("pack", [1, 30])  # 1: as few as a pass may have
 def test_packing_changes_nothing(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], pack: int
 ) -> None:
@@ -82,14 +87,14 @@ def test_packing_changes_nothing_with_threads(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]
 ) -> None:
     """Nor does the number of threads change a token (it may change the last bits of what is heard)."""
-    threads = torch.get_num_threads()
+    threads, rows = torch.get_num_threads(), list(once(reference))
     torch.set_num_threads(2)
     try:
-        wide, narrow = (engine(made, tmp_path / str(pack), pack).outcomes(mixed_rows()) for pack in (50, 6))
+        wide, narrow = (engine(made, tmp_path / str(pack), pack).outcomes(rows) for pack in (50, 8))
     finally:
         torch.set_num_threads(threads)
     assert same(wide, narrow)
-    assert all(np.array_equal(wide[row].tokens, reference[row].tokens) for row in reference)
+    assert all(np.array_equal(wide[row].tokens, reference[row].tokens) for row in rows)
 
 
 def test_row_alone_equals_row_in_company(made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome]) -> None:
@@ -109,7 +114,7 @@ def test_interrupted_run_continues(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stop in the third pass; what was finished is kept, and the rest gives the same outcomes."""
-    own, calls = engine(made, tmp_path, pack=5), iter(range(100))
+    own, calls, rows = engine(made, tmp_path, pack=5), iter(range(100)), list(once(reference))
     run = own.passes.perform
 
     def stop(*args: object) -> int:
@@ -119,10 +124,10 @@ def test_interrupted_run_continues(
 
     monkeypatch.setattr(own.passes, "perform", stop)
     with pytest.raises(KeyboardInterrupt):
-        own.outcomes(mixed_rows())
-    kept = sum(own.key(row) in Store(tmp_path).clips for row in mixed_rows())
-    assert 0 < kept < len(mixed_rows())
-    assert same(reference, engine(made, tmp_path, pack=5).outcomes(mixed_rows()))
+        own.outcomes(rows)
+    kept = sum(own.key(row) in Store(tmp_path).clips for row in rows)
+    assert 0 < kept < len(rows)
+    assert same(once(reference), engine(made, tmp_path, pack=5).outcomes(rows))
 
 
 def test_mean_is_the_mean_of_the_prompts_own_runs(made: HookedMusicGen, tmp_path: Path) -> None:
@@ -213,11 +218,11 @@ def test_audio_is_the_tokens_decoded_and_kept(made: HookedMusicGen, tmp_path: Pa
 def test_worker_processes_change_nothing(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = mixed_rows()
+    rows = list(once(reference))
     own = engine(made, tmp_path, pack=9, workers=2)
     own.ensure(sources_of(rows))  # the clips that a lens is trained on are watched in this process
     monkeypatch.setattr(own.passes, "generate", _elsewhere(own, os.getpid()))
-    assert same(reference, own.outcomes(rows))
+    assert same(once(reference), own.outcomes(rows))
 
 
 def _elsewhere(own: Engine, parent: int) -> Callable[..., torch.Tensor]:
@@ -297,7 +302,7 @@ def test_a_row_of_another_engine_is_not_made_twice(
     made: HookedMusicGen, tmp_path: Path, reference: dict[Row, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other engine makes all that this one has not claimed while this one is at its first pass."""
-    rows, own, other = mixed_rows(), engine(made, tmp_path, pack=8), engine(made, tmp_path)
+    rows, own, other = list(once(reference)), engine(made, tmp_path, pack=8), engine(made, tmp_path)
     generate, keep, stored_here, claimed = own.passes.generate, own.passes.keep, [], []
 
     def meanwhile(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -313,6 +318,6 @@ def test_a_row_of_another_engine_is_not_made_twice(
         other.passes.recording.get(source)
     monkeypatch.setattr(own.passes, "generate", meanwhile)
     monkeypatch.setattr(own.passes, "keep", kept)
-    assert same(reference, own.outcomes(rows))
+    assert same(once(reference), own.outcomes(rows))
     assert {own.key(row) for row in stored_here} <= claimed[0], "what this one had claimed before the other began"
     assert stored_here

@@ -131,7 +131,7 @@ def test_a_block_shows_the_numbers_of_the_summary() -> None:
     half = (line["effectiveness_high"] - line["effectiveness_low"]) / 2
     row = next(row for row in text.splitlines() if row.startswith("10 "))
     assert f"{line['effectiveness']:+.2f} ±{half:.2f} ▲" in row
-    assert f"{line['margin']:+.2f} ±" in row and f"over {line['over']}" in row
+    assert f"{line['margin']:+.2f} ±" in row and f"({line['over']})" in row
     assert f"{line['kept']:.0%}".replace("%", " %") in row
     assert "guitar → piano · mlp · replace · tiny" in text
     assert re.search(r"noise \(no edit, another seed\) [+−]\d\.\d\d ±\d", text)

@@ -33,7 +33,7 @@ with quiet_imports():
 
 MOST = 12  # pairs of one run, or of a report: those with the greatest values, or the first
 _UNSAFE = set("=<>'\"\\")  # the library's filters read these inside words as well
-_DASHES: Sequence[Any] = ("dashed", "dotted", "dotdash")
+_DASHES: Sequence[Any] = ("dashed", "dotted", "dotdash", "dotdotdash")
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def test_a_pair_for_each_job_is_a_grid_for_each(tmp_path: Path, monkeypatch: pyt
     assert filtered[:4] == [*pairs, *pairs]
     line = grids[0]["panelBankSectionConfig"]["panels"][0]["config"]
     assert len(line["overrideSeriesTitles"]) == len(line["metrics"]), "the lines of this pair's only run"
-    assert set(line["overrideMarks"].values()) == {"solid", "dotted", "dotdash"}
+    assert set(line["overrideMarks"].values()) == {"solid", "dotted", "dotdotdash"}
 
 
 def test_the_same_runs_give_the_same_bytes(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     for name, text in zip(re.findall(r"`my_conf/(\S+\.yaml)`", PAGE), blocks, strict=True):
         path = tmp_path / "my_conf" / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return tmp_path / "my_conf"
 
