@@ -20,6 +20,7 @@ from mech_music.metrics.inference import POWER
 from mech_music.metrics.power import power
 from mech_music.results.columns import Schema
 from mech_music.results.comparison import Axes, beside_controls, differences_of
+from mech_music.results.sweep import TABLE
 from mech_music.results.tables import conform, read_table, schema_of
 
 _PROMPTS = (8, 16, 24, 32, 48, 64, 100)
@@ -108,15 +109,14 @@ def _stacked(
 
 def table_of(wanted: Wanted, groups: Sequence[Float64[np.ndarray, "site control prompt seed"]]) -> Table:
     """A line for each number of prompts, a column for each number of seeds."""
-    biggest = max(groups, key=lambda group: group.shape[0])
-    run = [control for control in range(biggest.shape[1]) if np.isfinite(biggest[:, control]).any()]
-    seeds = _SEEDS if biggest.shape[3] > 1 else (1,)
-    shown = Table(title=f"share of sweeps that would mark {wanted.effect:+g} at one of {biggest.shape[0]} sites")
+    ordered = sorted(groups, key=lambda group: -group.shape[0])
+    seeds, sites = (_SEEDS if ordered[0].shape[3] > 1 else (1,)), sum(group.shape[0] for group in groups)
+    shown = Table(title=f"share of sweeps that would mark {wanted.effect:+g} at one of {sites} sites")
     shown.add_column("prompts", justify="right")
     for n in seeds:
         shown.add_column(f"{n} seed{'s' if n > 1 else ''}", justify="right")
     for n in wanted.prompts:
-        cells = [power(biggest[:, run], wanted.effect, n, k, wanted.level, seed=0) for k in seeds]
+        cells = [power(ordered, wanted.effect, n, k, wanted.level, seed=0) for k in seeds]
         shown.add_row(str(n), *(f"{cell:.2f}" for cell in cells), style="bold" if max(cells) >= POWER else None)
     return shown
 
@@ -132,7 +132,7 @@ def main(words: Sequence[str] | None = None) -> None:
         wanted = parse(words)
         if not wanted.folder.is_dir():
             raise UserError(f"no folder '{wanted.folder}': name the output folder of a run or of a sweep")
-        groups = pilot_differences(read_table(wanted.folder / "results.parquet"))
+        groups = pilot_differences(read_table(wanted.folder / TABLE))
         console.print(table_of(wanted, groups))
         sites, _, prompts, seeds = max(groups, key=lambda group: group.shape[0]).shape
         console.print(f"drawn from a pilot of {sites} sites, {prompts} prompts, {seeds} clips of each", style="dim")

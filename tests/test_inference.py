@@ -124,22 +124,42 @@ def test_what_is_called_detectable_is_marked_in_four_of_five_tables() -> None:
 def test_power_is_that_of_tables_drawn_anew() -> None:
     rng = np.random.default_rng(9)
     pilot = rng.normal(0, 2, (8, 3, 200, 1))
-    told = power(pilot, 1.5, 32, 1, 0.95, seed=0)
+    told = power([pilot], 1.5, 32, 1, 0.95, seed=0)
     drawn = 0
     for _ in range(150):
         differences = rng.normal(0, 2, (8, 3, 32))
         differences[3] += 1.5
         drawn += bool((one(differences, flips=399).above[3] <= 0.05).all())
     assert told == pytest.approx(drawn / 150, abs=0.12)
-    assert power(pilot, 0.0, 32, 1, 0.95, seed=0) <= 0.02
-    assert power(pilot, 1.5, 100, 1, 0.95, seed=0) > told
+    assert power([pilot], 0.0, 32, 1, 0.95, seed=0) <= 0.02
+    assert power([pilot], 1.5, 100, 1, 0.95, seed=0) > told
 
 
 def test_more_seeds_help_as_far_as_they_differ() -> None:
     rng = np.random.default_rng(10)
     prompts = rng.normal(0, 1, (4, 2, 60, 1))
     noisy, same = prompts + rng.normal(0, 3, (4, 2, 60, 3)), np.repeat(prompts, 3, axis=3)
-    assert power(noisy, 1.5, 24, 3, 0.95, 0) > power(noisy, 1.5, 24, 1, 0.95, 0) + 0.2
-    assert power(same, 0.5, 24, 3, 0.95, 0) == pytest.approx(power(same, 0.5, 24, 1, 0.95, 0), abs=0.1)
+    assert power([noisy], 1.5, 24, 3, 0.95, 0) > power([noisy], 1.5, 24, 1, 0.95, 0) + 0.2
+    assert power([same], 0.5, 24, 3, 0.95, 0) == pytest.approx(power([same], 0.5, 24, 1, 0.95, 0), abs=0.1)
     with pytest.raises(ValueError, match="one clip of each prompt"):
-        power(prompts, 1.0, 10, 2, 0.95, 0)
+        power([prompts], 1.0, 10, 2, 0.95, 0)
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(1, 3.0), (2, 3.0 / 2**0.5), (3, 3.0 / 3**0.5)])
+def test_power_of_more_seeds_is_that_of_less_noise(seeds: int, spread: float) -> None:
+    """From a pilot of two seeds, whose clips differ within prompts only."""
+    rng = np.random.default_rng(11)
+    told = power([rng.normal(0, 3, (4, 2, 80, 2))], 1.6, 24, seeds, 0.95, 0)
+    marked = 0
+    for _ in range(150):
+        differences = rng.normal(0, spread, (4, 2, 24))
+        differences[0] += 1.6
+        marked += bool((one(differences, flips=399).above[0] <= 0.05).all())
+    assert told == pytest.approx(marked / 150, abs=0.13)
+
+
+def test_a_control_that_was_not_run_at_a_site_costs_no_power() -> None:
+    pilot = np.random.default_rng(12).normal(0, 1, (2, 2, 60, 1))
+    lacking = pilot.copy()
+    lacking[1, 1] = np.nan
+    assert power([lacking], 2.0, 24, 1, 0.95, 0) >= 0.95

@@ -136,3 +136,25 @@ def test_several_clips_of_a_prompt_count_as_their_mean(table: pd.DataFrame) -> N
     np.testing.assert_allclose(two["effectiveness"], one["effectiveness"] + 0.5)
     np.testing.assert_allclose(two["effectiveness_high"], one["effectiveness_high"] + 0.5)
     np.testing.assert_array_equal(two["n"], 2 * one["n"])
+
+
+def test_jobs_that_differ_in_what_no_column_says_are_not_merged(table: pd.DataFrame, tmp_path: Path) -> None:
+    """A sweep over the guidance scale, say: else the first job's lines would stand for all."""
+    other = table.assign(row=table["row"].str.replace("0", "f"))
+    for name, each in (("a", table), ("b", other)):
+        tables.write_table(INTERCHANGE.attach(each), tmp_path / f"{name}.parquet")
+    with pytest.raises(UserError, match="differ in something that the table has no column for"):
+        tables.concat_tables([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+    assert len(tables.concat_tables([tmp_path / "a.parquet", tmp_path / "a.parquet"])) == len(table)
+
+
+def test_a_control_with_the_effects_own_clips_blocks_no_mark(table: pd.DataFrame) -> None:
+    """As in a sweep where one job's technique is another one's control."""
+    same = table.copy()
+    for layer in ("0", "1", "2", "10", "together"):
+        effect = same[(same["role"] == "technique") & (same["layer"] == layer)].sort_values("index")
+        own = (same["role"] == "self") & (same["layer"] == layer)
+        same.loc[own, list(INTERCHANGE.metrics)] = effect[list(INTERCHANGE.metrics)].to_numpy()
+    with_it, without = (tables.summarise(each, 50, 0.95, 0) for each in (same, same[same["role"] != "self"]))
+    effects = (one[one["role"] == "technique"].set_index("layer") for one in (with_it, without))
+    pd.testing.assert_frame_equal(*(one[["over", "margin", "p_above"]] for one in effects))

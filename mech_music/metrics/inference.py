@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from mech_music.metrics.intervals import ratio, standard_error, student_interval
@@ -23,6 +23,8 @@ FLIPS = 4_999
 """Sign flips behind a p-value, besides the data as they are; all of them where there are fewer."""
 POWER = 0.8
 """The share of tables in which what is called detectable is marked."""
+ENOUGH = 16
+"""Units from which on a detectable mean is told."""
 _BLOCK = 500  # flips at once: bounds memory
 
 
@@ -64,7 +66,7 @@ def margins(
         n = (~np.isnan(values)).sum(axis=0).astype(np.float64)
         mean = np.where(n >= 2, ratio(np.nan_to_num(values).sum(axis=0), n), np.nan)
         low, high = student_interval(values, resamples, level, seed)
-        detectable = _detectable(values, n, critical, group.shape[1])
+        detectable = _detectable(values, n, critical, np.isfinite(mean.reshape(group.shape[:2])).sum(axis=1))
         parts = (mean, low, high, above, below, detectable, n)
         found.append(Margins(*(part.reshape(group.shape[:2]) for part in parts)))
     return found
@@ -92,15 +94,22 @@ def adjusted_p(
 
 
 def _detectable(
-    values: Float64[np.ndarray, "unit column"], n: Float64[np.ndarray, " column"], critical: float, n_controls: int
+    values: Float64[np.ndarray, "unit column"],
+    n: Float64[np.ndarray, " column"],
+    critical: float,
+    n_controls: Int64[np.ndarray, " site"],
 ) -> Float64[np.ndarray, " column"]:
     """The mean that exceeds the critical value often enough: all of a site's controls in `POWER` of tables (Bonferroni:
-    each control may fail in its share of the rest). Infinite where no mean would be marked."""
-    centred = np.nan_to_num(values - ratio(np.nan_to_num(values).sum(axis=0), n))
+    each control may fail in its share of the rest). NaN for fewer units than `ENOUGH`, whose t is far from normal, and
+    where no mean would be marked."""
+    centred = np.where(np.isnan(values), 0.0, values - ratio(np.nan_to_num(values).sum(axis=0), n))
     error = standard_error(n, np.zeros_like(n), (centred**2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = stdtrit(np.where(n >= 2, n - 1.0, np.nan), ndtr(critical)) + ndtri(1.0 - (1.0 - POWER) / n_controls)
-    return np.where(n >= 2, t * error, np.nan)
+    controls = np.repeat(np.maximum(n_controls, 1), len(n) // len(n_controls))
+    enough = n >= ENOUGH
+    if not np.isfinite(critical):
+        return np.full(n.shape, np.nan)
+    t = stdtrit(np.where(enough, n - 1.0, np.nan), ndtr(critical)) + ndtri(1.0 - (1.0 - POWER) / controls)
+    return np.where(enough, t * error, np.nan)
 
 
 class _Flipped(NamedTuple):

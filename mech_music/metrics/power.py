@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from mech_music.metrics.inference import adjusted_p
 
+Pilot = Float[np.ndarray, "site control unit seed"]
+
 
 def power(
-    differences: Float[np.ndarray, "site control unit seed"],
+    groups: Sequence[Pilot],
     effect: float,
     n_units: int,
     n_seeds: int,
@@ -18,26 +22,59 @@ def power(
     tables: int = 200,
     flips: int = 499,
 ) -> float:
-    """The share of tables in which a site is marked against every control (`mech_music.metrics.inference`).
+    """The share of tables in which a site of the first group is marked against every control that was run.
 
-    Tables are drawn from a pilot: ``differences`` are effect less control, centred at zero for each site and control;
-    units, and seeds of each, are drawn with replacement, and one site after the other has ``effect`` added. NaN marks
-    what was not measured. ValueError for more seeds than one from a pilot that has one of each unit.
+    Tables are drawn from a pilot: ``groups`` are effect less control on units of their own, NaN where it was not
+    measured, and marks are adjusted over all of them (`mech_music.metrics.inference`). Units are drawn with replacement
+    from the pilot's, centred at zero; one site after the other has ``effect`` added. What differs between the seeds of
+    a unit is drawn apart from what differs between units, whose means are shrunk by their share of it. ValueError for
+    more seeds than one from a pilot that has one of each unit.
     """
-    n_pilot_units, n_pilot_seeds = differences.shape[2:]
-    if n_seeds > 1 and n_pilot_seeds == 1:
+    if n_seeds > 1 and groups[0].shape[3] == 1:
         raise ValueError("a pilot with one clip of each prompt does not tell what more of them would do")
-    rng = np.random.default_rng(seed)
-    centred = differences - np.nanmean(differences, axis=(2, 3), keepdims=True)
-    if n_pilot_units > 1:  # a mean of few has less spread than what it was taken from
-        centred = centred * np.sqrt(n_pilot_units / (n_pilot_units - 1))
-    marked = 0
+    rng, parts, marked = np.random.default_rng(seed), [_parts(group) for group in groups], 0
+    run = np.isfinite(groups[0]).any(axis=(2, 3))
     for table in range(tables):
-        units = rng.integers(0, n_pilot_units, n_units)
-        seeds = rng.integers(0, n_pilot_seeds, (n_units, n_seeds))
-        drawn = np.nanmean(centred[:, :, units[:, None], seeds], axis=3)
-        site = table % len(drawn)
-        drawn[site] += effect
-        ((above, _),), _ = adjusted_p([drawn.reshape(-1, n_units).T], level, flips, table)
-        marked += bool((above.reshape(drawn.shape[:2])[site] <= 1.0 - level + 1e-12).all())
+        drawn = [_drawn(*part, n_units, n_seeds, rng) for part in parts]
+        site = table % len(drawn[0])
+        drawn[0][site] += effect
+        flat = [one.reshape(-1, n_units).T for one in drawn]
+        above = adjusted_p(flat, level, flips, table)[0][0][0].reshape(run.shape)[site]
+        marked += bool((above[run[site]] <= 1.0 - level + 1e-12).all())
     return marked / tables
+
+
+def _parts(
+    group: Pilot,
+) -> tuple[Float64[np.ndarray, "site control unit"], Float64[np.ndarray, "site control unit seed"]]:
+    """What differs between units, and between the seeds of one: with the variances that they have apart."""
+    n_units, n_seeds = group.shape[2:]
+    units = _mean(group, 3)
+    units = units - _mean(units, 2)[..., None]
+    spread = _mean(units**2, 2) * n_units / max(n_units - 1, 1)
+    if n_seeds == 1:
+        scale = np.full(spread.shape, np.sqrt(n_units / max(n_units - 1, 1)))
+        return units * scale[..., None], np.zeros_like(group)
+    within = (group - _mean(group, 3)[..., None]) * np.sqrt(n_seeds / (n_seeds - 1))
+    noise = _mean(_mean(within**2, 3), 2) / n_seeds
+    share = np.divide(np.maximum(spread - noise, 0.0), spread, out=np.zeros_like(spread), where=spread > 0)
+    return units * np.sqrt(share * n_units / max(n_units - 1, 1))[..., None], within
+
+
+def _drawn(
+    units: Float64[np.ndarray, "site control unit"],
+    within: Float64[np.ndarray, "site control unit seed"],
+    n_units: int,
+    n_seeds: int,
+    rng: np.random.Generator,
+) -> Float64[np.ndarray, "site control unit"]:
+    chosen = rng.integers(0, units.shape[2], n_units)
+    places, seeds = (rng.integers(0, within.shape[axis], (n_units, n_seeds)) for axis in (2, 3))
+    return units[:, :, chosen] + _mean(within[:, :, places, seeds], 3)
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Over what was measured; NaN where nothing was."""
+    there = np.isfinite(values)
+    sums, counts = np.where(there, values, 0.0).sum(axis=axis), there.sum(axis=axis)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

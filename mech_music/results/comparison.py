@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from mech_music.metrics.inference import Margins, margins
 from mech_music.results.columns import Comparison, Role, Schema
@@ -74,9 +74,12 @@ def compare(
     def found(metric: str) -> Iterator[tuple[Axes, Margins, int, list[bool]]]:
         column = schema.metrics.index(metric)
         differences = [differences_of(own, values, column) for own in groups]
-        for own, one in zip(groups, margins(differences, resamples, level, seed), strict=True):
+        same = [_is_the_effect(less) for less in differences]
+        for less, itself in zip(differences, same, strict=True):
+            less[itself] = np.nan
+        for own, one, itself in zip(groups, margins(differences, resamples, level, seed), same, strict=True):
             for place, (effect, controls) in enumerate(own.items()):
-                run = [control is not None for control in controls]
+                run = [control is not None and not itself[place, at] for at, control in enumerate(controls)]
                 if any(run):
                     yield effect, one, place, run
 
@@ -112,6 +115,14 @@ def differences_of(
     return found
 
 
+def _is_the_effect(
+    differences: Float64[np.ndarray, "site control unit"],
+) -> Bool[np.ndarray, "site control"]:
+    """Where a control's clips are the effect's own: nothing can be above it, and it says nothing."""
+    measured = np.isfinite(differences)
+    return measured.any(axis=2) & ((differences == 0) | ~measured).all(axis=2)
+
+
 def _adjusted(p: Float64[np.ndarray, " control"], run: Sequence[bool]) -> float:
     """The greatest p over the controls that were run; 1 for one whose clips failed."""
     return float(np.where(np.isnan(p), 1.0, p)[np.array(run)].max())
@@ -128,9 +139,6 @@ def _highest(schema: Schema, found: Margins, place: int, run: Sequence[bool]) ->
     told |= {"over": schema.controls[at].name, **{name: float(part[place, at]) for name, part in ends.items()}}
     if np.isfinite(found.low[place][np.array(run)]).all():
         reach = np.maximum(np.abs(found.low[place]), np.abs(found.high[place]))
-        detectable = float(np.nanmax(found.detectable[place]))
-        told |= {
-            "margin_most": float(np.nanmax(reach)),
-            "detectable": detectable if np.isfinite(detectable) else np.nan,
-        }
+        detectable = found.detectable[place][np.array(run)]
+        told |= {"margin_most": float(np.nanmax(reach)), "detectable": float(detectable.max())}
     return told

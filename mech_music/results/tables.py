@@ -207,8 +207,18 @@ def concat_tables(paths: Sequence[Path]) -> pd.DataFrame:
     schema = schema_of(tables[0])
     for table in tables[1:]:  # one job may have metrics and controls that another has not
         schema = schema.extended(schema_of(table).declared, schema_of(table).metric_columns)
-    joined = pd.concat(tables, ignore_index=True).drop_duplicates([*schema.axes, *schema.numbering])
-    return conform(schema.attach(joined.reindex(columns=pd.Index(schema.names))))
+    joined = pd.concat(tables, ignore_index=True).reindex(columns=pd.Index(schema.names))
+    # Of a line that several jobs wrote, the one with the most metrics.
+    order = joined.isna().sum(axis=1).to_numpy().argsort(kind="stable")
+    joined = joined.iloc[order]
+    kept = joined.drop_duplicates([*schema.axes, *schema.numbering])
+    clips = [column.name for column in schema.clip_columns]
+    if len(joined.drop_duplicates([*schema.axes, *clips])) > len(kept):
+        raise UserError(
+            "jobs of this sweep differ in something that the table has no column for (such as sampling.guidance or "
+            "technique.scale): their own folders hold their results; give each a technique or a sweep of its own"
+        )
+    return conform(schema.attach(kept))
 
 
 def _typed(table: pd.DataFrame, columns: Sequence[Column | Metric]) -> pd.DataFrame:

@@ -56,8 +56,9 @@ class DesignConfig:
     @property
     def told(self) -> str:
         """In a table's axis: what tells results of one design from those of another."""
-        means = f"{self.mean_prompts or 'as many'} of other contexts" if self.means is Contexts.other else "the same"
-        return f"{self.name}: {self.order.value} prompts, means over {means}, {self.draws} draws"
+        contexts = "other contexts" if self.means is Contexts.other else "the same contexts"
+        means = f"means over {self.mean_prompts or 'as many'} prompts, of {contexts}"
+        return f"{self.name}: {self.order.value} prompts, {means}, {self.draws} draws"
 
 
 def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired: Concept, n: int) -> list[Prompt]:
@@ -95,6 +96,11 @@ class Means:
             return (Term(weight, Mean(_named(self.first(concept), concept.name), self.seed, self.history)),)
         own = prompt.words[self.context]
         folds = [fold for word, fold in self.folds(concept).items() if word != own]
+        if not folds:
+            raise UserError(
+                f"design.means=other: every prompt behind the mean of '{concept.name}' has {self.context} '{own}', as "
+                "the edited ones: allowed are more design.mean_prompts, or design.means=same"
+            )
         return tuple(Term(weight / len(folds), Mean(fold, self.seed, self.history)) for fold in folds)
 
     @property
