@@ -33,7 +33,7 @@ def power(
     if n_seeds > 1 and groups[0].shape[3] == 1:
         raise ValueError("a pilot with one clip of each prompt does not tell what more of them would do")
     rng, parts, marked = np.random.default_rng(seed), [_parts(group) for group in groups], 0
-    run = np.isfinite(groups[0]).any(axis=(2, 3))
+    run = np.asarray(np.isfinite(groups[0]).any(axis=(2, 3)))
     for table in range(tables):
         drawn = [_drawn(*part, n_units, n_seeds, rng) for part in parts]
         site = table % len(drawn[0])
