@@ -34,7 +34,7 @@ demo: $(INSTALLED) ## what turns a piano into a violin in the bundled model? eac
 	$(PY) -m mech_music.report multirun/demo
 	@echo "Look and listen: open multirun/demo/report.html in a browser."
 
-figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model (about a quarter of an hour)
+figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model
 	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9; do \
 		echo "== $$figure"; \
 		case $$figure in \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from mech_music.base.errors import UserError
-from mech_music.cli.explain import in_one_line
+from mech_music.cli.explain import run_verb
 from mech_music.metrics.inference import POWER
+from mech_music.metrics.intervals import mean_of_measured
 from mech_music.metrics.power import power
 from mech_music.results.columns import Schema
 from mech_music.results.comparison import Axes, beside_controls, differences_of
@@ -95,9 +95,7 @@ def _by_seed(lines: pd.DataFrame, schema: Schema) -> Float64[np.ndarray, "prompt
     found = np.full((max(lines["prompts"].tolist()), n_seeds, draws), np.nan)
     values = lines[schema.comparison.metric].where(~lines["failed"]).to_numpy(dtype=float)
     found[index, repeat // draws, repeat % draws] = values
-    present = ~np.isnan(found)
-    sums, counts = np.nan_to_num(found).sum(axis=2), present.sum(axis=2)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return mean_of_measured(found, axis=2)
 
 
 def _stacked(
@@ -123,19 +121,17 @@ def table_of(wanted: Wanted, groups: Sequence[Float64[np.ndarray, "site control 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Print the table. Exits with 1 and one line on stderr if that cannot be done."""
-    words = sys.argv[1:] if words is None else words
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if {"-h", "--help"} & set(words):
-        console.print(USAGE, end="")
-        return
-    with in_one_line("stopped"):
-        wanted = parse(words)
-        if not wanted.folder.is_dir():
-            raise UserError(f"no folder '{wanted.folder}': name the output folder of a run or of a sweep")
-        groups = pilot_differences(read_table(wanted.folder / TABLE))
-        console.print(table_of(wanted, groups))
-        sites, _, prompts, seeds = max(groups, key=lambda group: group.shape[0]).shape
-        console.print(f"drawn from a pilot of {sites} sites, {prompts} prompts, {seeds} clips of each", style="dim")
+    run_verb(words, USAGE, _print)
+
+
+def _print(words: Sequence[str], console: Console) -> None:
+    wanted = parse(words)
+    if not wanted.folder.is_dir():
+        raise UserError(f"no folder '{wanted.folder}': name the output folder of a run or of a sweep")
+    groups = pilot_differences(read_table(wanted.folder / TABLE))
+    console.print(table_of(wanted, groups))
+    sites, _, prompts, seeds = max(groups, key=lambda group: group.shape[0]).shape
+    console.print(f"drawn from a pilot of {sites} sites, {prompts} prompts, {seeds} clips of each", style="dim")
 
 
 if __name__ == "__main__":

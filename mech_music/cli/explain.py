@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, get_type_hints
 
@@ -43,6 +43,19 @@ def in_one_line(stopped: str = "stopped") -> Iterator[None]:
         if not is_known(error):
             raise
         fail(explain(error))
+
+
+def run_verb(
+    words: Sequence[str] | None, usage: str, work: Callable[[Sequence[str], Console], None], stopped: str = "stopped"
+) -> None:
+    """A verb with words of its own: its usage where help is asked for, or its work, with mistakes in one line."""
+    words = sys.argv[1:] if words is None else words
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if {"-h", "--help"} & set(words):
+        console.print(usage, end="")
+        return
+    with in_one_line(stopped):
+        work(words, console)
 
 
 def is_known(error: BaseException) -> bool:

@@ -112,6 +112,11 @@ def standard_error(n: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> np.n
     return np.sqrt(ratio(spread, n * (n - 1.0)))
 
 
+def mean_of_measured(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means along an axis over what is not NaN; NaN where nothing is."""
+    return ratio(np.nan_to_num(values).sum(axis=axis), (~np.isnan(values)).sum(axis=axis))
+
+
 def ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
     return np.divide(over, under, out=np.full(np.broadcast_shapes(over.shape, under.shape), np.nan), where=under > 0)
 

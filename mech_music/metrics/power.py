@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from mech_music.metrics.inference import adjusted_p
+from mech_music.metrics.intervals import mean_of_measured
 
 Pilot = Float[np.ndarray, "site control unit seed"]
 
@@ -49,14 +50,14 @@ def _parts(
 ) -> tuple[Float64[np.ndarray, "site control unit"], Float64[np.ndarray, "site control unit seed"]]:
     """What differs between units, and between the seeds of one: with the variances that they have apart."""
     n_units, n_seeds = group.shape[2:]
-    units = _mean(group, 3)
-    units = units - _mean(units, 2)[..., None]
-    spread = _mean(units**2, 2) * n_units / max(n_units - 1, 1)
+    units = mean_of_measured(group, 3)
+    units = units - mean_of_measured(units, 2)[..., None]
+    spread = mean_of_measured(units**2, 2) * n_units / max(n_units - 1, 1)
     if n_seeds == 1:
         scale = np.full(spread.shape, np.sqrt(n_units / max(n_units - 1, 1)))
         return units * scale[..., None], np.zeros_like(group)
-    within = (group - _mean(group, 3)[..., None]) * np.sqrt(n_seeds / (n_seeds - 1))
-    noise = _mean(_mean(within**2, 3), 2) / n_seeds
+    within = (group - mean_of_measured(group, 3)[..., None]) * np.sqrt(n_seeds / (n_seeds - 1))
+    noise = mean_of_measured(mean_of_measured(within**2, 3), 2) / n_seeds
     share = np.divide(np.maximum(spread - noise, 0.0), spread, out=np.zeros_like(spread), where=spread > 0)
     return units * np.sqrt(share * n_units / max(n_units - 1, 1))[..., None], within
 
@@ -70,11 +71,4 @@ def _drawn(
 ) -> Float64[np.ndarray, "site control unit"]:
     chosen = rng.integers(0, units.shape[2], n_units)
     places, seeds = (rng.integers(0, within.shape[axis], (n_units, n_seeds)) for axis in (2, 3))
-    return units[:, :, chosen] + _mean(within[:, :, places, seeds], 3)
-
-
-def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Over what was measured; NaN where nothing was."""
-    there = np.isfinite(values)
-    sums, counts = np.where(there, values, 0.0).sum(axis=axis), there.sum(axis=axis)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return units[:, :, chosen] + mean_of_measured(within[:, :, places, seeds], 3)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from mech_music.base.errors import UserError
-from mech_music.cli.explain import in_one_line
+from mech_music.cli.explain import run_verb
 from mech_music.config.paths import also_in
 
 USAGE = """\
@@ -54,15 +53,13 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Make the page. Exits with 1 and one line on stderr if that cannot be done."""
-    words = sys.argv[1:] if words is None else words
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if {"-h", "--help"} & set(words):
-        console.print(USAGE, end="")
-        return
-    with in_one_line("stopped; no page was written"):
-        wanted = parse(words)
-        with also_in(wanted.config_dir):
-            (_make_both if len(wanted.folders) == 2 else _make)(wanted, console)
+    run_verb(words, USAGE, _write, "stopped; no page was written")
+
+
+def _write(words: Sequence[str], console: Console) -> None:
+    wanted = parse(words)
+    with also_in(wanted.config_dir):
+        (_make_both if len(wanted.folders) == 2 else _make)(wanted, console)
 
 
 def _make_both(wanted: argparse.Namespace, console: Console) -> None:

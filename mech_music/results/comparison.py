@@ -70,23 +70,24 @@ def compare(
     if comparison is None:
         return {}
     groups = beside_controls(schema, comparison, values)
+    differences = [differences_of(own, values, schema.metrics.index(comparison.metric)) for own in groups]
+    itself = [_is_the_effect(less) for less in differences]
+    run = {
+        effect: [control is not None and not same[place, at] for at, control in enumerate(controls)]
+        for own, same in zip(groups, itself, strict=True)
+        for place, (effect, controls) in enumerate(own.items())
+    }
 
-    def found(metric: str) -> Iterator[tuple[Axes, Margins, int, list[bool]]]:
-        column = schema.metrics.index(metric)
-        differences = [differences_of(own, values, column) for own in groups]
-        same = [_is_the_effect(less) for less in differences]
-        for less, itself in zip(differences, same, strict=True):
-            less[itself] = np.nan
-        for own, one, itself in zip(groups, margins(differences, resamples, level, seed), same, strict=True):
-            for place, (effect, controls) in enumerate(own.items()):
-                run = [control is not None and not itself[place, at] for at, control in enumerate(controls)]
-                if any(run):
-                    yield effect, one, place, run
+    def found(metric: str) -> Iterator[tuple[Axes, Margins, int]]:
+        less = [differences_of(own, values, schema.metrics.index(metric)) for own in groups]
+        kept = [np.where(same[..., None], np.nan, one) for one, same in zip(less, itself, strict=True)]
+        for own, one in zip(groups, margins(kept, resamples, level, seed), strict=True):
+            yield from ((effect, one, place) for place, effect in enumerate(own) if any(run[effect]))
 
-    told = {effect: _highest(schema, one, place, run) for effect, one, place, run in found(comparison.metric)}
+    told = {effect: _highest(schema, one, place, run[effect]) for effect, one, place in found(comparison.metric)}
     for name in comparison.also:
-        for effect, one, place, run in found(name):
-            told[effect][f"p_above_{name}"] = _adjusted(one.above[place], run)
+        for effect, one, place in found(name):
+            told[effect][f"p_above_{name}"] = _adjusted(one.above[place], run[effect])
     return told
 
 

@@ -29,7 +29,7 @@ class Order(StrEnum):
 
 
 class Contexts(StrEnum):
-    """The prompts that a clip's means are taken over: of other contexts than the clip's, or the evaluated ones."""
+    """The prompts that a clip's means are taken over: of other contexts than the clip's, or the first ones of any."""
 
     other = "other"
     same = "same"
