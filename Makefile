@@ -53,7 +53,7 @@ test: $(INSTALLED) ## run the tests
 
 test-browser: $(INSTALLED) ## run the tests of the report in a real browser (needs Playwright and a Chromium; says how)
 	@$(PY) -m tests.report.browser
-	$(PY) -m pytest tests/report/test_browser.py
+	$(PY) -m pytest tests/report/test_browser.py tests/report/test_browser_screens.py
 
 test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
 	$(PY) -m pytest -m slow

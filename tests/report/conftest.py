@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from mech_music.results.tables import conform, summarise
 from mech_music.tasks.self_similarity.columns import SELF_SIMILARITY
 from mech_music.tasks.tuned_lens.columns import TUNED_LENS
 from tests.composing import CommandLine
+from tests.report.browser import CHROMIUM, missing, opened
 
 SWEPT = (
     "-m", "component=mlp,ca", "technique=steer", "strength=1,2", 'layer="6,7,together"', "pair=guitar-piano+jazz-rock",
@@ -168,3 +170,21 @@ def made_up(schema: Schema, lines: Sequence[dict[str, str]], folder: Path, promp
 
 def drawn(schema: Schema, rng: np.random.Generator) -> dict[str, float]:
     return {metric: float(rng.random()) for metric in schema.metrics}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; tests that want one are skipped where it is not installed."""
+    playwright: Any = pytest.importorskip("playwright.sync_api", reason=missing())
+    if wanting := missing():
+        pytest.skip(wanting)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def desktop(browser: Any, file: Path) -> Iterator[Any]:
+    """The page on a desktop, charts drawn."""
+    yield from opened(browser, file, width=1280)

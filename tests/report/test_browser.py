@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mech_music.report.found import read_results
 from mech_music.report.page import build
-from mech_music.report.two_runs import build as build_two
-from tests.report.browser import CHROMIUM, missing
+from tests.report.browser import opened
 from tests.report.conftest import written
-from tests.report.test_folders import job
 from tests.report.test_outside import DECLARED, heard, page_of, swept
-
-if wanting := missing():
-    pytest.skip(wanting, allow_module_level=True)
-playwright: Any = pytest.importorskip("playwright.sync_api")
-CHARTS = "body[data-charts=yes]"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def desktop(browser: Any, file: Path) -> Iterator[Any]:
-    """The page on a desktop, charts drawn; whatever the console complains of is in ``complaints``."""
-    yield from opened(browser, file, width=1280)
-
-
-def opened(
-    browser: Any, file: Path, width: int, height: int = 850, address: str = "", ready: str = CHARTS, **how: Any
-) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": width, "height": height}, offline=True, **how)
-    page, complaints = context.new_page(), []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(file.as_uri() + address)
-    page.wait_for_selector(ready, timeout=60_000)
-    page.complaints = complaints
-    yield page
-    assert complaints == []
-    context.close()
 
 
 def test_charts_are_drawn(desktop: Any) -> None:
@@ -72,7 +32,7 @@ def test_a_cell_shows_its_numbers_and_plays_its_clips(desktop: Any) -> None:
     assert cell.locator("span").inner_text() in desktop.locator("#cell-numbers").inner_text()
     assert said.split(":")[0] in desktop.locator("#cell-h").inner_text()
     rows = desktop.locator("#cell-numbers table").first.locator("tbody th").all_inner_texts()
-    assert [row.split("\n")[0] for row in rows] == ["the edit", "self", "random", "noise"]
+    assert [row.split("\n")[0] for row in rows] == ["the edit", "self", "other", "random", "noise"]
     heard = desktop.locator("#cell-clips h4").all_inner_texts()
     assert [words.split()[0] for words in heard] == ["Greatest", "Median", "Least"]
     assert desktop.locator("#cell-clips .pair").count() == 3
@@ -310,115 +270,3 @@ def test_the_keyboard_changes_versions_and_shows_where_it_is(browser: Any, file:
         assert pair.evaluate(STATE)[:2] == ["before", "before"]
         page.keyboard.press("Control+x")
         assert pair.evaluate(STATE)[:2] == ["before", "before"]
-
-
-# -- the main result, files, and narrow screens ----------------------------------------------------------
-
-
-def test_the_main_result_and_its_sound_are_above_the_fold(browser: Any, file: Path) -> None:
-    for page in opened(browser, file, width=1280, height=800):
-        for part in ("#result-words", "#result-clip audio >> nth=0", "#result-clip .versions"):
-            box = page.locator(part).bounding_box()
-            assert box["y"] + box["height"] <= 800, part
-        words = page.locator("#result-words").inner_text()
-        best = page.evaluate("mainResult(LINES.filter(isMeasured))")
-        for name in ("effectiveness", "precision"):
-            assert page.evaluate("([name, value]) => written(name, value)", [name, best[name]]) in words
-        for control in ("self", "random", "noise"):
-            assert f"{control} " in words
-        assert f"flipped in {round(best['flipped'] * best['n'])} of 3 clips" in words
-        assert ("Nothing is marked" in words) is (best["verdict"] != 1)
-
-
-def downloaded(page: Any, button: Any) -> tuple[str, list[dict[str, str]]]:
-    with page.expect_download() as found:
-        button.click()
-    text = Path(found.value.path()).read_bytes().decode()
-    assert text.endswith("\r\n")
-    return found.value.suggested_filename, list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-def test_tables_are_downloaded_as_they_are(browser: Any, file: Path) -> None:
-    for page in opened(browser, file, width=1280, address=AT):
-        lines = {line["cell"]: line for line in page.evaluate("LINES")}
-        name, rows = downloaded(page, page.locator("#heat-csv button"))
-        assert name == "2-pairs-of-concepts-model-tiny_heat-map_jazz-rock_strength-2.csv"
-        shown = [lines[int(one.get_attribute("data-cell"))] for one in page.locator("#heat button").all()]
-        told = {(row["component"], row["layer"]): row for row in rows}
-        assert len(told) == len(rows) == len(shown) == 6
-        for line in shown:
-            row = told[line["component"], line["layer"]]
-            assert {row["original"], row["desired"], row["strength"]} == {"jazz", "rock", "2"}
-            for metric in ("effectiveness", "effectiveness_low", "precision", "self_kept_high", "p_above"):
-                assert float(row[metric]) == line[metric], metric
-        names = {downloaded(page, button)[0] for button in page.locator("button.csv:visible").all()}
-        assert len(names) == page.locator("button.csv:visible").count() >= 6, "each table has a name of its own"
-
-
-def test_fields_are_quoted(desktop: Any) -> None:
-    fields = ["a", 'says "no", twice', "line\nbreak", None, -0.25, "piano → violin"]
-    text = desktop.evaluate("(fields) => csvText([fields, fields])", fields)
-    expected = ["a", 'says "no", twice', "line\nbreak", "", "-0.25", "piano → violin"]
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [expected, expected]
-    assert text.count("\r\n") == 2
-
-
-# What is wider than the screen, but for what can be scrolled to.
-CUT = """() => [...document.querySelectorAll("main *, header *")].filter((node) => {
-  const box = node.getBoundingClientRect();
-  const cut = box.right > innerWidth + 1 || box.left < -1;
-  return cut && box.width > 1 && !node.closest(".scroll, .chart, pre, .unseen, .skip");
-}).map((node) => `${node.tagName} ${node.id} ${node.className}`)"""
-
-
-def test_nothing_is_cut_on_a_phone_and_wide_tables_say_so(browser: Any, file: Path) -> None:
-    for page in opened(browser, file, width=390, has_touch=True):
-        assert page.evaluate(CUT) == []
-        table = page.locator("#glance-table .edged")
-        assert table.evaluate("(edged) => edged.firstChild.scrollWidth > edged.clientWidth"), "too narrow to test"
-        opacity = "(edged, side) => getComputedStyle(edged, side).opacity"
-        assert [table.evaluate(opacity, side) for side in ("::before", "::after")] == ["0", "1"]
-        table.evaluate("(edged) => { edged.firstChild.scrollLeft = 9999; }")
-        page.wait_for_timeout(100)
-        assert [table.evaluate(opacity, side) for side in ("::before", "::after")] == ["1", "0"]
-
-
-def test_a_phone_in_the_dark(browser: Any, file: Path) -> None:
-    for page in opened(browser, file, width=390, color_scheme="dark", has_touch=True):
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 28)"
-        paper = page.locator("#curves .chart .main-svg").first.evaluate(
-            "node => getComputedStyle(node).backgroundColor"
-        )
-        assert paper == "rgb(21, 24, 28)"
-        button = page.locator("#heat button").first.bounding_box()
-        assert button["width"] >= 24
-        assert button["height"] >= 24
-
-
-# -- two runs --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("width", [1280, 390])
-def test_two_runs_are_next_to_each_other(
-    browser: Any, sweep: Path, tmp_path_factory: pytest.TempPathFactory, width: int
-) -> None:
-    one, two = (read_results(job(sweep, number))[0] for number in (0, 1))
-    file = written(build_two(one, two, ("weak", "strong")), tmp_path_factory)
-    for page in opened(browser, file, width, ready="body[data-ready=yes]"):
-        maps = page.locator("#maps table")
-        assert maps.locator("caption").all_inner_texts() == ["A: weak", "B: strong", "B less A"]
-        assert [maps.nth(place).locator("td").count() for place in range(3)] == [3, 3, 3]
-        page.locator("#select-pair").select_option("jazz → rock")
-        page.locator("input[value=precision]").check()
-        line = page.evaluate("LINES.find((line) => line.layer === '6' && line.original === 'jazz')")
-        for place, side in enumerate("abd"):
-            told = page.evaluate(
-                "([side, value]) => textOf(side, 'precision', value)", [side, line[f"{side}_precision"]]
-            )
-            assert told in maps.nth(place).locator("td").all_inner_texts()[0]
-        assert "6 cells are in both" in page.locator("#summary").inner_text()
-        assert page.evaluate(CUT) == []
-        name, rows = downloaded(page, page.locator("button.csv"))
-        assert name == "weak-and-strong_every-cell.csv"
-        assert len(rows) == 6
