@@ -39,8 +39,7 @@ def power(
         drawn = [_drawn(*part, n_units, n_seeds, rng) for part in parts]
         site = table % len(drawn[0])
         drawn[0][site] += effect
-        flat = [one.reshape(-1, n_units).T for one in drawn]
-        above = adjusted_p(flat, level, flips, table)[0][0][0].reshape(run.shape)[site]
+        above = adjusted_p(drawn, level, flips, table)[0][0][0][site]
         marked += bool((above[run[site]] <= 1.0 - level + 1e-12).all())
     return marked / tables
 

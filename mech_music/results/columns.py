@@ -70,12 +70,16 @@ class Comparison:
     """How effects are compared with their controls: by which ``metric``.
 
     edit: axes that a control without an edit does not have; effects that agree on all others share their clips.
-    also: metrics that have a mark of their own.
+    also: metrics that have a mark of their own. dose: the axis that a slope is taken along. pooled: axes over which
+    means of ``pooled_metrics`` are taken as well.
     """
 
     metric: str
     edit: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    dose: str = ""
+    pooled: tuple[str, ...] = ()
+    pooled_metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class Schema:
             for metric in self.metric_columns
             for end, what in (("", ": mean"), ("_low", ": lower end"), ("_high", ": upper end"))
         ]
-        return self.axis_columns + counts + tuple(spread) + self.margin_columns
+        return self.axis_columns + counts + tuple(spread) + self.margin_columns + self.across_columns
 
     @property
     def margin_columns(self) -> tuple[Column, ...]:
@@ -180,6 +184,26 @@ class Schema:
                 Column(f"p_above_{name}", "float64", "", f"the same p that its {name} is above every control's")
                 for name in self.comparison.also
             ),
+        )
+
+    @property
+    def across_columns(self) -> tuple[Column, ...]:
+        """What a summary says of several conditions together (`mech_music.results.across`)."""
+        if self.comparison is None:
+            return ()
+        unit = self.metric(self.comparison.metric).unit
+        spread = [("selected_margin", unit, "margin of the sites that other prompts chose as the best")]
+        if self.comparison.dose:
+            grows = f"{self.comparison.metric} for a unit of {self.comparison.dose}"
+            spread += [("slope", unit, grows), ("slope_margin", unit, f"{grows}, less that of its steepest control")]
+        spread += [
+            (f"pooled_{name}", self.metric(name).unit, f"{name}, mean over {' and '.join(self.comparison.pooled)}")
+            for name in self.comparison.pooled_metrics
+        ]
+        ends = (("", ": mean"), ("_low", ": lower end"), ("_high", ": upper end"))
+        return (
+            Column("chosen", "float64", "", "share of folds in which the site is the best one on the other prompts"),
+            *(Column(name + end, "float64", unit, words + what) for name, unit, words in spread for end, what in ends),
         )
 
     # -- more of it, and on its way ------------------------------------------------------------------------
@@ -211,7 +235,9 @@ class Schema:
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
             compared = found.get("comparison")  # files of earlier versions have none
-            comparison = compared and Comparison(compared["metric"], tuple(compared["edit"]), tuple(compared["also"]))
+            comparison = compared and Comparison(
+                **{name: tuple(value) if isinstance(value, list) else value for name, value in compared.items()}
+            )
             return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error

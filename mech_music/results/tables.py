@@ -15,6 +15,7 @@ from mech_music.base.atomic import replacing
 from mech_music.base.errors import UserError
 from mech_music.metrics.intervals import Intervals, mean_intervals, ratio
 from mech_music.metrics.metric import Metric
+from mech_music.results.across import across
 from mech_music.results.columns import Column, Schema, layer_order
 from mech_music.results.comparison import compare, not_compared
 from mech_music.tasks.registry import find_task, task_names
@@ -131,9 +132,13 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int, equi
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
     found = compare(schema, compared, resamples, level, seed)
+    together = across(schema, compared, resamples, level, seed)
     if schema.comparison is not None:
         plain = not_compared(schema.comparison) | {"equivalence": equivalence}
-        lines = [line | plain | found.get(tuple(line[axis] for axis in schema.axes), {}) for line in lines]
+        plain |= dict.fromkeys((column.name for column in schema.across_columns), np.nan)
+        for line in lines:
+            axes = tuple(line[axis] for axis in schema.axes)
+            line |= plain | found.get(axes, {}) | together.get(axes, {})
     columns = pd.Index([column.name for column in schema.summary_columns])
     summary = _typed(pd.DataFrame(lines, columns=columns), schema.summary_columns)
     return schema.attach(_ordered(summary, schema, list(schema.axes)))

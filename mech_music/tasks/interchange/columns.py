@@ -79,6 +79,9 @@ INTERCHANGE = Schema(
         EFFECTIVENESS.name,
         edit=("technique", "component", "layer", "strength", "frames", "half", "history"),
         also=("effectiveness_desired",),
+        dose="strength",
+        pooled=("original", "desired"),
+        pooled_metrics=("effectiveness", "precision"),
     ),
 )
 AXES, METRICS = INTERCHANGE.axes, INTERCHANGE.metrics

@@ -14,16 +14,17 @@ from mech_music.results.comparison import Lines
 from mech_music.results.tables import ABOVE, BELOW, EQUAL, lines_of, schema_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 
-_SHOWN = ("effectiveness", "precision", "kept")
+_SHOWN = ("effectiveness", "precision", "kept", "pooled_effectiveness", "pooled_precision")
 
 
 def beside_controls(summary: pd.DataFrame) -> pd.DataFrame:
     """The technique's lines of a summary, joined to their controls.
 
-    Adds ``<control>_<metric>`` with its ``_low`` and ``_high`` for effectiveness, precision, kept and the user's own
-    metrics (NaN where that control was not run), and ``verdict``: 1 if the effectiveness is above that of every
-    control that was run, prompt by prompt and over all sites of the table together, −1 if below every one, 2 if its
-    intervals exclude a distance from any of them that counts (`statistics.equivalence`), else 0.
+    Adds ``<control>_<metric>`` with its ``_low`` and ``_high`` for effectiveness, precision (and their means over
+    pairs), kept and the user's own metrics (NaN where that control was not run), and ``verdict``: 1 if the
+    effectiveness is above that of every control that was run, prompt by prompt and over all sites of the table
+    together, −1 if below every one, 2 if its intervals exclude a distance from any of them that counts
+    (`statistics.equivalence`), else 0.
     """
     schema = schema_of(summary)
     shown = [*_SHOWN, *(metric.name for metric in extra_metrics(summary))]

@@ -17,6 +17,7 @@ from mech_music.results import canvas
 from mech_music.results.canvas import Sheet
 from mech_music.results.columns import Role, layer_order
 from mech_music.results.tables import ABOVE, BELOW, Line, blocks_of, layers_of
+from mech_music.results.terminal import spread
 from mech_music.tasks.interchange.columns import AXES
 from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
 
@@ -129,7 +130,7 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
                 axes.set_ylabel(canvas.upright_label(measure))
                 axes.axhline(0, color="black", linewidth=0.6, zorder=0)
             sheet.axes[-1].set_xlabel("strength (factor on the edit's shift)")
-            where = f"The controls are those of layer {best}." if controls else ""
+            where = f"The controls are those of layer {best}. {_steepness(at_best[0])}" if controls else ""
             sheet.words(_title(lines[0], _others(summary, keys)), f"{_measured(lines, controls)} {where}")
             paths += sheet.save(folder, _name("dose", summary, lines[0], keys))
     return paths
@@ -193,6 +194,12 @@ def _name(kind: str, summary: pd.DataFrame, line: Line, keys: Sequence[str]) -> 
 
 
 # -- marks -------------------------------------------------------------------------------------------------
+
+
+def _steepness(line: Line) -> str:
+    """What a unit of strength adds at a layer, and how much of it no control does."""
+    slope, margin = (spread(line, name, "+") for name in ("slope", "slope_margin"))
+    return f"Its slope is {slope} nats a unit of strength, {margin} above that of its steepest control."
 
 
 def _column(lines: Lines, name: str) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.metrics.intervals import mean_intervals
 from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.results import canvas
 from mech_music.results.canvas import Sheet
@@ -65,7 +64,7 @@ def pooled_tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with Sheet(1, height=5.6) as sheet:
             (axes,) = sheet.axes
             for control in controls:
-                course = [_course(lines, f"{control.name}_{measure.name}") for measure in MEASURES]
+                course = [_course(lines, measure.name, control.name) for measure in MEASURES]
                 x, y = ([ends[0] for ends in values.values()] for values in course)
                 marker: dict[str, Any] = {"marker": control.marker, "s": 22, "linewidth": 0.8}
                 axes.scatter(x, y, color=control.colour, label=control.label, **marker)
@@ -102,17 +101,11 @@ def _techniques(lines: Sequence[Line]) -> list[str]:
     return sorted({line["technique"] for line in lines}, key=lambda name: (name != "replace", name))
 
 
-def _course(lines: Sequence[Line], column: str) -> dict[int, Ends]:
-    """By layer: the mean over pairs, and its bootstrap interval over pairs (none of fewer than 4)."""
-    by_layer: dict[int, dict[tuple[str, str], float]] = {}
-    for line in lines:
-        by_layer.setdefault(int(line["layer"]), {})[line["original"], line["desired"]] = line[column]
-    pairs, layers = _pairs(lines), sorted(by_layer, key=lambda layer: layer_order(str(layer)))
-    values = np.array([[by_layer[layer].get(pair, np.nan) for layer in layers] for pair in pairs])
-    found = mean_intervals(values, int(lines[0]["resamples"]), float(lines[0]["level"]), seed=0)
-    enough = len(pairs) >= 4
-    low, high = (found.low, found.high) if enough else (found.mean, found.mean)
-    return {layer: (found.mean[at], low[at], high[at]) for at, layer in enumerate(layers)}
+def _course(lines: Sequence[Line], measure: str, control: str = "") -> dict[int, Ends]:
+    """By layer: the mean over pairs with its interval over prompts, of the effects or of a control."""
+    column = f"{control}_pooled_{measure}" if control else f"pooled_{measure}"
+    ordered = sorted(lines, key=lambda line: layer_order(line["layer"]))
+    return {int(line["layer"]): (line[column], line[f"{column}_low"], line[f"{column}_high"]) for line in ordered}
 
 
 # -- marks -------------------------------------------------------------------------------------------------
@@ -121,12 +114,12 @@ def _course(lines: Sequence[Line], column: str) -> dict[int, Ends]:
 def _curves(axes: Axes, lines: Sequence[Line], measure: str, controls: Sequence[Role]) -> None:
     for control in controls:
         style = {"linewidth": 1.0, **canvas.control_style(control)}
-        _band(axes, _course(lines, f"{control.name}_{measure}"), **style)
+        _band(axes, _course(lines, measure, control.name), **style)
     shade, techniques = canvas.colour(lines[0]["component"]), _techniques(lines)
     for technique, look in zip(techniques, _LINES, strict=False):
         own = [line for line in lines if line["technique"] == technique]
         many = len({line["layer"] for line in own}) > 24
-        for pair in _pairs(own) if len(_pairs(own)) < 4 else []:  # too few for an interval: show them all
+        for pair in _pairs(own) if len(_pairs(own)) < 4 else []:  # few enough to be told apart
             single = sorted(
                 (line for line in own if (line["original"], line["desired"]) == pair), key=lambda e: int(e["layer"])
             )
@@ -178,9 +171,8 @@ def _title(lines: Sequence[Line], others: Sequence[str]) -> str:
 
 
 def _bands(lines: Sequence[Line]) -> str:
-    if len(_pairs(lines)) < 4:
-        return "Thin: each pair (too few for an interval over pairs)"
-    return f"Bands: {100 * lines[0]['level']:g} % bootstrap intervals over pairs"
+    thin = "Thin: each pair. " if len(_pairs(lines)) < 4 else ""
+    return f"{thin}Bands: {100 * lines[0]['level']:g} % bootstrap-t intervals over prompts, for these pairs"
 
 
 def _caption(lines: Sequence[Line], controls: Sequence[Role], bands: str = "") -> str:

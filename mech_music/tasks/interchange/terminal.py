@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mech_music.metrics.inference import POWER
 from mech_music.metrics.metric import Metric
-from mech_music.results.columns import Role
+from mech_music.results.columns import Comparison, Role
 from mech_music.results.tables import ABOVE, BELOW, EQUAL, Line, blocks_of, lines_of
 from mech_music.results.terminal import empty_table, number, spread
 from mech_music.tasks.interchange.columns import AXES, INTERCHANGE
@@ -22,7 +22,9 @@ from mech_music.tasks.interchange.controls import beside_controls, controls_run,
 _MARKS = {ABOVE: "▲", BELOW: "▼", EQUAL: "≈"}
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
+_CHOSEN_AMONG = [axis for axis in AXES if axis not in ("role", *(INTERCHANGE.comparison or Comparison("")).edit)]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
+_MOST_CHOSEN = 6
 _WIDE, _ROOMY = 100, 112
 _WIDEST = 160  # and every control, not only the margin over the highest
 
@@ -64,6 +66,8 @@ def effects_table(summary: pd.DataFrame, width: int = 100, most: int = 8) -> Tab
             if place:
                 outer.add_row("")
             outer.add_row(_block(block, _varying(effects), told))
+    for words in _chosen(effects):
+        outer.add_row(Text(words, style="cyan"))
     if blocks:
         outer.add_row(Text(_explanation(effects, told, best=len(blocks) > most), style="dim"))
     return outer
@@ -204,3 +208,15 @@ def _explanation(effects: pd.DataFrame, told: _Told, best: bool) -> str:
     if best:
         text += " A single layer shown is the best of its block, chosen on the same prompts: a little flattered."
     return text
+
+
+def _chosen(effects: pd.DataFrame) -> Iterator[str]:
+    """For each pair with several sites: the one that most folds choose, and what the chosen do on the other prompts."""
+    pairs = blocks_of(effects.dropna(subset=["selected_margin"]), _CHOSEN_AMONG)
+    for lines in pairs if len(pairs) <= _MOST_CHOSEN else []:
+        best = max(lines, key=lambda line: line["chosen"])
+        often = f"{best['component']} {best['layer']} ({best['technique']}) in {best['chosen']:.0%} of choices"
+        yield (
+            f"{_pair(best)}, best site as nine tenths of the prompts choose it: {often}; on the other tenth the "
+            f"chosen ones are {spread(best, 'selected_margin', '+')} nats above every control"
+        )

@@ -54,9 +54,11 @@ def trials(run: Settings) -> Iterator[Trial]:
     for original, desired in run.pairs:
         prompts = run.evaluated(original, desired)
         for role in (role for role, control in controls.items() if control.technique is None):
-            for index, repeat, baseline in _clips(run, prompts):
-                other = replace(baseline, seed=baseline.seed + _NOISE_SEED)
-                yield Trial(role, "none", "", original, desired, index, repeat, prompts[index], other, baseline)
+            for index, clip, baseline in _clips(run, prompts):
+                for draw in range(run.design.draws):
+                    other = replace(baseline, seed=baseline.seed + (draw + 1) * _NOISE_SEED)
+                    again = clip * run.design.draws + draw
+                    yield Trial(role, "none", "", original, desired, index, again, prompts[index], other, baseline)
         others, means = run.study.third_concepts(original, desired), run.means(original, desired)
         if not others and any(one.other for one in conditions):
             log.warning(
