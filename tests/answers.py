@@ -29,5 +29,5 @@ def answered(outcomes: Mapping[Row, Outcome]) -> Answers:
         outcome.key: {"tokens": outcome.tokens, "failed": not np.isfinite(outcome.logits).all()}
         for outcome in outcomes.values()
     }
-    nats = {key: {"nats": np.zeros(()), "nats_conditional": np.zeros(())} for key in readings}
+    nats = {key: {"nats": np.zeros(())} for key in readings}
     return Answers(keys, {"classifier": readings, "likelihood": nats}, clips=lambda _: clips)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mech_music.listeners.protocol import Clips
     from mech_music.models.protocol import Generator
 
-_VERSION = 1  # raise it when a change of this code changes a reading
+_VERSION = 2  # raise it when a change of this code changes a reading
 _FRAMES_AT_ONCE = 2**11  # of all clips in one forward pass
 
 
@@ -26,8 +26,7 @@ class Likelihood:
     """Nats a token, the mean of −log p over the tokens that were generated (a row's prefix was given).
 
     ``nats``: under the guided distribution that tokens are sampled from, at the sampling temperature, before top-k.
-    ``nats_conditional``: under the conditional half alone. Edits, exits and their lenses are left out: the same tokens,
-    read by the plain model with the clip's own prompt.
+    Edits, exits and their lenses are left out: the same tokens, read by the plain model with the clip's own prompt.
     """
 
     in_background = False  # it runs the model that generates
@@ -45,12 +44,10 @@ class Likelihood:
         """There is nothing to load: the generator comes with the clips."""
 
     def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, " clip"]]:
-        """``nats`` and ``nats_conditional`` of each clip."""
-        guided = self._sampling
-        ways = {"nats": guided, "nats_conditional": replace(guided, guidance=1.0)}  # a guidance of one leaves this half
+        """``nats`` of each clip."""
         given = [row.prefix.n_frames if row.prefix else 0 for row in clips.rows]
         prompts = [row.prompt for row in clips.rows]
-        return {name: nats(clips.generator, prompts, clips.tokens, given, way) for name, way in ways.items()}
+        return {"nats": nats(clips.generator, prompts, clips.tokens, given, self._sampling)}
 
 
 @torch.no_grad()
