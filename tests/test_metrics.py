@@ -158,3 +158,13 @@ def test_wrong_input_is_named_in_one_line(call, message: str) -> None:
 def test_metrics_need_no_torch() -> None:
     code = "import sys, mech_music.metrics.measures, mech_music.metrics.intervals; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_reliability_is_the_share_of_a_shift_that_is_not_noise() -> None:
+    """Its expectation is known: with noise of the shift's own size in each of five contexts it is 1 − 1/6."""
+    rng, shift = np.random.default_rng(0), np.random.default_rng(1).normal(0, 1, (40, 2, 500))
+    assert metrics.reliability(np.stack([shift] * 5)) == pytest.approx(1.0)
+    noisy = shift + rng.normal(0, 1, (5, 40, 2, 500))
+    assert metrics.reliability(noisy) == pytest.approx(1 - 0.2 / 1.2, abs=0.01)
+    assert metrics.reliability(rng.normal(0, 1, (5, 40_000))) == pytest.approx(0.0, abs=0.02)
+    assert np.isnan(metrics.reliability(shift[None])) and np.isnan(metrics.reliability(np.zeros((3, 7))))

@@ -8,11 +8,16 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int16
+from torch import Tensor
 
 from mech_music.activations.recording import Record
-from mech_music.edits.row import Row, Source
+from mech_music.edits.row import Mean, Row, Source
 from mech_music.listeners.protocol import Reading
 from mech_music.store.shards import Arrays
+
+
+def _no_mean(source: Mean, hook: str) -> Tensor:
+    raise KeyError(f"no mean at '{hook}'")
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Answers:
     readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
     records: Mapping[Source, Record] = field(default_factory=dict)
     clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
+    mean: Callable[[Mean, str], Tensor] = _no_mean
+    """The mean ``[step, half, d_model]`` of a source that some row's edits name, at a hook."""
 
     def key(self, row: Row) -> str:
         """The clip's key in the store."""

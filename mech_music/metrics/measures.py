@@ -188,3 +188,17 @@ def surprise(heard: WithReadings) -> Float64[np.ndarray, " clip"]:
     """Nats a token that an edit adds to −log p of the clip's own tokens under the unedited model: the price of it."""
     before, after = heard.readings["likelihood"]
     return np.asarray(after["nats"], dtype=np.float64) - before["nats"]
+
+
+def reliability(shifts: Float[np.ndarray, context * value]) -> float:
+    """How much of a mean shift's square is the same in every context: 1 − (its squared standard error) / (its square).
+
+    ``shifts``: the shift in each context apart, whose mean edits are made of. 1: all agree; about 0: as far apart as
+    if there were nothing but noise (it may fall below). It is what split halves tell, with as many parts as there are
+    contexts. NaN for one context, and where nothing is shifted.
+    """
+    n, mean = len(shifts), shifts.mean(axis=0, dtype=np.float64)
+    square = float((mean**2).sum())
+    if n < 2 or square == 0.0:
+        return float("nan")
+    return 1.0 - float(((shifts - mean) ** 2).sum()) / (n * (n - 1)) / square

@@ -74,6 +74,9 @@ INTERCHANGE = Schema(
         Metric("p_desired_before", "", "probability of the desired concept before"),
         Metric("p_original", "", "probability of the original concept after the edit"),
         Metric("p_desired", "", "probability of the desired concept after the edit"),
+        Metric(
+            "reliability", "", "share of the mean shift's square that is the same in every context; not of controls"
+        ),
     ),
     Comparison(
         EFFECTIVENESS.name,

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+import numpy as np
+import torch
 from omegaconf import MISSING
+from torch import Tensor
 
 from mech_music.base.errors import UserError
-from mech_music.edits.row import History, Mean, Prompts, Term
+from mech_music.edits.row import Half, History, Mean, Prompts, Source, Term
+from mech_music.metrics.measures import reliability
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.prompts.prompt_set import Pair, PromptSet
 
@@ -118,6 +123,24 @@ class Means:
         """The prompts behind a concept's means by their context."""
         return _folds(self.first(concept), self.context, concept.name)
 
+    def reliability(
+        self, mean: Callable[[Mean, str], Tensor], recorded: Collection[Source], hooks: Sequence[str], half: Half
+    ) -> float:
+        """That of the shift from the original's to the desired concept's mean over contexts, at all hooks together.
+
+        NaN where means are not taken by context, or not of both concepts. ``mean``: finds one of those ``recorded``.
+        """
+        if self.design.means is Contexts.same:
+            return float("nan")
+        folds = [self.folds(concept) for concept in self.pair]
+        shifts = []
+        for word in (word for word in folds[0] if word in folds[1]):
+            original, desired = (Mean(own[word], self.seed, self.history) for own in folds)
+            if {original, desired} <= set(recorded):
+                moved = [(mean(desired, hook) - mean(original, hook))[:, _EDITED[half]].flatten() for hook in hooks]
+                shifts.append(torch.cat(moved).double().numpy())
+        return reliability(np.stack(shifts)) if shifts else float("nan")
+
     def check(self) -> None:
         """UserError where a clip would be left without a mean."""
         if self.design.means is Contexts.same:
@@ -131,6 +154,9 @@ class Means:
                     f"design.means=other: the {len(self.first(concept))} prompts behind the mean of '{concept.name}' "
                     f"have one {self.context} only ({', '.join(folds)}); {fix}"
                 )
+
+
+_EDITED = {Half.cond: slice(0, 1), Half.uncond: slice(1, 2), Half.both: slice(0, 2)}
 
 
 def direction_seed(original: Concept, desired: Concept, index: int, seed: int, draw: int) -> int:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
+from mech_music.models.hooks import Hook
 from mech_music.prompts.concepts import Category, Concept, Prompt
 from mech_music.results.audio import Choice
 from mech_music.tasks.interchange.clips import chosen_clips
@@ -186,6 +187,12 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
                 measured[name] = _kept(kept, prompts, reading["logits"][good])
         for name, values in measured.items():
             columns[name][good] = values
+    recorded = {term.source for one in trials for edit in one.row.edits for term in getattr(edit, "shift", ())}
+    for layer, numbers in run.layers:
+        hooks = [Hook(number, run.component.point).name for number in numbers]
+        own = np.array([trial.layer == layer and trial.role == INTERCHANGE.roles[0] for trial in trials])
+        means = run.means(original, desired)
+        columns["reliability"][own & ~failed] = means.reliability(answers.mean, recorded, hooks, run.half)
     wanted_rows = _wanted(run, original, desired)
     wanted = {name: _stacked(name, wanted_rows, answers) for name in names if wanted_rows}
     for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer)):

@@ -181,6 +181,9 @@ def _floor(block: list[Line], controls: Sequence[Role]) -> str | None:
             words.append(f"{name} (no edit, another seed) {spread(line, f'{name}_effectiveness', '+')}")
     if not math.isnan(line["kept_before"]):
         words.append(f"kept without an edit {_share(line['kept_before'])}")
+    if told := [line["reliability"] for line in block if not math.isnan(line["reliability"])]:
+        ends = dict.fromkeys((_share(min(told)), _share(max(told))))
+        words.append(f"of the mean shift the same in every context {' to '.join(ends)}")
     if failed:
         words.append(f"{failed} clips failed")
     return " · ".join(words) or None
