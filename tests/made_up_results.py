@@ -33,7 +33,8 @@ def _axes(role: str, technique: str, component: str, layer: str, pair: tuple[str
 
 
 def _block(rng: np.random.Generator, axes: dict[str, object], effect: float, n_prompts: int) -> pd.DataFrame:
-    clips = {name: np.abs(rng.normal(0.5, 0.1, n_prompts)) for name in METRICS}
+    clips = {name: np.abs(rng.normal(0.5, 0.1, n_prompts)) for name in METRICS if name != "reliability"}
+    clips["reliability"] = np.full(n_prompts, 0.8)
     clips["effectiveness_original"] = rng.normal(0.6 * effect, 0.3, n_prompts)
     clips["effectiveness_desired"] = rng.normal(0.4 * effect, 0.3, n_prompts)
     clips["effectiveness"] = clips["effectiveness_original"] + clips["effectiveness_desired"]
