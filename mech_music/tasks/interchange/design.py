@@ -13,17 +13,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from omegaconf import MISSING
-from torch import Tensor
 
 from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, History, Mean, Prompts, Source, Term
 from mech_music.metrics.measures import reliability
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.prompts.prompt_set import Pair, PromptSet
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Order(StrEnum):
@@ -137,8 +139,8 @@ class Means:
         for word in (word for word in folds[0] if word in folds[1]):
             original, desired = (Mean(own[word], self.seed, self.history) for own in folds)
             if {original, desired} <= set(recorded):
-                moved = [(mean(desired, hook) - mean(original, hook))[:, _EDITED[half]].flatten() for hook in hooks]
-                shifts.append(torch.cat(moved).double().numpy())
+                moved = [(mean(desired, hook) - mean(original, hook))[:, _EDITED[half]] for hook in hooks]
+                shifts.append(np.stack([shift.cpu().numpy() for shift in moved]))
         return reliability(np.stack(shifts)) if shifts else float("nan")
 
     def check(self) -> None:
