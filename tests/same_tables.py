@@ -43,6 +43,7 @@ COMMANDS = {
     # Interchange: techniques, strengths, components, sets of layers.
     "default": "prompts=4 duration=1",
     "techniques": f"-m technique=ablate,ablate-mean,adjust,random,replace,self component=ca layer=4+5+6 {_SMALL}",
+    "projections": f"-m technique=project,project-original component=ca,mlp layer=4+5+6 {_SMALL}",
     "strengths": f"-m technique=scale,steer strength=0,0.5,2 component=mlp layer=last {_SMALL}",
     "together": "component=ca layer=together pair=piano-violin prompts=5 duration=2 engine.workers=1",
     "layers": f"""component=resid 'layer="0,5,last"' technique=adjust controls=[noise] {_SMALL}""",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mech_music.base.errors import UserError
-from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row, Term
+from mech_music.edits.row import Edit, Half, Mean, Projection, RandomDirection, Row, Term
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
@@ -295,3 +295,47 @@ def test_kept_says_nothing_of_a_word_that_nobody_hears() -> None:
     table = task.score(run, answered(outcomes_of(task.plan(run))))
     unheard = table["kept"].isna().tolist()
     assert unheard == [" polka " in prompt for prompt in table["prompt"]] and sum(unheard) == 5
+
+
+# -- projections, parts, heads -------------------------------------------------------------------------------
+
+
+def test_project_removes_the_direction_between_the_concepts_and_its_controls_go_along() -> None:
+    run = compose_run("technique=project", "prompts=2", "layer=3", "half=cond", "design=velez2024")
+    found = {trial.role: trial.row.edits[0] for trial in trials(run) if trial.row.edits}
+    edit = found["technique"]
+    assert isinstance(edit, Projection) and (edit.scale, edit.half) == (0.0, Half.cond)
+    assert {(term.weight, term.source.prompts.name) for term in edit.direction} == {(1.0, "piano"), (-1.0, "guitar")}
+    assert isinstance(found["random"], RandomDirection) and found["random"].edit == edit
+    others = {term.source.prompts.name for term in found["other"].direction}
+    assert others == {"guitar", "trumpet"} and isinstance(found["self"], Edit)
+    (half,) = {
+        row.edits[0].scale
+        for row in Interchange().plan(
+            compose_run("technique=project", "strength=0.5", "prompts=2", "layer=3", "controls=[]")
+        )
+        if row.edits
+    }
+    assert half == 0.5
+
+
+def test_the_original_against_the_others_is_no_matter_of_the_desired_one(caplog: pytest.LogCaptureFixture) -> None:
+    words = ("technique=project-original", "prompts=2", "layer=3", "controls=[other]", "design=velez2024")
+    edits = {
+        trial.row.edits[0]
+        for pair in ("guitar-piano", "guitar-violin")
+        for trial in trials(compose_run(f"pair={pair}", *words))
+    }
+    (edit,) = edits
+    weights = {term.source.prompts.name: term.weight for term in edit.direction}
+    assert weights == {"guitar": 1.0} | dict.fromkeys(("piano", "trumpet", "violin"), -1 / 3)
+    assert "control other is technique project-original itself" in caplog.text
+
+
+def test_a_technique_has_a_shift_or_a_direction() -> None:
+    from mech_music.cli.validation import validate
+
+    with pytest.raises(UserError, match="technique adjust has a shift and a direction"):
+        validate(compose_run("technique=adjust", "+technique.along.piano=1"))
+    with pytest.raises(UserError, match="concept in technique.along 'pian'; did you mean piano"):
+        validate(compose_run("technique=project", "+technique.along.pian=1"))

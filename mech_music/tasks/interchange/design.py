@@ -78,7 +78,7 @@ def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired
 
 @dataclass(frozen=True)
 class Means:
-    """The means that clips of one pair are edited with. ``n``: evaluated prompts."""
+    """The means that clips of one pair are edited with. ``n``: evaluated prompts. ``heads``: means of heads."""
 
     design: DesignConfig
     study: PromptSet
@@ -86,6 +86,7 @@ class Means:
     n: int
     seed: int
     history: History
+    heads: bool = False
 
     def terms(self, concept: Concept, weight: float, prompt: Prompt) -> tuple[Term, ...]:
         """``weight`` times a concept's mean, as a clip of ``prompt`` is edited with it.
@@ -93,7 +94,7 @@ class Means:
         With means over other contexts it is the mean of their means, so that each context counts the same.
         """
         if self.design.means is Contexts.same:
-            return (Term(weight, Mean(_named(self.first(concept), concept.name), self.seed, self.history)),)
+            return (Term(weight, self._mean(_named(self.first(concept), concept.name))),)
         own = prompt.words[self.context]
         folds = [fold for word, fold in self.folds(concept).items() if word != own]
         if not folds:
@@ -101,7 +102,10 @@ class Means:
                 f"design.means=other: every prompt behind the mean of '{concept.name}' has {self.context} '{own}', as "
                 "the edited ones: allowed are more design.mean_prompts, or design.means=same"
             )
-        return tuple(Term(weight / len(folds), Mean(fold, self.seed, self.history)) for fold in folds)
+        return tuple(Term(weight / len(folds), self._mean(fold)) for fold in folds)
+
+    def _mean(self, prompts: Prompts) -> Mean:
+        return Mean(prompts, self.seed, self.history, self.heads)
 
     @property
     def context(self) -> str:

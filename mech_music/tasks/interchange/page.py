@@ -72,29 +72,45 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     means = [
         "mean(·) is the concept's mean activation at the same hook, for each autoregressive step and guidance half, "
         f"{_HISTORIES[history]}."
-        for history in dict.fromkeys(run.history for run in runs if run.technique.shift)
+        for history in dict.fromkeys(
+            run.history for run in runs if any(own.shift or own.along for own in _techniques(run))
+        )
     ]
     return [
-        ("Edit", [*each(map(_edit, runs)), *means]),
+        ("Edit", [*each(edit for run in runs for edit in _edits(run)), *means]),
         ("Place", [*hooks, *each(_frames(run) for run in runs), *each(_HALVES[run.half] for run in runs)]),
         ("Clips", each(f"{sampled(run)} A clip and its edited twin share prompt and sampling noise." for run in runs)),
         ("Controls", _controls(runs)),
     ]
 
 
-def _edit(run: Settings) -> str:
-    name = run.technique.name
+def _edits(run: Settings) -> list[str]:
+    return list(dict.fromkeys(_edit(technique, run.strength) for technique in _techniques(run)))
+
+
+def _techniques(run: Settings) -> list[TechniqueConfig]:
+    """The run's own, and those that layers name."""
+    return [own for _, parts in run.interventions for own in parts.values()]
+
+
+def _edit(technique: TechniqueConfig, strength: float) -> str:
+    name = technique.name
     doses = [formula(load_technique(name, strength)) for strength in (1.0, 2.0)] if name in options("technique") else []
-    dose = f" at strength {run.strength:g}" if len(set(doses)) > 1 else ""
-    return f"{name}{dose}: {formula(run.technique)}"
+    dose = f" at strength {strength:g}" if len(set(doses)) > 1 else ""
+    return f"{name}{dose}: {formula(technique)}"
 
 
 def formula(technique: TechniqueConfig) -> str:
     """``out′ = out + 2 · mean(desired) − 2 · mean(original)``."""
     terms = [(float(technique.scale), "out")]
     shift = [(float(weight), f"mean({concept})") for concept, weight in technique.shift.items()]
-    text = _sum(terms + ([] if technique.direction is Direction.random else shift))
-    if technique.direction is Direction.random:
+    random = technique.direction is Direction.random
+    if technique.along:
+        direction = _sum((float(weight), f"mean({concept})") for concept, weight in technique.along.items())
+        removed = _sum([(1.0, "out"), (float(technique.scale) - 1.0, "(out · d / |d|²) · d")])
+        return f"out′ = {removed}, d = {direction}" + (", as far in a random direction" if random else "")
+    text = _sum(terms + ([] if random else shift))
+    if random:
         text = f"{text} + a random direction as long as {_sum(shift)}"
     return f"out′ = {text}"
 

@@ -150,6 +150,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
             "role": trial.role,
             "component": run.component.value if trial.layer else "",
             "layer": trial.layer,
+            "head": trial.head,
             "original": trial.original.name,
             "desired": trial.desired.name,
             "index": trial.index,
@@ -188,7 +189,7 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
             columns[name][good] = values
     wanted_rows = _wanted(run, original, desired)
     wanted = {name: _stacked(name, wanted_rows, answers) for name in names if wanted_rows}
-    for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer)):
+    for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer, trials[i].head)):
         own = list(places)
         readings = {name: (_taken(read[name][0], own), _taken(read[name][1], own)) for name in names}
         heard = Heard(before[own], after[own], original, desired, [trials[i].prompt for i in own], readings, wanted)
