@@ -117,6 +117,4 @@ def _check_technique(technique: TechniqueConfig, concepts: Collection[str]) -> N
     if not math.isfinite(technique.scale):
         raise UserError(f"technique.scale={technique.scale:g}: expected a finite number")
     if technique.along and technique.shift:
-        raise UserError(
-            f"technique {technique.name} has a shift and a direction (along): leave one of them out"
-        )
+        raise UserError(f"technique {technique.name} has a shift and a direction (along): leave one of them out")

@@ -81,6 +81,7 @@ class Interchange:
         return (
             figures.layer_curves,
             figures.heatmap,
+            figures.head_heatmap,
             figures.tradeoff,
             figures.dose_response,
             pooled.pooled_curves,
