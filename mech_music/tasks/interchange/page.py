@@ -9,6 +9,7 @@ import pandas as pd
 from mech_music.config.paths import options
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
+from mech_music.models.hooks import Hook
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Measure, Paragraph, View
 from mech_music.report.words import each, listed, prompts, sampled, shortened
@@ -68,7 +69,11 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     components = sorted({run.component for run in runs}, key=list(COMPONENT_WORDS).index)
-    hooks = [f"{COMPONENT_WORDS[name.value]}: blocks.{{layer}}.hook_{name.point}" for name in components]
+    hooks = [
+        f"{COMPONENT_WORDS[name.value]}: {Hook(0, point).name.replace('.0.', '.{layer}.')}"
+        for name in components
+        for point in dict.fromkeys(run.point for run in runs if run.component is name)
+    ]
     means = [
         "mean(·) is the concept's mean activation at the same hook, for each autoregressive step and guidance half, "
         f"{_HISTORIES[history]}."
@@ -180,7 +185,7 @@ def page() -> View:
         colours={"component": COLOURS},
         plain=("pair",),
         more=("pair",),
-        heat=Heat(down="component", turns=True),
+        heat=Heat(down="component", finer="head", turns=True),
         glance_note="The best single layer of each component, and every set of layers.",
         clips=Clips(
             before="Original (no edit)",
