@@ -48,7 +48,9 @@ class Cells:
 
 def sheet(columns: int, rows: int, panels: int) -> Sheet:
     """A sheet on which that many cells can be read."""
-    return Sheet(panels=panels, width=min(11.0, max(5.5, 2.2 + 0.42 * columns)), height=panels * (1.1 + 0.31 * rows))
+    return Sheet(
+        panels=panels, width=min(11.0, max(5.5, 2.2 + 0.42 * columns)), height=1.9 + panels * (0.5 + 0.31 * rows)
+    )
 
 
 def draw(axes: Axes, cells: Cells, words: Sequence[str], measure: Metric, signed: bool, fades: bool) -> None:
