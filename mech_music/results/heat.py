@@ -29,7 +29,10 @@ _MARKS: dict[int, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Cells:
-    """The lines of one map: ``rows`` and ``columns`` are the values of the axes ``down`` and ``across`` in order."""
+    """The lines of one map: ``rows`` and ``columns`` are the values of the axes ``down`` and ``across`` in order.
+
+    ``most``: the end of a signed scale, where several maps share it. ``digits``: of the numbers in the cells.
+    """
 
     lines: Sequence[Line]
     down: str
@@ -37,6 +40,8 @@ class Cells:
     across: str
     columns: Sequence[str]
     measure: str
+    most: float | None = None
+    digits: int = 1
 
     def of(self, name: str, missing: float) -> np.ndarray:
         """One column of the lines as ``[row, column]``."""
@@ -60,7 +65,7 @@ def draw(axes: Axes, cells: Cells, words: Sequence[str], measure: Metric, signed
     are lighter.
     """
     values, verdicts = cells.of(cells.measure, np.nan), cells.of("verdict", 0.0).astype(int)
-    most = float(np.nanmax(np.abs(values))) or 1.0
+    most = cells.most or float(np.nanmax(np.abs(values))) or 1.0
     scale: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
     )
@@ -81,7 +86,7 @@ def draw(axes: Axes, cells: Cells, words: Sequence[str], measure: Metric, signed
         if signed and (mark := _MARKS.get(int(verdicts[row, column]))):
             axes.plot(column, row + 0.34, color=ink, markersize=4, **mark)
         if len(cells.columns) <= 16:
-            text = f"{value:+.1f}".replace("-", "−")
+            text = f"{value:+.{cells.digits}f}".replace("-", "−")
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
 
 

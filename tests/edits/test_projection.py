@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from mech_music.base.errors import UserError
 from mech_music.edits.compile import compile_edits
 from mech_music.edits.row import Edit, Half, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
+from mech_music.models.musicgen.model import HookedMusicGen
 from tests.edits.made import ModelShape, no_activations
 from tests.edits.test_affine import HOOK, MEANS, STEPS, run
-from tests.made_engine import mean
+from tests.made_engine import engine, mean
 
 D = (Term(1.0, mean("piano", 3)), Term(-1.0, mean("guitar", 3)))
 DIFFERENCE = MEANS["piano"] - MEANS["guitar"]  # [step, half, width]
@@ -101,3 +103,16 @@ def test_a_pattern_has_no_direction() -> None:
     rows = [Row("a", 0, (replace(REMOVE, hook="blocks.1.attn.hook_pattern"),))]
     with pytest.raises(UserError, match="has no mean to add"):
         compile_edits(rows, ModelShape(), STEPS, lambda *_: MEANS["piano"], no_activations)
+
+
+def test_a_scale_of_one_is_no_edit_and_packed_is_alone(made: HookedMusicGen, tmp_path: Path) -> None:
+    own, prompt = engine(made, tmp_path), "Compose a happy rock piece."
+    hook = "blocks.1.hook_attn_out"
+    remove, keep = (Projection(hook, scale, D) for scale in (0.0, 1.0))
+    rows = [Row(prompt, 3, edits) for edits in ((), (keep,), (remove,), (RandomDirection(remove, 5),))]
+    own.ensure(rows)
+    packed = own.passes.tokens(rows)
+    assert torch.equal(packed[0], packed[1])
+    assert len({tuple(clip.flatten().tolist()) for clip in packed}) == 3
+    for row, clip in zip(rows[2:], packed[2:], strict=True):
+        assert torch.equal(own.passes.tokens([row])[0], clip)

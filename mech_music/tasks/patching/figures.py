@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mech_music.results import canvas, heat
@@ -30,7 +31,7 @@ def site_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with heat.sheet(len(layers), len(components), panels=len(windows)) as sheet:
             for axes, window in zip(sheet.axes, windows, strict=True):
                 own = [line for line in lines if line["frames"] == window]
-                shown = heat.Cells(own, "component", components, "layer", layers, "share")
+                shown = heat.Cells(own, "component", components, "layer", layers, "share", _most(lines), 2)
                 words = [canvas.COMPONENT_WORDS[name] for name in components]
                 heat.draw(axes, shown, words, SHARE, signed=True, fades=bool(controls_run(summary)))
                 if len(windows) > 1:
@@ -51,7 +52,7 @@ def path_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
         with heat.sheet(len(layers), len(receivers), panels=len(senders)) as sheet:
             for axes, sender in zip(sheet.axes, senders, strict=True):
                 own = [line for line in lines if line["component"] == sender]
-                shown = heat.Cells(own, "receiver", receivers, "layer", layers, "share")
+                shown = heat.Cells(own, "receiver", receivers, "layer", layers, "share", _most(lines), 2)
                 heat.draw(axes, shown, receivers, SHARE, signed=True, fades=bool(controls_run(summary)))
                 axes.set_ylabel("receiver")
                 axes.set_title(f"sender: {canvas.COMPONENT_WORDS[sender]}", fontsize=8)
@@ -59,6 +60,11 @@ def path_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
             sheet.words(*_told(summary, lines))
             paths += sheet.save(folder, _name("paths", summary, lines[0], "frames"))
     return paths
+
+
+def _most(lines: Sequence[Line]) -> float | None:
+    """The end of the scale that all panels share."""
+    return max((abs(line["share"]) for line in lines if not np.isnan(line["share"])), default=None)
 
 
 def _window(frames: str) -> tuple[int, str]:
