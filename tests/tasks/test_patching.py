@@ -25,7 +25,9 @@ from mech_music.results import canvas
 from mech_music.results.tables import ABOVE, summarise
 from mech_music.results.terminal import terminal_table
 from mech_music.tasks.patching import figures
-from mech_music.tasks.patching.sites import Window, everywhere, parse_paths
+from mech_music.tasks.patching.columns import PATCHING
+from mech_music.tasks.patching.patches import Window, patches
+from mech_music.tasks.patching.sites import everywhere, parse_paths
 from mech_music.tasks.patching.task import Patching
 from mech_music.tasks.patching.trials import runs, trials
 from tests.answers import Outcome, answered
@@ -62,6 +64,7 @@ def test_a_run_goes_on_with_the_matched_clips_own_activations() -> None:
 def test_the_controls_are_the_clip_itself_and_a_clip_without_the_word() -> None:
     run = composed("prompts=3", "component=mlp", "layer='0,together'", "seeds=2")
     found = list(trials(run))
+    assert run.controls == [role.name for role in PATCHING.controls]
     assert [t.role for t in found].count("self") == 3 * 2, "one for each run: it has no site"
     for trial in found:
         sources = {patch.row for patch in trial.row.edits}
@@ -247,7 +250,7 @@ def at(own, row: Row, names: list[str]) -> dict[str, Tensor]:
 def test_the_receiver_hears_of_the_sender_through_the_stream_alone(own, made: HookedMusicGen) -> None:
     """Its input is base's stream, plus what the sender gives more of in the other clip: nothing in between moves."""
     (path,) = parse_paths("ca0-mlp2", MADE)
-    (received,) = path.edits(CLEAN, CORRUPTED, Window(None, Half.both))
+    (received,) = patches(path, CLEAN, CORRUPTED, Window())
     sender, stream, output = "blocks.0.hook_cross_attn_out", "blocks.2.hook_resid_mid_cross", "blocks.2.hook_mlp_out"
     base, source = (at(own, row, [sender, stream, output]) for row in (CLEAN, CORRUPTED))
     along = at(own, received.row, [sender, stream, output])
@@ -267,7 +270,7 @@ def test_the_receiver_hears_of_the_sender_through_the_stream_alone(own, made: Ho
 def test_a_path_from_the_clip_itself_and_itself_everywhere_are_the_clip(own) -> None:
     (path,) = parse_paths("sa0-ca2", MADE)
     rows = [
-        replace(CLEAN, edits=path.edits(CLEAN, CLEAN, Window(None, Half.both))),
+        replace(CLEAN, edits=patches(path, CLEAN, CLEAN, Window())),
         replace(CLEAN, edits=tuple(Patch(hook.name, CLEAN) for hook in everywhere(MADE))),
         CLEAN,
     ]

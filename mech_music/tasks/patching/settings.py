@@ -11,10 +11,9 @@ from mech_music.config.axes import n_steps, parse_frames
 from mech_music.config.schema import RunConfig
 from mech_music.edits.row import Half
 from mech_music.prompts.concepts import Concept, Prompt
-from mech_music.tasks.patching.columns import PATCHING
 from mech_music.tasks.patching.sites import Site, parse_paths, parse_sites
 
-CONTROLS = tuple(role.name for role in PATCHING.controls)
+CONTROLS = ("unrelated", "self")
 
 
 class Direction(StrEnum):

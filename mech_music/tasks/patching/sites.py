@@ -9,24 +9,10 @@ from dataclasses import dataclass
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.axes import check_component, parse_layers
 from mech_music.config.schema import ModelConfig
-from mech_music.edits.patch import Patch
-from mech_music.edits.row import Half, Row
 from mech_music.models.hooks import BRANCHES, Component, Hook, all_hooks
 
 _END = re.compile(r"(sa|ca|mlp)(\d*)")
 PATH_WORDS = "sender-receiver, such as ca4-mlp6; several of either joined by + (ca2+ca4-mlp6), ca for all its layers"
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of a run that is patched: a slice of steps (None for all), and the guidance half."""
-
-    steps: tuple[int, int] | None
-    half: Half
-
-    def patch(self, hook: Hook, source: Row) -> Patch:
-        """The source's activations at a hook."""
-        return Patch(hook.name, source, self.steps, self.half)
 
 
 @dataclass(frozen=True)
@@ -46,21 +32,6 @@ class Site:
     def to(self) -> str:
         """``mlp6``; empty where there is no receiver."""
         return "" if self.receiver is None else _name(self.receiver)
-
-    def edits(self, base: Row, source: Row, window: Window) -> tuple[Patch, ...]:
-        """What makes ``base`` run on with the source's activations here.
-
-        Path patching (Wang et al., "Interpretability in the Wild", ICLR 2023; Goldowsky-Dill et al., 2023): the
-        sender's output is patched in a run in which all branches between sender and receiver have base's own values,
-        so that the receiver hears of it through the residual stream alone; what the receiver then gives is patched
-        into base. The end of that run is held too: its tokens are base's, and nothing else tells the two apart.
-        """
-        patches = tuple(window.patch(hook, source) for hook in self.hooks)
-        if self.receiver is None:
-            return patches
-        between = tuple(Patch(hook.name, base) for hook in self.held)
-        along = Row(base.prompt, base.seed, (*patches, *between))
-        return (window.patch(self.receiver, along),)
 
 
 def parse_sites(component: str, layer: str, model: ModelConfig) -> list[Site]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Row
 from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.tasks.patching.patches import Window, patches
 from mech_music.tasks.patching.settings import Direction
 from mech_music.tasks.patching.settings import PatchingSettings as Settings
-from mech_music.tasks.patching.sites import Site, Window, everywhere
+from mech_music.tasks.patching.sites import Site, everywhere
 
 _OTHER_SEED = 1_000_003  # of unrelated clips
 
@@ -72,7 +73,7 @@ def trials(settings: Settings) -> Iterator[Trial]:
         for site in sites:
             for label, steps in slices:
                 for role, source in _sources(run, settings.controls):
-                    edits = site.edits(run.base, source, Window(steps, settings.half))
+                    edits = patches(site, run.base, source, Window(steps, settings.half))
                     yield Trial(role, run, site, label, replace(run.base, edits=edits))
 
 
