@@ -83,7 +83,15 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     ]
     return [
         ("Edit", [*each(edit for run in runs for edit in _edits(run)), *means]),
-        ("Place", [*hooks, *each(_frames(run) for run in runs), *each(_HALVES[run.half] for run in runs)]),
+        (
+            "Place",
+            [
+                *hooks,
+                *each(_heads(run) for run in runs if run.head),
+                *each(_frames(run) for run in runs),
+                *each(_HALVES[run.half] for run in runs),
+            ],
+        ),
         ("Clips", each(f"{sampled(run)} A clip and its edited twin share prompt and sampling noise." for run in runs)),
         ("Controls", _controls(runs)),
     ]
@@ -128,6 +136,10 @@ def _sum(terms: Iterable[tuple[float, str]]) -> str:
             size = "" if abs(weight) == 1 else f"{abs(weight):g} · "
             text += f" {sign}{size}{name}"
     return text.strip() or "0"
+
+
+def _heads(run: Settings) -> str:
+    return f"Heads edited: {', '.join(label for label, _ in run.heads)}, each by itself (+: at once)."
 
 
 def _frames(run: Settings) -> str:
