@@ -86,10 +86,9 @@ def made_up_table(
     Of several heads, the first has that effect, and the others have none of it.
     """
     first = pd.concat(_blocks(components, techniques, layers, pairs, n_prompts), ignore_index=True)
-    edited = first["component"] != ""
-    tables = [first.assign(head=first["head"].where(~edited, heads[0]))]
+    tables = [first.assign(head=np.where(first["component"] != "", heads[0], ""))]
     for head in heads[1:]:
-        weak = first[edited & (first["role"] != "technique")]
-        none = weak[weak["role"] == "random"].assign(role="technique")
+        weak = first.query("component != '' and role != 'technique'")
+        none = weak.query("role == 'random'").assign(role="technique")
         tables.append(pd.concat([weak, none]).assign(head=head))
     return pd.concat(tables, ignore_index=True)

@@ -62,7 +62,7 @@ def test_several_heads_give_a_heatmap_of_layer_by_head(tmp_path: Path, sheets: l
     assert [path.name for path in paths] == [f"heads_guitar-piano_ca_replace_tiny.{end}" for end in ("png", "svg")]
     assert interchange.heatmap(summary, tmp_path) == []
     (image,) = sheets[0].axes[0].images
-    values = np.ma.filled(image.get_array(), np.nan)
+    values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
     assert values.shape == (3, 5)
     assert values[0, 3] > 2 > np.abs(values[1:]).max(), "the first head's effect grows from layer to layer"
     assert "head 2" in _words(paths[1]) and "cross-attention" in _words(paths[1])

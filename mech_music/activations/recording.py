@@ -111,7 +111,9 @@ class Recording:
         model = self._passes.model
         groups: list[list[Mean | Similarity]] = []
         for heads in (False, True):
-            own = [s for s in sources if isinstance(s, Mean) and s.history is History.own and s.heads is heads]
+            own: list[Mean | Similarity] = [
+                s for s in sources if isinstance(s, Mean) and s.history is History.own and s.heads is heads
+            ]
             hooks = len(self._mean_hooks(heads))
             most = means_at_once(hooks, self._passes.n_steps, model.halves, model.d_model) if own else 1
             most = min(most, -(-len(own) // n_workers) or 1)

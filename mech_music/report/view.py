@@ -141,7 +141,7 @@ class View:
     def fitted(self, effects: pd.DataFrame) -> View:
         """The view of these effects: with the finer axis down if they differ in it."""
         down, finer = self.heat.down, self.heat.finer
-        if not finer or effects[finer].nunique() < 2:
+        if not finer or len(set(effects[finer])) < 2:
             return self
 
         def swapped(axes: tuple[str, ...]) -> tuple[str, ...]:

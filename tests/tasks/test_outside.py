@@ -173,7 +173,9 @@ def test_a_tasks_own_axes_are_typed_and_checked(command: Command, capsys: pytest
         ("words=many",): "words=many: expected a whole number",
         ("words=0",): "words=0: expected 1 or more",
         ("wrds=3",): "unknown key 'wrds'; did you mean words?",
-        ("pair=jazz-rock",): "pair means nothing to task=toy; it belongs to interchange. Axes of toy: words",
+        (
+            "pair=jazz-rock",
+        ): "pair means nothing to task=toy; it belongs to interchange and patching. Axes of toy: words",
     }.items():
         assert command("task=toy", *words) == 1
         err = capsys.readouterr().err

@@ -53,14 +53,13 @@ def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
 
 def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Layer × component, where several components were edited: one per pair and technique."""
-    words = {name: canvas.COMPONENT_WORDS.get(name, name) for name in set(summary["component"])}
-    order = sorted(words, key=["", "mlp", "sa", "ca", "resid"].index)
-    return _heatmap(summary, folder, "component", {name: words[name] for name in order})
+    words = {name: canvas.COMPONENT_WORDS[name] for name in ("mlp", "sa", "ca", "resid")}
+    return _heatmap(summary, folder, "component", words)
 
 
 def head_heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Layer × head, where several heads were edited: one per pair, technique and component."""
-    order = sorted(set(summary["head"]), key=layer_order)
+    order: list[str] = sorted(set(summary["head"]), key=layer_order)
     return _heatmap(summary, folder, "head", {head: f"head {head}" if head else "all heads" for head in order})
 
 

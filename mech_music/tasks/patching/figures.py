@@ -24,7 +24,7 @@ def site_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Component × layer, a panel for each window of steps: one per pair and direction."""
     paths: list[Path] = []
     effects = beside_controls(summary, ["effect"])
-    for lines in blocks_of(effects[effects["receiver"] == ""], _BLOCK):
+    for lines in blocks_of(effects.query("receiver == ''"), _BLOCK):
         windows = sorted({line["frames"] for line in lines}, key=_window)
         components = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
         layers = layers_of(lines)
@@ -46,7 +46,7 @@ def path_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Receiver × the sender's layer, a panel for each component that sends: one per pair, direction and window."""
     paths: list[Path] = []
     effects = beside_controls(summary, ["effect"])
-    for lines in blocks_of(effects[effects["receiver"] != ""], [*_BLOCK, "frames"]):
+    for lines in blocks_of(effects.query("receiver != ''"), [*_BLOCK, "frames"]):
         senders = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
         receivers, layers = receivers_in_order([line["receiver"] for line in lines]), layers_of(lines)
         with heat.sheet(len(layers), len(receivers), panels=len(senders)) as sheet:
@@ -82,4 +82,4 @@ def _told(summary: pd.DataFrame, lines: Sequence[Line]) -> tuple[str, str]:
 def _name(kind: str, summary: pd.DataFrame, line: Line, *more: str) -> str:
     told = [key for key in _BLOCK if key not in ("model", "original", "desired", "direction")]
     named = (kind, f"{line['original']}-{line['desired']}", line["direction"], line["model"])
-    return canvas.file_name(*named, *canvas.telling(summary[summary["role"] == "patch"], line, [*told, *more]))
+    return canvas.file_name(*named, *canvas.telling(summary.query("role == 'patch'"), line, [*told, *more]))

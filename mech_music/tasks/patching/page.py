@@ -37,7 +37,7 @@ def methods(found: Found) -> list[Paragraph]:
     """Headings with sentences: model, patch, clips, controls, prompts, layers, statistics."""
     used = dict.fromkeys(found.effects["direction"])
     patch = [*(f"{_RUNS[name]}." for name in used), "At each step, the same step and guidance half of the other clip."]
-    if (found.effects["receiver"] != "").any():
+    if any(found.effects["receiver"].tolist()):
         patch.append(
             "Along a path: all branches between sender and receiver keep their unpatched values; what the receiver "
             "gives then is patched in."

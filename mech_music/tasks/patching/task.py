@@ -123,7 +123,7 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers) -> pd.Da
         np.stack([answers.reading(row, own.heard_by)["logits"] for row in rows])
         for rows in zip(*((trial.run.base, trial.row, trial.run.source) for trial in trials), strict=True)
     )
-    good = np.isfinite(np.stack([before, after, source])).all(axis=(0, 2))
+    good = np.asarray(np.isfinite(np.stack([before, after, source])).all(axis=(0, 2)))
     measured = {name: np.full(len(trials), np.nan) for name in PATCHING.metrics}
     if good.any():
         first, second = own.labels[0], other.labels[0]

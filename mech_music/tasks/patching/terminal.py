@@ -18,7 +18,7 @@ _BLOCK = PATCHING.axes_beside("component", "layer", "receiver")
 def share_table(summary: pd.DataFrame) -> Table:
     """A block for each pair, direction and window: layers down, components (and receivers) across."""
     outer, effects = Table.grid(), beside_controls(summary, ["effect"])
-    several = effects["frames"].nunique() > 1
+    several = len(set(effects["frames"])) > 1
     for lines in blocks_of(effects, _BLOCK):
         first = lines[0]
         window = f" · steps {first['frames']}" if several else ""
