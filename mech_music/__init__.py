@@ -47,7 +47,7 @@ _PLACES = {
     "Sampling": "models.sampling",
     "Store": "store",
     "Term": "edits.row",
-    "UserError": "errors",
+    "UserError": "base.errors",
     "load_classifier": "listeners.classifier",
     "load_model": "models.musicgen.loading",
 }

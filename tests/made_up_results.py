@@ -19,6 +19,7 @@ def _axes(role: str, technique: str, component: str, layer: str, pair: tuple[str
         "role": role,
         "component": component,
         "layer": layer,
+        "head": "",
         "original": pair[0],
         "desired": pair[1],
         "strength": 1.0,
@@ -79,6 +80,16 @@ def made_up_table(
     layers: Sequence[str] = ("0", "1", "2", "10", "together"),
     pairs: Sequence[tuple[str, str]] = (("guitar", "piano"),),
     n_prompts: int = 12,
+    heads: Sequence[str] = ("",),
 ) -> pd.DataFrame:
-    """A results table in which the effect is 0 nats at the first layer and one nat more at each that follows."""
-    return pd.concat(_blocks(components, techniques, layers, pairs, n_prompts), ignore_index=True)
+    """A results table in which the effect is 0 nats at the first layer and one nat more at each that follows.
+
+    Of several heads, the first has that effect, and the others have none of it.
+    """
+    first = pd.concat(_blocks(components, techniques, layers, pairs, n_prompts), ignore_index=True)
+    tables = [first.assign(head=np.where(first["component"] != "", heads[0], ""))]
+    for head in heads[1:]:
+        weak = first.query("component != '' and role != 'technique'")
+        none = weak.query("role == 'random'").assign(role="technique")
+        tables.append(pd.concat([weak, none]).assign(head=head))
+    return pd.concat(tables, ignore_index=True)

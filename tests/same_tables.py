@@ -43,6 +43,7 @@ COMMANDS = {
     # Interchange: techniques, strengths, components, sets of layers.
     "default": "prompts=4 duration=1",
     "techniques": f"-m technique=ablate,ablate-mean,adjust,random,replace,self component=ca layer=4+5+6 {_SMALL}",
+    "projections": f"-m technique=project,project-original component=ca,mlp layer=4+5+6 {_SMALL}",
     "strengths": f"-m technique=scale,steer strength=0,0.5,2 component=mlp layer=last {_SMALL}",
     "together": "component=ca layer=together pair=piano-violin prompts=5 duration=2 engine.workers=1",
     "layers": f"""component=resid 'layer="0,5,last"' technique=adjust controls=[noise] {_SMALL}""",
@@ -62,6 +63,11 @@ COMMANDS = {
     "tuned": f"-m task=decoder_lens lens=tuned reading=free,forced concept=piano layer=2,6 prompts=3 {_FIT}",
     "lens_read": f"task=decoder_lens lens=tuned lens.path=../tuned_lens/0 concept=violin layer=2 {_SMALL}",
     "self_similarity": f"-m task=self_similarity half=both,cond,uncond component=mlp,sa concept=piano+jazz {_SMALL}",
+    # Patching: sites, windows, both directions; paths.
+    "patching": f"task=patching 'component=\"ca,resid\"' layer=2 windows=2 direction=both pair=piano-violin {_SMALL}",
+    "paths": f"task=patching path=ca2-mlp4+sa5 seeds=2 pair=piano-violin {_SMALL}",
+    "heads": f"component=ca head=all layer=4 pair=piano-violin {_SMALL}",
+    "parts": f"layer=3:steer+5:ablate+6 component=ca {_SMALL}",
     "two_tasks": f"-m task=decoder_lens,self_similarity concept=trumpet+rock {_SMALL}",
     # Launchers and the engine.
     "packed": f"-m hydra/launcher=packed engine.store=own component=mlp,sa,ca,resid layer=2 {_SMALL}",

@@ -56,6 +56,19 @@ def test_several_components_give_a_heatmap(tmp_path: Path) -> None:
     assert "cross-attention" in _words(paths[1])
 
 
+def test_several_heads_give_a_heatmap_of_layer_by_head(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
+    summary = _summary(components=["ca"], heads=["0", "1", "2"])
+    paths = interchange.head_heatmap(summary, tmp_path)
+    assert [path.name for path in paths] == [f"heads_guitar-piano_ca_replace_tiny.{end}" for end in ("png", "svg")]
+    assert interchange.heatmap(summary, tmp_path) == []
+    (image,) = sheets[0].axes[0].images
+    values = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    assert values.shape == (3, 5)
+    assert values[0, 3] > 2 > np.abs(values[1:]).max(), "the first head's effect grows from layer to layer"
+    assert "head 2" in _words(paths[1]) and "cross-attention" in _words(paths[1])
+    assert interchange.head_heatmap(_summary(components=["mlp", "ca"]), tmp_path) == []
+
+
 def test_cells_that_are_not_marked_fade(tmp_path: Path, sheets: list[canvas.Sheet]) -> None:
     summary = _summary(components=["mlp", "ca"])
     words = _words(interchange.heatmap(summary, tmp_path)[1])

@@ -22,6 +22,7 @@ from mech_music.edits.row import (
     LensFile,
     Mean,
     Prefix,
+    Projection,
     Prompts,
     RandomDirection,
     Reading,
@@ -71,6 +72,12 @@ CHANGES: dict[str, Row] = {
     "another random direction": replace(ROW, edits=(RandomDirection(EDIT, 5), PATCH)),
     "the size of a random direction": replace(ROW, edits=(RandomDirection(replace(EDIT, scale=0.5), 4), PATCH)),
     "heads": edit(heads=(0,)),
+    "a projection": replace(ROW, edits=(Projection(HOOK, 0.0, EDIT.shift, (2, 9), Half.cond, (0, 1)), PATCH)),
+    "the direction of a projection": replace(ROW, edits=(Projection(HOOK, 0.0, (), (2, 9), Half.cond, (0, 1)), PATCH)),
+    "the size of a random projection": replace(
+        ROW, edits=(RandomDirection(Projection(HOOK, 0.0, EDIT.shift), 4), PATCH)
+    ),
+    "a mean of heads": mean(heads=True),
     "the text of a prompt behind a mean": mean(prompts=Prompts.of(["about a flute", "about two violins"], "violin")),
     "one prompt more behind a mean": mean(prompts=Prompts.of([*MEAN.prompts.texts, "more"], "violin")),
     "seed of a mean": mean(seed=6),

@@ -13,6 +13,8 @@ from mech_music.models.hooks import Hook
 
 POINTS = ("attn_out", "cross_attn_out", "mlp_out", "resid_post")
 """What is recorded: every point that a component names, of every layer, in one go."""
+HEAD_POINTS = ("attn.z", "cross_attn.z")
+"""The same for means of heads."""
 
 # Sums are kept as multiples of 2⁻³⁰, whole numbers in float64, so that addition is exact and associative: the
 # mean is the same bit for bit whatever the packing. Safe while n · |activation| < 2²³.

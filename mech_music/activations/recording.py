@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
-from mech_music.activations.means import POINTS, MeanRecorder, means_at_once
+from mech_music.activations.means import HEAD_POINTS, POINTS, MeanRecorder, means_at_once
 from mech_music.activations.similarity import SimilarityRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_memory
@@ -65,7 +65,7 @@ class Recording:
 
     def key(self, source: Source) -> str:
         """The content address of a recording in the store."""
-        deciding = [self._passes.generation, canonical(source), POINTS]
+        deciding = [self._passes.generation, canonical(source), _points(source)]
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
     def __contains__(self, source: Source) -> bool:
@@ -91,7 +91,8 @@ class Recording:
     def resolve(self, source: Mean, hook: str) -> Tensor:
         """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for). UserError where none is taken."""
         if hook not in (means := self.get(source)):
-            raise UserError(f"edit of '{hook}': means are taken at {', '.join(POINTS)}; here, scale or patch instead")
+            points = ", ".join((*POINTS, *HEAD_POINTS))
+            raise UserError(f"edit of '{hook}': means are taken at {points}; here, scale or patch instead")
         return means[hook]
 
     def translation(self, source: Translator) -> Translation:
@@ -108,12 +109,17 @@ class Recording:
     def groups(self, sources: Sequence[Mean | Similarity], n_workers: int) -> list[list[Mean | Similarity]]:
         """Recordings that are made of one generation: means over each prompt's own tokens, as many as fit."""
         model = self._passes.model
-        hooks = len(self._mean_hooks())
-        most = means_at_once(hooks, self._passes.n_steps, model.halves, model.d_model)
-        own: list[Mean | Similarity] = [s for s in sources if isinstance(s, Mean) and s.history is History.own]
-        most = min(most, -(-len(own) // n_workers) or 1)
-        groups = [own[start : start + most] for start in range(0, len(own), most)]
-        return groups + [[source] for source in sources if source not in own]
+        groups: list[list[Mean | Similarity]] = []
+        for heads in (False, True):
+            own: list[Mean | Similarity] = [
+                s for s in sources if isinstance(s, Mean) and s.history is History.own and s.heads is heads
+            ]
+            hooks = len(self._mean_hooks(heads))
+            most = means_at_once(hooks, self._passes.n_steps, model.halves, model.d_model) if own else 1
+            most = min(most, -(-len(own) // n_workers) or 1)
+            groups += [own[start : start + most] for start in range(0, len(own), most)]
+        grouped = {source for group in groups for source in group}
+        return groups + [[source] for source in sources if source not in grouped]
 
     def record(self, sources: Sequence[Mean | Similarity], advance: Advance, most: int = MIN_PASS) -> int:
         """Generate the prompts of a group once, watching on the way; their clips are kept too.
@@ -151,13 +157,13 @@ class Recording:
     def _recorder(self, sources: Sequence[Mean | Similarity], counts: Int[Tensor, "row source"]) -> Recorder:
         model, n_steps, first = self._passes.model, self._passes.n_steps, sources[0]
         if isinstance(first, Mean):
-            return MeanRecorder(self._mean_hooks(), n_steps, counts)
+            return MeanRecorder(self._mean_hooks(first.heads), n_steps, counts)
         hooks = all_hooks(model.n_layers, (first.point,))
         return SimilarityRecorder(hooks, n_steps, model.d_model, first.half)
 
-    def _mean_hooks(self) -> tuple[Hook, ...]:
+    def _mean_hooks(self, heads: bool) -> tuple[Hook, ...]:
         model = self._passes.model
-        return all_hooks(model.n_layers, set(POINTS) & set(model.points))
+        return all_hooks(model.n_layers, {*(HEAD_POINTS if heads else POINTS)} & {*model.points})
 
     def _must_be_finite(self, tokens: Tensor) -> None:
         if (tokens < 0).any():
@@ -249,6 +255,11 @@ class Recording:
     def forget(self) -> None:
         """Let go of the streams that were watched."""
         self._watched = None
+
+
+def _points(source: Source) -> tuple[str, ...]:
+    """Part of a recording's key."""
+    return HEAD_POINTS if isinstance(source, Mean) and source.heads else POINTS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mech_music.cli.explain import explain
 from mech_music.cli.validation import validate
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import RunConfig, naming
 from mech_music.edits.row import Row, Source
 from mech_music.engine.engine import Answers, Engine, open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
@@ -53,8 +53,7 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
 
 def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextManager[Tracker]:
     """The tracker that ``logger`` asks for; its run is named by what decides the job's results."""
-    config = json.loads(json.dumps(asdict(run)))
-    decisive = {key: value for key, value in config.items() if key not in ("engine", "logger")}
+    decisive = {key: value for key, value in naming(run).items() if key not in ("engine", "logger")}
     axes = [run.model.name, *(run.told_apart() or [task_of(run).name])]
     return open_tracker(
         mode="none" if run.logger.name == "none" else run.logger.mode.value,
@@ -64,7 +63,7 @@ def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextM
         group=sweep,
         name=" ".join(axes),
         tags=[*axes[:3], *run.logger.tags],
-        config=config,
+        config=json.loads(json.dumps(asdict(run))),
         folder=folder,
     )
 

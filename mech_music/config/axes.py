@@ -12,6 +12,7 @@ from mech_music.prompts.concepts import Concept
 from mech_music.prompts.prompt_set import PromptSet
 
 LAYER_WORDS = "all, last, together, a number, or numbers joined by + (edited at once)"
+HEAD_WORDS = "all, a number, or numbers joined by + (edited at once)"
 _NUMBERS = re.compile(r"\d+(\+\d+)*")
 _SLICE = re.compile(r"(?:(\d+(?:\.\d+)?)(s?))?:(?:(\d+(?:\.\d+)?)(s?))?")
 
@@ -38,12 +39,51 @@ def _layer_sets(word: str, n_layers: int) -> list[tuple[int, ...]]:
         return [(n_layers - 1,)]
     if word == "together":
         return [tuple(range(n_layers))]
+    return [_numbers("layer", word, n_layers, LAYER_WORDS)]
+
+
+def _numbers(kind: str, word: str, n: int, allowed: str) -> tuple[int, ...]:
+    """``4+5+6``. UserError for what is no number, or one that the model does not have."""
     if not _NUMBERS.fullmatch(word):
-        raise UserError(f"unknown layer '{word}'; allowed: {LAYER_WORDS}")
-    layers = tuple(sorted({int(number) for number in word.split("+")}))
-    if layers[-1] >= n_layers:
-        raise UserError(f"layer {layers[-1]} does not exist: the model has {n_layers} layers, 0 to {n_layers - 1}")
-    return [layers]
+        raise UserError(f"unknown {kind} '{word}'; allowed: {allowed}")
+    numbers = tuple(sorted({int(number) for number in word.split("+")}))
+    if numbers[-1] >= n:
+        raise UserError(f"{kind} {numbers[-1]} does not exist: the model has {n} {kind}s, 0 to {n - 1}")
+    return numbers
+
+
+def parse_parts(text: str, n_layers: int) -> list[tuple[str, dict[int, str]]]:
+    """`parse_layers` with a technique behind some layers: ``3:steer+5:ablate`` edits both at once, each in its way.
+
+    A label, and the technique's name by layer, empty where none is given. UserError as there, and for a layer that is
+    named twice.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for word in (part.strip() for part in text.split(",")):
+        if ":" not in word:
+            found |= {label: dict.fromkeys(layers, "") for label, layers in parse_layers(word, n_layers)}
+            continue
+        told = [part.partition(":") for part in word.split("+")]
+        parts = [(_numbers("layer", number, n_layers, LAYER_WORDS)[0], technique) for number, _, technique in told]
+        if len(dict(parts)) < len(parts):
+            raise UserError(f"layer={word}: a layer is named twice; allowed: each once, with one technique")
+        parts.sort()
+        found["+".join(f"{layer}:{technique}" if technique else f"{layer}" for layer, technique in parts)] = dict(parts)
+    return list(found.items())
+
+
+def parse_heads(text: str, model: ModelConfig) -> list[tuple[str, tuple[int, ...]]]:
+    """The sets of heads that ``head=text`` asks for, each with a label: ``all`` is one for each head.
+
+    UserError for a head that the model does not have, and for a model whose config does not say how many there are.
+    """
+    if not model.heads:
+        raise UserError(
+            f"head={text}: the config of model '{model.name}' does not say how many heads it has: add model.heads"
+        )
+    words = ",".join(map(str, range(model.heads))) if text == "all" else text
+    sets = [_numbers("head", word.strip(), model.heads, HEAD_WORDS) for word in words.split(",")]
+    return [("+".join(map(str, heads)), heads) for heads in dict.fromkeys(sets)]
 
 
 def single_layers(text: str, n_layers: int) -> list[int]:

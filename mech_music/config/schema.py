@@ -6,7 +6,9 @@ heavy, so that ``--help`` and a mistyped word are answered at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+import json
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,12 @@ from mech_music.config.paths import find_config
 from mech_music.edits.row import Fit
 from mech_music.prompts.declared import PromptSetConfig
 from mech_music.prompts.prompt_set import PromptSet
+
+IF_GIVEN = {"named": "if given"}
+"""Marks a key that takes part in a run's name only where it is not left at its default: runs keep their names when a
+key is added."""
+NEVER = {"named": "never"}
+"""Marks a key that decides no result."""
 
 
 class Dtype(StrEnum):
@@ -52,7 +60,7 @@ class ModelConfig:
 
     ``revision``: a commit, tag or branch of ``hub_id``; null means main. ``delay``: steps by which the last codebook
     lags behind the first (a clip has so many steps more than frames). ``cross_attention``: whether the text is
-    attended to; in melody it stands before the music.
+    attended to; in melody it stands before the music. ``heads``: of each attention, 0 where the config does not say.
     """
 
     _target_: str | None = None
@@ -61,6 +69,7 @@ class ModelConfig:
     revision: str | None = None
     path: str | None = None
     layers: int = MISSING
+    heads: int = field(default=0, metadata=NEVER)
     frame_rate: float = MISSING  # codec frames a second
     codebooks: int = 4
     delay: int = 3
@@ -87,14 +96,17 @@ class ClassifierConfig:
 class TechniqueConfig:
     """One affine edit, ``out' = scale · out + Σ weight · mean(concept)``.
 
-    ``shift`` gives the weights of means: of the ``original`` and the ``desired`` concept, or of one by its name;
-    ``direction: random`` keeps how far the edit moves what is there, and throws away where to.
+    ``shift`` gives the weights of means: of the ``original`` and the ``desired`` concept, of one by its name, or of
+    the ``others`` of the original's category, taken together. ``along``: the same, of a direction; only what lies along
+    it is scaled (and there is no shift). ``direction: random`` keeps how far the edit moves what is there, and throws
+    away where to.
     """
 
     name: str = MISSING
     scale: float = MISSING
     shift: dict[str, float] = field(default_factory=dict)
     direction: Direction = Direction.mean
+    along: dict[str, float] = field(default_factory=dict, metadata=IF_GIVEN)
 
 
 @dataclass
@@ -218,9 +230,30 @@ def folder_name(overrides: str) -> str:
 
 def register_resolvers() -> None:
     """Make the resolvers of ``conf/`` known. May be called again."""
-    OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
+    OmegaConf.register_new_resolver(
+        "minus", lambda first, *second: first - second[0] if second else -first, replace=True
+    )
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
+
+
+def naming(run: RunConfig) -> dict[str, Any]:
+    """The config as plain values, without the keys that are no part of a run's name (`IF_GIVEN`, `NEVER`)."""
+    return _without_unnamed(run, json.loads(json.dumps(asdict(run))))
+
+
+def _without_unnamed(config: Any, told: dict[str, Any]) -> dict[str, Any]:
+    for item in fields(config):
+        value, named = getattr(config, item.name), item.metadata.get("named")
+        if named == "never" or (named and value == _default(item)):
+            del told[item.name]
+        elif is_dataclass(value):
+            _without_unnamed(value, told[item.name])
+    return told
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is NO_DEFAULT else item.default_factory()
 
 
 def fit_of(lens: LensConfig, study: PromptSet) -> Fit:

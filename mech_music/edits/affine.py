@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mech_music.base.errors import UserError
 from mech_music.edits.protocol import Batch, Edits, Take, Targets, compiles
-from mech_music.edits.row import Edit
+from mech_music.edits.row import Edit, Term
 from mech_music.models.hooks import Hook, Layout
 
 
@@ -81,12 +82,15 @@ def compile_affine(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Affine
 
 
 def _shift(hook: Hook, edit: Edit, batch: Batch, half: int, take: Take) -> Float[Tensor, "step width"]:
-    """The weighted sum of the sources."""
     if not edit.shift:
         return torch.zeros(batch.n_steps, 1)
+    return take(weighted_sum(hook, edit.shift, batch, half))
+
+
+def weighted_sum(hook: Hook, terms: Sequence[Term], batch: Batch, half: int) -> Float[Tensor, "step width"]:
+    """The sum of some sources in one guidance half. UserError for attention patterns, which have no width."""
     if hook.layout is Layout.pattern:
-        raise UserError(f"edit of '{edit.hook}': an attention pattern can be scaled or patched, but has no mean to add")
-    n_steps = batch.n_steps
-    total = sum(term.weight * batch.resolve(term.source, edit.hook)[:n_steps, half] for term in edit.shift)
+        raise UserError(f"edit of '{hook.name}': an attention pattern can be scaled or patched, but has no mean to add")
+    total = sum(term.weight * batch.resolve(term.source, hook.name)[: batch.n_steps, half] for term in terms)
     assert isinstance(total, Tensor)
-    return take(total)
+    return total

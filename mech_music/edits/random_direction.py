@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mech_music.edits.affine import compile_affine
-from mech_music.edits.protocol import Batch, CompiledEdit, Edits, Take, Targets, compiles
-from mech_music.edits.row import RandomDirection
+from mech_music.edits.protocol import Batch, CompiledEdit, Edits, Take, Targets, compiler_of, compiles
+from mech_music.edits.row import Projection, RandomDirection
 from mech_music.models.hooks import Hook
 
 
@@ -20,12 +19,14 @@ from mech_music.models.hooks import Hook
 class Randomised:
     """``value[i] ← value[i] + ‖edit(value)[i] − value[i]‖ · direction[i]`` at the entries that are active.
 
-    ``seeds``: each entry's direction is drawn from them, once the width of the values is known.
+    ``seeds``: each entry's direction is drawn from them, once the width of the values is known. ``removes``: the edit
+    takes away what lies along a direction, so each value goes to the side where it has less of the random one.
     """
 
     targets: Targets
     edit: CompiledEdit
     seeds: Sequence[Sequence[int]]
+    removes: bool = False
     _directions: Float[Tensor, "entry 1 width"] | None = field(default=None, init=False)
 
     def __call__(self, step: int, value: Float[Tensor, "half_row position width"]) -> Tensor:
@@ -40,19 +41,23 @@ class Randomised:
             )
         index, own = self.targets.index[chosen], value.float()
         size = (self.edit(step, value).float() - own)[index].norm(dim=-1, keepdim=True)
+        direction = self._directions[chosen]
+        if self.removes:
+            direction = -(own[index] * direction).sum(dim=-1, keepdim=True).sign() * direction
         moved = value.clone()
-        moved[index] = (own[index] + size * self._directions[chosen]).to(value.dtype)
+        moved[index] = (own[index] + size * direction).to(value.dtype)
         return moved
 
 
 @compiles(RandomDirection)
 def compile_random(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Randomised:
-    """The edits that give the size, compiled together, and a direction for each row: the same in both halves."""
+    """The edits that give the size, all of one kind, compiled together, and a direction for each row: the same in both
+    halves."""
     entries = batch.entries(edits)
-    sizes = compile_affine(hook, [(position, one.edit) for position, one in edits], batch, take)
-    return Randomised(
-        batch.targets(entries), sizes, [[entry.edit.seed, hook.layer, *hook.point.encode()] for entry in entries]
-    )
+    own = [(position, one.edit) for position, one in edits]
+    sizes, removes = compiler_of(own[0][1])(hook, own, batch, take), isinstance(own[0][1], Projection)
+    seeds = [[entry.edit.seed, hook.layer, *hook.point.encode()] for entry in entries]
+    return Randomised(batch.targets(entries), sizes, seeds, removes)
 
 
 def _unit(seed: Sequence[int], width: int) -> Float[Tensor, " width"]:

@@ -71,12 +71,13 @@ class Mean:
     """The mean of a hook's output over prompts, per step and guidance half.
 
     ``history``: ``own`` (each prompt's own generated tokens) or ``shared`` (the tokens of the first prompt, as in the
-    code published with the paper).
+    code published with the paper). ``heads``: of the attentions' heads (z), not of what enters the stream.
     """
 
     prompts: Prompts
     seed: int = 0
     history: History = History.own
+    heads: bool = False
 
 
 @stored
@@ -125,14 +126,38 @@ class Edit:
 
 @stored
 @dataclass(frozen=True)
+class Projection:
+    """``out' = out + (scale − 1) · (out · d / |d|²) · d`` at one hook: what lies along a direction d is scaled.
+
+    ``direction``: d as a weighted sum of sources, of each step and guidance half. ``scale``: 0 removes the direction
+    (Ravfogel et al., "Null It Out", ACL 2020), 1 does nothing, −1 mirrors. ``frames``, ``half``, ``heads``: as in
+    `Edit`; of some heads, d is their part.
+    """
+
+    hook: str
+    scale: float
+    direction: tuple[Term, ...]
+    frames: tuple[int, int] | None = None
+    half: Half = Half.both
+    heads: tuple[int, ...] | None = None
+
+    @property
+    def shift(self) -> tuple[Term, ...]:
+        """The sources that it needs, as `Edit` names them."""
+        return self.direction
+
+
+@stored
+@dataclass(frozen=True)
 class RandomDirection:
     """As far as an edit moves its value, at every step and position of a clip, but in a random direction.
 
     The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
-    (a concept's is nearly so): the control for "any push of that size does it".
+    (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
+    direction, to the side where the value has less of it.
     """
 
-    edit: Edit
+    edit: Edit | Projection
     seed: int
 
     @property

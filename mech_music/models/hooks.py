@@ -31,6 +31,11 @@ class Component(StrEnum):
     def point(self) -> str:
         return {"sa": "attn_out", "ca": "cross_attn_out", "mlp": "mlp_out", "resid": "resid_post"}[self.value]
 
+    @property
+    def heads_point(self) -> str | None:
+        """Where its heads' outputs are side by side; None for what has no heads."""
+        return {"sa": "attn.z", "ca": "cross_attn.z"}.get(self.value)
+
 
 class Layout(StrEnum):
     """The shape of a hook's value at one step (``half·row``: the conditional half first).

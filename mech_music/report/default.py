@@ -8,6 +8,7 @@ from functools import partial
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Paragraph, View, beside_roles
 from mech_music.report.words import methods
+from mech_music.results.beside import beside_controls
 from mech_music.results.columns import Schema
 from mech_music.tasks.registry import declared, find_task
 
@@ -34,7 +35,9 @@ def default_view(schema: Schema) -> View:
         title=lambda found: f"{found.schema.task.replace('_', ' ').capitalize()}, model {found.models}",
         question=lambda found: f"What the task {found.schema.task} measured: {', '.join(found.schema.metrics)}.",
         methods=_methods,
-        beside=partial(beside_roles, decides=rank),
+        beside=partial(beside_controls, shown=schema.metrics)
+        if schema.comparison
+        else partial(beside_roles, decides=rank),
         site=", ".join("{layer}" if axis == "layer" else f"{axis} {{{axis}}}" for axis in (across, down)),
         shown=schema.metrics,
         rank=rank,

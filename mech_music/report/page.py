@@ -41,7 +41,9 @@ def build(found: Found, audio: bool = True) -> Page:
     UserError if there are so many numbers that the page would be larger than `LIMIT`.
     """
     view = view_of(found.schema)
-    effects, left_out = strongest_blocks(view, view.beside(found.summary))
+    effects = view.beside(found.summary)
+    view = view.fitted(effects)
+    effects, left_out = strongest_blocks(view, effects)
     if effects.empty:
         raise UserError(f"nothing to show in '{found.folder}': its table holds controls only")
     fixed = _fixed_parts(view)

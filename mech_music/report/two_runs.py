@@ -57,6 +57,7 @@ def build(one: Found, two: Found, names: tuple[str, str]) -> Page:
     schema = one.schema.extended(two.schema.declared, two.schema.metric_columns)
     view = view_of(schema)
     sides = tuple(Side(name, found, _effects(view, found)) for name, found in zip(names, (one, two), strict=True))
+    view = view.fitted(pd.concat([side.effects for side in sides]))
     shown = [name for name in view.shown if all(name in side.effects for side in sides)]
     settings, axes = _settings(sides), _shared_axes(schema, sides)
     data = _payload(replace(view, shown=tuple(shown)), schema, sides, axes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
 
+from mech_music.results.columns import layer_order
 from mech_music.results.tables import ABOVE, BELOW, schema_of
 
 if TYPE_CHECKING:
@@ -59,10 +60,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Heat:
-    """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: it is symmetric."""
+    """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: it is symmetric.
+
+    finer: the axis that takes the place of ``down``, in charts too, where its values differ.
+    """
 
     across: str = "layer"
     down: str = ""
+    finer: str = ""
     turns: bool = False
     mirrored: bool = False
 
@@ -132,6 +137,21 @@ class View:
     heat_note: str = ""
     clips: Clips | None = None
     script: str = ""
+
+    def fitted(self, effects: pd.DataFrame) -> View:
+        """The view of these effects: with the finer axis down if they differ in it."""
+        down, finer = self.heat.down, self.heat.finer
+        if not finer or len(set(effects[finer])) < 2:
+            return self
+
+        def swapped(axes: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(finer if axis == down else axis for axis in axes)
+
+        charts = [replace(c, lines=swapped(c.lines), panels=swapped((c.panels,))[0]) for c in self.charts]
+        values = sorted(set(effects[finer]), key=layer_order)
+        words = {**self.words, finer: {value: f"{finer} {value}" if value else f"all {finer}s" for value in values}}
+        fine = {"site": f"{self.site}, {{{finer}}}", "selectable": (*self.selectable, down), "words": words}
+        return replace(self, heat=replace(self.heat, down=finer), charts=tuple(charts), **fine)
 
     @property
     def within(self) -> tuple[str, str]:

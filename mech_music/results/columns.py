@@ -249,5 +249,5 @@ def layer_order(layer: str) -> tuple[int, int, str]:
         return (0, 0, "")
     if layer.isdecimal():
         return (1, int(layer), "")
-    first = layer.split("+")[0]
+    first = layer.split("+")[0].partition(":")[0]
     return (2, int(first), layer) if first.isdecimal() else (3, 0, layer)

@@ -257,7 +257,7 @@ def _ordered(table: pd.DataFrame, schema: Schema, by: list[str]) -> pd.DataFrame
 
 
 def _describe(line: pd.Series) -> str:
-    telling = ("role", "component", "layer", "other", "original", "desired", "concept")
+    telling = ("role", "component", "layer", "head", "receiver", "other", "original", "desired", "concept")
     return ", ".join(f"{axis}={line[axis]}" for axis in telling if axis in line)
 
 

@@ -19,6 +19,7 @@ from mech_music.config.schema import RunConfig, keys, register_resolvers
 from mech_music.config.targets import target_of
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
+from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings
@@ -28,6 +29,7 @@ _SETTINGS = {
     "decoder_lens": DecoderLensSettings,
     "tuned_lens": TunedLensSettings,
     "self_similarity": SelfSimilaritySettings,
+    "patching": PatchingSettings,
 }
 
 

@@ -232,6 +232,22 @@ def test_missing_numbers_are_null() -> None:
     assert set(AXES) - {"role"} <= data["columns"].keys()
 
 
+def test_where_heads_were_swept_the_map_is_layer_by_head() -> None:
+    summary = summarise(made_up_table(components=["ca", "sa"], heads=["0", "1", ""]), 20, 0.95, 0)
+    effects = INTERCHANGE.beside(summary)
+    data = payload.payload(INTERCHANGE.fitted(effects), effects, summary, Heard())
+    assert data["view"]["heat"]["down"] == "head" and data["view"]["heat"]["across"] == "layer"
+    assert data["orders"]["head"] == ["", "0", "1"] and data["words"]["head"] == {
+        "": "all heads",
+        "0": "head 0",
+        "1": "head 1",
+    }
+    assert "component" in data["selectors"], "a map is of one component"
+    assert all("component" not in chart["lines"] for chart in data["view"]["charts"])
+    whole = INTERCHANGE.beside(summarise(made_up_table(components=["ca", "sa"]), 20, 0.95, 0))
+    assert INTERCHANGE.fitted(whole) == INTERCHANGE
+
+
 @pytest.mark.parametrize(
     ("technique", "expected"),
     [
@@ -240,6 +256,10 @@ def test_missing_numbers_are_null() -> None:
         (load_technique("steer", 2.0), "out′ = out + 2 · mean(desired) − 2 · mean(original)"),
         (load_technique("scale", 0.5), "out′ = 0.5 · out"),
         (load_technique("random"), "out′ = out + a random direction as long as mean(desired) − mean(original)"),
+        (
+            load_technique("project", 0.5),
+            "out′ = out − 0.5 · (out · d / |d|²) · d, d = mean(desired) − mean(original)",
+        ),
         (TechniqueConfig("halfway", 0.5, {"original": -1.0}), "out′ = 0.5 · out − mean(original)"),
     ],
 )

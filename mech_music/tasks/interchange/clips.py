@@ -36,8 +36,9 @@ def _place(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _choice(rank: str, line: Mapping[str, Any]) -> Choice:
-    what = f"{line['technique']} {line['component']} layer {line['layer']}"
-    facts = ("original", "desired", "technique", "component", "layer", "index", "effectiveness", "prompt")
+    head = f" head {line['head']}" if line["head"] else ""
+    what = f"{line['technique']} {line['component']} layer {line['layer']}{head}"
+    facts = ("original", "desired", "technique", "component", "layer", "head", "index", "effectiveness", "prompt")
     return Choice(
         name=f"{rank}_layer-{line['layer']}_prompt-{line['index']:03d}",
         caption=f"{line['original']} → {line['desired']}, {what}, effectiveness {line['effectiveness']:+.1f} nats: "

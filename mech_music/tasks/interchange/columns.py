@@ -33,7 +33,8 @@ INTERCHANGE = Schema(
         Column("technique", "str", "", "the edit, by the name of its config"),
         Column("role", "str", "", "technique, or one of the controls self, other, random, noise"),
         Column("component", "str", "", "the branch that was edited: sa, ca, mlp, resid; empty for noise"),
-        Column("layer", "str", "", "its layer, a set such as 4+5+6, or together; empty for noise"),
+        Column("layer", "str", "", "its layer, a set such as 4+5+6 or 3:steer+5:ablate, or together; empty for noise"),
+        Column("head", "str", "", "the head (or heads, 0+2) of its attention that was edited; empty for all of it"),
         Column("original", "str", "", "the concept that the prompt names"),
         Column("desired", "str", "", "the concept that should be heard instead"),
         Column("strength", "float64", "", "the factor on the edit's shift"),
@@ -80,7 +81,7 @@ INTERCHANGE = Schema(
     ),
     Comparison(
         EFFECTIVENESS.name,
-        edit=("technique", "component", "layer", "strength", "frames", "half", "history"),
+        edit=("technique", "component", "layer", "head", "strength", "frames", "half", "history"),
         also=("effectiveness_desired",),
         dose="strength",
         pooled=("original", "desired"),

@@ -85,7 +85,7 @@ def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired
 
 @dataclass(frozen=True)
 class Means:
-    """The means that clips of one pair are edited with. ``n``: evaluated prompts."""
+    """The means that clips of one pair are edited with. ``n``: evaluated prompts. ``heads``: means of heads."""
 
     design: DesignConfig
     study: PromptSet
@@ -93,6 +93,7 @@ class Means:
     n: int
     seed: int
     history: History
+    heads: bool = False
 
     def terms(self, concept: Concept, weight: float, prompt: Prompt) -> tuple[Term, ...]:
         """``weight`` times a concept's mean, as a clip of ``prompt`` is edited with it.
@@ -100,7 +101,7 @@ class Means:
         With means over other contexts it is the mean of their means, so that each context counts the same.
         """
         if self.design.means is Contexts.same:
-            return (Term(weight, Mean(_named(self.first(concept), concept.name), self.seed, self.history)),)
+            return (Term(weight, self._mean(_named(self.first(concept), concept.name))),)
         own = prompt.words[self.context]
         folds = [fold for word, fold in self.folds(concept).items() if word != own]
         if not folds:
@@ -108,7 +109,10 @@ class Means:
                 f"design.means=other: every prompt behind the mean of '{concept.name}' has {self.context} '{own}', as "
                 "the edited ones: allowed are more design.mean_prompts, or design.means=same"
             )
-        return tuple(Term(weight / len(folds), Mean(fold, self.seed, self.history)) for fold in folds)
+        return tuple(Term(weight / len(folds), self._mean(fold)) for fold in folds)
+
+    def _mean(self, prompts: Prompts) -> Mean:
+        return Mean(prompts, self.seed, self.history, self.heads)
 
     @property
     def context(self) -> str:
@@ -126,21 +130,27 @@ class Means:
         return _folds(self.first(concept), self.context, concept.name)
 
     def reliability(
-        self, mean: Callable[[Mean, str], Tensor], recorded: Collection[Source], hooks: Sequence[str], half: Half
+        self,
+        mean: Callable[[Mean, str], Tensor],
+        recorded: Collection[Source],
+        hooks: Sequence[str],
+        half: Half,
+        heads: tuple[Sequence[int] | None, int],
     ) -> float:
         """That of the shift from the original's to the desired concept's mean over contexts, at all hooks together.
 
         NaN where means are not taken by context, or not of both concepts. ``mean``: finds one of those ``recorded``.
+        ``heads``: those that are edited (None for the whole value), of how many.
         """
         if self.design.means is Contexts.same:
             return float("nan")
         folds = [self.folds(concept) for concept in self.pair]
         shifts = []
         for word in (word for word in folds[0] if word in folds[1]):
-            original, desired = (Mean(own[word], self.seed, self.history) for own in folds)
+            original, desired = (self._mean(own[word]) for own in folds)
             if {original, desired} <= set(recorded):
                 moved = [(mean(desired, hook) - mean(original, hook))[:, _EDITED[half]] for hook in hooks]
-                shifts.append(np.stack([shift.cpu().numpy() for shift in moved]))
+                shifts.append(_of_heads(np.stack([shift.cpu().numpy() for shift in moved]), *heads))
         return reliability(np.stack(shifts)) if shifts else float("nan")
 
     def check(self) -> None:
@@ -159,6 +169,11 @@ class Means:
 
 
 _EDITED = {Half.cond: slice(0, 1), Half.uncond: slice(1, 2), Half.both: slice(0, 2)}
+
+
+def _of_heads(values: np.ndarray, heads: Sequence[int] | None, n_heads: int) -> np.ndarray:
+    """What some heads have of ``[…, width]``."""
+    return values if heads is None else values.reshape(*values.shape[:-1], n_heads, -1)[..., list(heads), :]
 
 
 def direction_seed(original: Concept, desired: Concept, index: int, seed: int, draw: int) -> int:

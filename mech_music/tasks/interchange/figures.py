@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
 
 from mech_music.metrics.measures import EFFECTIVENESS, IDEAL_PRECISION, PRECISION
-from mech_music.metrics.metric import Metric
-from mech_music.results import canvas
+from mech_music.results import canvas, heat
 from mech_music.results.canvas import Sheet
 from mech_music.results.columns import Role, layer_order
-from mech_music.results.tables import ABOVE, BELOW, Line, blocks_of, layers_of
+from mech_music.results.tables import ABOVE, Line, blocks_of, layers_of
 from mech_music.results.terminal import spread
 from mech_music.tasks.interchange.columns import AXES
 from mech_music.tasks.interchange.controls import beside_controls, controls_run, extra_metrics
@@ -30,15 +28,6 @@ Lines: TypeAlias = list[Line]
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _NAMED = ("original", "desired", "component", "technique", "model")
 _MARK = "Filled points: effectiveness above every control, prompt by prompt (family-wise over the table)."
-_FADED = (
-    "Dots: effectiveness above every control, prompt by prompt (family-wise over the table); rings: below every one. "
-    "Faded: not told apart from the controls."
-)
-_FADE = 0.4
-_MARKS: dict[int, dict[str, Any]] = {
-    ABOVE: {"marker": "."},
-    BELOW: {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 0.6},
-}
 _MOST = 12
 MEASURES = (EFFECTIVENESS, PRECISION)
 
@@ -65,24 +54,39 @@ def layer_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
 
 def heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Layer × component, where several components were edited: one per pair and technique."""
+    words = {name: canvas.COMPONENT_WORDS[name] for name in ("mlp", "sa", "ca", "resid")}
+    return _heatmap(summary, folder, "component", words)
+
+
+def head_heatmap(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Layer × head, where several heads were edited: one per pair, technique and component."""
+    order: list[str] = sorted(set(summary["head"]), key=layer_order)
+    return _heatmap(summary, folder, "head", {head: f"head {head}" if head else "all heads" for head in order})
+
+
+def _heatmap(summary: pd.DataFrame, folder: Path, down: str, words: Mapping[str, str]) -> list[Path]:
+    """``words``: of the axis ``down``'s values, in their order."""
     controls, paths = controls_run(summary), []
-    keys = [axis for axis in _BLOCK if axis != "component"]
+    keys = [axis for axis in _BLOCK if axis != down]
     for lines in _blocks(summary, keys, "heatmaps"):
-        components = sorted({line["component"] for line in lines}, key=["mlp", "sa", "ca", "resid"].index)
-        if len(components) < 2:
+        rows = [value for value in words if any(line[down] == value for line in lines)]
+        if len(rows) < 2:
             continue
-        places = _places(lines)
-        with Sheet(
-            panels=2, width=min(11.0, max(5.5, 2.2 + 0.42 * len(places))), height=2.2 + 0.62 * len(components)
-        ) as sheet:
+        layers = list(_places(lines))
+        with heat.sheet(len(layers), len(rows), panels=2) as sheet:
             for axes, measure in zip(sheet.axes, MEASURES, strict=True):
-                _cells(axes, lines, components, list(places), measure, fades=bool(controls))
+                shown = heat.Cells(lines, down, rows, "layer", layers, measure.name)
+                signed = measure is EFFECTIVENESS
+                heat.draw(axes, shown, [words[row] for row in rows], measure, signed, fades=bool(controls))
             sheet.axes[1].set_xlabel("layer")
             first = lines[0]
             title = f"{first['original']} → {first['desired']}: {first['technique']}, model {first['model']}"
-            words = f"{_measured(lines, controls)} {_FADED if controls else ''}"
-            sheet.words(title + told(first, _others(summary, keys)), words)
-            paths += sheet.save(folder, _name("heatmap", summary, first, keys))
+            if down != "component":
+                title += f", {canvas.COMPONENT_WORDS[first['component']]}"
+            caption = f"{_measured(lines, controls)} {heat.FADED.format('effectiveness') if controls else ''}"
+            sheet.words(title + told(first, _others(summary, keys)), caption)
+            kind = "heatmap" if down == "component" else f"{down}s"
+            paths += sheet.save(folder, _name(kind, summary, first, keys))
     return paths
 
 
@@ -280,59 +284,6 @@ def _layer_axis(axes: Axes, places: Mapping[str, float]) -> None:
     if len(places) == 1:  # what stands beside the one place is near it
         (only,) = places.values()
         axes.set_xlim(only - 0.5, only + 0.5)
-
-
-def _cells(
-    axes: Axes, lines: Lines, components: Sequence[str], layers: Sequence[str], measure: Metric, fades: bool
-) -> None:
-    """One measure's cells; ``fades``: those that are not told apart from their controls are lighter."""
-    values = np.full((len(components), len(layers)), np.nan)
-    verdicts = np.zeros(values.shape, dtype=int)
-    for line in lines:
-        at = components.index(line["component"]), layers.index(line["layer"])
-        values[at], verdicts[at] = line[measure.name], line["verdict"]
-    most = float(np.nanmax(np.abs(values))) or 1.0
-    signed = measure is EFFECTIVENESS
-    scale: dict[str, Any] = (
-        {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
-    )
-    # Of each cell: Matplotlib takes them, but its types do not say so.
-    shown: Any = np.where(np.isin(verdicts, (ABOVE, BELOW)), 1.0, _FADE) if fades else np.ones(values.shape)
-    image = axes.imshow(values, aspect="auto", alpha=shown, **scale)
-    _cell_ticks(axes, layers)
-    axes.set_yticks(range(len(components)), [canvas.COMPONENT_WORDS.get(name, name) for name in components])
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    bar: Any = ScalarMappable(image.norm, image.cmap)  # in full colours, whatever fades
-    axes.figure.colorbar(bar, ax=axes, label=f"{measure.name}\n({measure.unit})", pad=0.01, aspect=8)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        ink = _ink(image, value, shown[row, column])
-        if signed and (mark := _MARKS.get(int(verdicts[row, column]))):
-            axes.plot(column, row + 0.34, color=ink, markersize=4, **mark)
-        if len(layers) <= 16:
-            text = f"{value:+.1f}".replace("-", "−")
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
-
-
-def _cell_ticks(axes: Axes, layers: Sequence[str]) -> None:
-    """Layer names below the cells, every other one if there are many; a gap before sets of layers."""
-    n_single = sum(layer.isdecimal() for layer in layers)
-    step = max(1, -(-n_single // 26))
-    at = [*range(0, n_single, step), *range(n_single, len(layers))]
-    axes.set_xticks(at, [layers[i] for i in at])
-    for label in axes.get_xticklabels()[len(range(0, n_single, step)) :]:
-        label.set_rotation(0 if len(layers) <= 16 else 30)
-        label.set_horizontalalignment("center" if len(layers) <= 16 else "right")
-    if 0 < n_single < len(layers):
-        axes.axvline(n_single - 0.5, color="white", linewidth=4)
-
-
-def _ink(image: Any, value: float, alpha: float) -> str:
-    """Black or white, whichever is read more easily on the colour of a value, which may be faded."""
-    red, green, blue = (alpha * part + 1 - alpha for part in image.cmap(image.norm(value))[:3])
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.55 else "black"
 
 
 def _paths(lines: Lines) -> dict[tuple[str, str], Lines]:

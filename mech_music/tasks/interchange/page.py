@@ -9,6 +9,7 @@ import pandas as pd
 from mech_music.config.paths import options
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
+from mech_music.models.hooks import Hook
 from mech_music.report.found import Found
 from mech_music.report.view import Chart, Clips, Heat, Measure, Paragraph, View
 from mech_music.report.words import each, listed, prompts, sampled, shortened
@@ -68,33 +69,61 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     if not runs:
         return []
     components = sorted({run.component for run in runs}, key=list(COMPONENT_WORDS).index)
-    hooks = [f"{COMPONENT_WORDS[name.value]}: blocks.{{layer}}.hook_{name.point}" for name in components]
+    hooks = [
+        f"{COMPONENT_WORDS[name.value]}: {Hook(0, point).name.replace('.0.', '.{layer}.')}"
+        for name in components
+        for point in dict.fromkeys(run.point for run in runs if run.component is name)
+    ]
     means = [
         "mean(·) is the concept's mean activation at the same hook, for each autoregressive step and guidance half, "
         f"{_HISTORIES[history]}."
-        for history in dict.fromkeys(run.history for run in runs if run.technique.shift)
+        for history in dict.fromkeys(
+            run.history for run in runs if any(own.shift or own.along for own in _techniques(run))
+        )
     ]
     return [
-        ("Edit", [*each(map(_edit, runs)), *means]),
-        ("Place", [*hooks, *each(_frames(run) for run in runs), *each(_HALVES[run.half] for run in runs)]),
+        ("Edit", [*each(edit for run in runs for edit in _edits(run)), *means]),
+        (
+            "Place",
+            [
+                *hooks,
+                *each(_heads(run) for run in runs if run.head),
+                *each(_frames(run) for run in runs),
+                *each(_HALVES[run.half] for run in runs),
+            ],
+        ),
         ("Clips", each(f"{sampled(run)} A clip and its edited twin share prompt and sampling noise." for run in runs)),
         ("Controls", _controls(runs)),
     ]
 
 
-def _edit(run: Settings) -> str:
-    name = run.technique.name
+def _edits(run: Settings) -> list[str]:
+    return list(dict.fromkeys(_edit(technique, run.strength) for technique in _techniques(run)))
+
+
+def _techniques(run: Settings) -> list[TechniqueConfig]:
+    """The run's own, and those that layers name."""
+    return [own for _, parts in run.interventions for own in parts.values()]
+
+
+def _edit(technique: TechniqueConfig, strength: float) -> str:
+    name = technique.name
     doses = [formula(load_technique(name, strength)) for strength in (1.0, 2.0)] if name in options("technique") else []
-    dose = f" at strength {run.strength:g}" if len(set(doses)) > 1 else ""
-    return f"{name}{dose}: {formula(run.technique)}"
+    dose = f" at strength {strength:g}" if len(set(doses)) > 1 else ""
+    return f"{name}{dose}: {formula(technique)}"
 
 
 def formula(technique: TechniqueConfig) -> str:
     """``out′ = out + 2 · mean(desired) − 2 · mean(original)``."""
     terms = [(float(technique.scale), "out")]
     shift = [(float(weight), f"mean({concept})") for concept, weight in technique.shift.items()]
-    text = _sum(terms + ([] if technique.direction is Direction.random else shift))
-    if technique.direction is Direction.random:
+    random = technique.direction is Direction.random
+    if technique.along:
+        direction = _sum((float(weight), f"mean({concept})") for concept, weight in technique.along.items())
+        removed = _sum([(1.0, "out"), (float(technique.scale) - 1.0, "(out · d / |d|²) · d")])
+        return f"out′ = {removed}, d = {direction}" + (", as far in a random direction" if random else "")
+    text = _sum(terms + ([] if random else shift))
+    if random:
         text = f"{text} + a random direction as long as {_sum(shift)}"
     return f"out′ = {text}"
 
@@ -107,6 +136,10 @@ def _sum(terms: Iterable[tuple[float, str]]) -> str:
             size = "" if abs(weight) == 1 else f"{abs(weight):g} · "
             text += f" {sign}{size}{name}"
     return text.strip() or "0"
+
+
+def _heads(run: Settings) -> str:
+    return f"Heads edited: {', '.join(label for label, _ in run.heads)}, each by itself (+: at once)."
 
 
 def _frames(run: Settings) -> str:
@@ -164,7 +197,7 @@ def page() -> View:
         colours={"component": COLOURS},
         plain=("pair",),
         more=("pair",),
-        heat=Heat(down="component", turns=True),
+        heat=Heat(down="component", finer="head", turns=True),
         glance_note="The best single layer of each component, and every set of layers.",
         clips=Clips(
             before="Original (no edit)",

@@ -21,6 +21,7 @@ _ALIASES = {"log_odds": "effectiveness", "inverse_kl": "precision"}
 _PARTS = (
     lambda line: f"{line['original']}-{line['desired']}",
     word_of("component"),
+    lambda line: f"head-{line['head']}" if line["head"] else "all-heads",
     word_of("technique"),
     lambda line: f"strength-{line['strength']:g}",
 )

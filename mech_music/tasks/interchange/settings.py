@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.config.axes import check_component, n_steps, parse_frames, parse_layers
+from mech_music.config.axes import check_component, n_steps, parse_frames, parse_heads, parse_parts
 from mech_music.config.paths import options
-from mech_music.config.schema import RunConfig, TechniqueConfig
+from mech_music.config.schema import IF_GIVEN, RunConfig, TechniqueConfig, load_technique
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, Prompt
@@ -20,9 +20,9 @@ from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated
 
 @dataclass
 class InterchangeSettings(RunConfig):
-    """What is edited (``component``, ``layer``, ``frames``, ``half``), how (``technique``, ``strength``, ``history``),
-    for which ``pair`` of concepts, beside which ``controls``, on which prompts and with whose means (``design``);
-    ``metrics`` are those beside the task's own."""
+    """What is edited (``component``, ``layer``, ``head``, ``frames``, ``half``), how (``technique``, ``strength``,
+    ``history``; a layer may name a technique of its own), for which ``pair`` of concepts, beside which ``controls``,
+    on which prompts and with whose means (``design``); ``metrics`` are those beside the task's own."""
 
     technique: TechniqueConfig = MISSING
     design: DesignConfig = MISSING
@@ -35,11 +35,28 @@ class InterchangeSettings(RunConfig):
     history: History = History.own
     controls: list[str] = field(default_factory=lambda: ["self", "other", "random", "noise"])
     metrics: list[str] = field(default_factory=lambda: ["surprise"])
+    head: str | None = field(default=None, metadata=IF_GIVEN)
 
     @property
-    def layers(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Each intervention's label and the layers that it edits at once."""
-        return parse_layers(self.layer, self.model.layers)
+    def interventions(self) -> list[tuple[str, dict[int, TechniqueConfig]]]:
+        """Each intervention's label, and the layers that it edits at once with their techniques."""
+        return [
+            (label, {layer: self._technique(name) for layer, name in parts.items()})
+            for label, parts in parse_parts(self.layer, self.model.layers)
+        ]
+
+    def _technique(self, name: str) -> TechniqueConfig:
+        return load_technique(name, self.strength) if name else self.technique
+
+    @property
+    def heads(self) -> list[tuple[str, tuple[int, ...] | None]]:
+        """The sets of heads that are edited, each with a label; None for the whole output."""
+        return [("", None)] if self.head is None else [*parse_heads(self.head, self.model)]
+
+    @property
+    def point(self) -> str:
+        """Where a layer is edited: at the component's output, or at that of its heads."""
+        return self.component.point if self.head is None else self.component.heads_point or ""
 
     @property
     def pairs(self) -> list[tuple[Concept, Concept]]:
@@ -53,15 +70,17 @@ class InterchangeSettings(RunConfig):
 
     def check(self) -> None:
         self._check_prompts()
-        _ = self.layers, self.steps
+        parts, _ = self.interventions, self.steps
         check_component(self.component, self.model)
+        self._check_heads()
         if not math.isfinite(self.strength):
             raise UserError(f"strength={self.strength:g}: expected a finite number")
         for kind, names in (("control", self.controls), ("metric", self.metrics)):
             for name in names:
                 if name not in options(kind):
                     raise UserError(unknown(kind, name, options(kind)))
-        _check_technique(self.technique, self.study.concepts)
+        for technique in (self.technique, *(one for _, by_layer in parts for one in by_layer.values())):
+            _check_technique(technique, self.study.concepts)
 
     def evaluated(self, original: Concept, desired: Concept) -> list[Prompt]:
         """The prompts that are edited, all of the original concept. UserError if there are fewer."""
@@ -69,7 +88,13 @@ class InterchangeSettings(RunConfig):
 
     def means(self, original: Concept, desired: Concept) -> Means:
         """What clips of one pair are edited with."""
-        return Means(self.design, self.study, (original, desired), self.prompts, self.seed, self.history)
+        heads = self.head is not None
+        return Means(self.design, self.study, (original, desired), self.prompts, self.seed, self.history, heads)
+
+    def _check_heads(self) -> None:
+        if self.head is not None and self.component.heads_point is None:
+            raise UserError(f"head={self.head}: component={self.component} has no heads; allowed with head: sa, ca")
+        _ = self.heads
 
     def _check_prompts(self) -> None:
         self.design.check()
@@ -78,14 +103,18 @@ class InterchangeSettings(RunConfig):
             self.means(*pair).check()
 
     def told_apart(self) -> list[str]:
-        return [self.component.value, self.technique.name, self.pair]
+        told = [self.component.value, self.technique.name, self.pair]
+        return told if self.head is None else [*told, f"head {self.head}"]
 
 
 def _check_technique(technique: TechniqueConfig, concepts: Collection[str]) -> None:
-    for concept, weight in technique.shift.items():
-        if concept not in (allowed := ("original", "desired", *concepts)):
-            raise UserError(unknown("concept in technique.shift", concept, allowed))
-        if not math.isfinite(weight):
-            raise UserError(f"technique.shift.{concept}={weight:g}: expected a finite number")
+    for key in ("shift", "along"):
+        for concept, weight in getattr(technique, key).items():
+            if concept not in (allowed := ("original", "desired", "others", *concepts)):
+                raise UserError(unknown(f"concept in technique.{key}", concept, allowed))
+            if not math.isfinite(weight):
+                raise UserError(f"technique.{key}.{concept}={weight:g}: expected a finite number")
     if not math.isfinite(technique.scale):
         raise UserError(f"technique.scale={technique.scale:g}: expected a finite number")
+    if technique.along and technique.shift:
+        raise UserError(f"technique {technique.name} has a shift and a direction (along): leave one of them out")

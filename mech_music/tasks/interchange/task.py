@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float64
 
 from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
@@ -82,6 +83,7 @@ class Interchange:
         return (
             figures.layer_curves,
             figures.heatmap,
+            figures.head_heatmap,
             figures.tradeoff,
             figures.dose_response,
             pooled.pooled_curves,
@@ -151,6 +153,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
             "role": trial.role,
             "component": run.component.value if trial.layer else "",
             "layer": trial.layer,
+            "head": trial.head,
             "original": trial.original.name,
             "desired": trial.desired.name,
             "index": trial.index,
@@ -187,21 +190,35 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
                 measured[name] = _kept(kept, prompts, reading["logits"][good])
         for name, values in measured.items():
             columns[name][good] = values
-    recorded = {term.source for one in trials for edit in one.row.edits for term in getattr(edit, "shift", ())}
-    for layer, numbers in run.layers:
-        hooks = [Hook(number, run.component.point).name for number in numbers]
-        own = np.array([trial.layer == layer and trial.role == INTERCHANGE.roles[0] for trial in trials])
-        means = run.means(original, desired)
-        columns["reliability"][own & ~failed] = means.reliability(answers.mean, recorded, hooks, run.half)
+    columns["reliability"] = _reliability(run, trials, answers)
+    columns["reliability"][failed] = np.nan
     wanted_rows = _wanted(run, original, desired)
     wanted = {name: _stacked(name, wanted_rows, answers) for name in names if wanted_rows}
-    for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer)):
+    for _, places in groupby(good, key=lambda i: (trials[i].role, trials[i].layer, trials[i].head)):
         own = list(places)
         readings = {name: (_taken(read[name][0], own), _taken(read[name][1], own)) for name in names}
         heard = Heard(before[own], after[own], original, desired, [trials[i].prompt for i in own], readings, wanted)
         for one in extra:
             columns[one.metric.name][own] = one.measure(heard)
     return pd.DataFrame({**columns, "failed": failed})
+
+
+def _reliability(run: Settings, trials: Sequence[Trial], answers: Answers) -> Float64[np.ndarray, " trial"]:
+    """That of the mean shift at each effect's site; NaN for controls."""
+    means = run.means(trials[0].original, trials[0].desired)
+    recorded = {
+        term.source
+        for one in trials
+        for edit in one.row.edits
+        for term in (*getattr(edit, "shift", ()), *getattr(edit, "along", ()))
+    }
+    sites = {(label, head): (layers, heads) for label, layers in run.interventions for head, heads in run.heads}
+    found = {}
+    for site, (layers, heads) in sites.items():
+        hooks = [Hook(layer, run.point).name for layer in layers]
+        found[site] = means.reliability(answers.mean, recorded, hooks, run.half, (heads, run.model.heads))
+    effect = INTERCHANGE.roles[0]
+    return np.array([found[one.layer, one.head] if one.role == effect else np.nan for one in trials])
 
 
 def _stacked(listener: str, rows: Iterable[Row], answers: Answers) -> Reading:

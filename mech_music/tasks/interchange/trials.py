@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
-from mech_music.edits.row import Edit, RandomDirection, Row
+from mech_music.edits.row import Edit, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.tasks.interchange.columns import INTERCHANGE
@@ -28,6 +27,7 @@ class Trial:
     role: str
     technique: str
     layer: str
+    head: str
     original: Concept
     desired: Concept
     index: int
@@ -39,18 +39,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class _Condition:
-    """An edit, and what a line of it is there for. ``other``: whether it moves towards a third concept instead."""
+    """An edit, the techniques by layer, and what a line of it is there for.
+
+    ``other``: whether it moves towards a third concept instead.
+    """
 
     role: str
-    technique: TechniqueConfig
+    techniques: Mapping[int, TechniqueConfig]
     other: bool
     draws: int
+
+    @property
+    def name(self) -> str:
+        """``steer``; of several, ``steer+ablate``, in the order of layers."""
+        return "+".join(dict.fromkeys(technique.name for technique in self.techniques.values()))
 
 
 def trials(run: Settings) -> Iterator[Trial]:
     """All trials, pair by pair: first the controls that have no layer, then each layer with its own."""
     controls = {role: load_control(role) for role in run.controls}
-    conditions, edit = list(_conditions(run, controls)), partial(_edit, run, run.steps)
+    planned = _planned(run, controls)
     for original, desired in run.pairs:
         prompts = run.evaluated(original, desired)
         for role in (role for role, control in controls.items() if control.technique is None):
@@ -58,23 +66,22 @@ def trials(run: Settings) -> Iterator[Trial]:
                 for draw in range(run.design.draws):
                     other = replace(baseline, seed=baseline.seed + (draw + 1) * _NOISE_SEED)
                     again = clip * run.design.draws + draw
-                    yield Trial(role, "none", "", original, desired, index, again, prompts[index], other, baseline)
+                    yield Trial(role, "none", "", "", original, desired, index, again, prompts[index], other, baseline)
         others, means = run.study.third_concepts(original, desired), run.means(original, desired)
-        if not others and any(one.other for one in conditions):
+        if not others and any(one.other for _, _, _, one in planned):
             log.warning(
                 "there is no third %s beside %s and %s: no other control", desired.category, original.name, desired.name
             )
-        for label, layers in run.layers:
-            for one in conditions:
-                draws = min(one.draws, len(others)) if one.other else one.draws
-                for index, clip, baseline in _clips(run, prompts):
-                    for draw in range(draws):
-                        aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
-                        seed = direction_seed(original, desired, index, baseline.seed, draw)
-                        edits = tuple(edit(one.technique, layer, aim, seed) for layer in layers)
-                        row, repeat = replace(baseline, edits=edits), clip * draws + draw
-                        names = (one.role, one.technique.name, label, original, desired)
-                        yield Trial(*names, index, repeat, prompts[index], row, baseline)
+        for label, head, heads, one in planned:
+            draws = min(one.draws, len(others)) if one.other else one.draws
+            for index, clip, baseline in _clips(run, prompts):
+                for draw in range(draws):
+                    aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
+                    seed = direction_seed(original, desired, index, baseline.seed, draw)
+                    edits = tuple(_edit(run, layer, heads, own, aim, seed) for layer, own in one.techniques.items())
+                    row, repeat = replace(baseline, edits=edits), clip * draws + draw
+                    names = (one.role, one.name, label, head, original, desired)
+                    yield Trial(*names, index, repeat, prompts[index], row, baseline)
 
 
 def _clips(run: Settings, prompts: Sequence[Prompt]) -> Iterator[tuple[int, int, Row]]:
@@ -84,28 +91,55 @@ def _clips(run: Settings, prompts: Sequence[Prompt]) -> Iterator[tuple[int, int,
             yield index, clip, Row(prompt.text, run.seed + clip)
 
 
-def _conditions(run: Settings, controls: Mapping[str, Control]) -> Iterator[_Condition]:
-    """The technique, then every control that has an edit of its own."""
-    yield _Condition(INTERCHANGE.roles[0], run.technique, False, 1)
+def _planned(
+    run: Settings, controls: Mapping[str, Control]
+) -> list[tuple[str, str, tuple[int, ...] | None, _Condition]]:
+    """Every label of layers and of heads with the heads themselves, and what is done there."""
+    left_out: dict[tuple[str, str], None] = {}
+    planned = [
+        (label, head, heads, one)
+        for label, parts in run.interventions
+        for head, heads in run.heads
+        for one in _conditions(run, controls, parts, left_out)
+    ]
+    for role, name in left_out:
+        log.warning("control %s is technique %s itself: left out, nothing can be above it", role, name)
+    return planned
+
+
+def _conditions(
+    run: Settings,
+    controls: Mapping[str, Control],
+    parts: Mapping[int, TechniqueConfig],
+    left_out: dict[tuple[str, str], None],
+) -> Iterator[_Condition]:
+    """The techniques at some layers, then every control that has an edit of its own; those left out are told."""
+    yield (effect := _Condition(INTERCHANGE.roles[0], parts, False, 1))
     for role, control in controls.items():
         if control.technique is None:
             continue
-        own = load_technique(control.technique, run.strength) if control.technique else run.technique
-        technique = own if control.direction is Direction.mean else replace(own, direction=control.direction)
+        own = {layer: _of_control(control, technique, run.strength) for layer, technique in parts.items()}
         other = control.concept == "other"
-        if _is_the_same(run.technique, technique, other):
-            log.warning(
-                "control %s is technique %s itself: left out, nothing can be above it", role, run.technique.name
-            )
+        if all(_is_the_same(technique, own[layer], other) for layer, technique in parts.items()):
+            left_out[role, effect.name] = None
         else:
-            yield _Condition(role, technique, other, run.design.draws if control.drawn else 1)
+            yield _Condition(role, own, other, run.design.draws if control.drawn else 1)
+
+
+def _of_control(control: Control, technique: TechniqueConfig, strength: float) -> TechniqueConfig:
+    own = load_technique(control.technique, strength) if control.technique else technique
+    return own if control.direction is Direction.mean else replace(own, direction=control.direction)
 
 
 def _is_the_same(technique: TechniqueConfig, control: TechniqueConfig, other: bool) -> bool:
     """Whether a control's edit is the technique's own."""
-    weights = [{name: weight for name, weight in one.shift.items() if weight} for one in (technique, control)]
-    moved = other and "desired" in weights[1]
-    ways = [(one.scale, one.direction) for one in (technique, control)]
+    both = (technique, control)
+    weights = [
+        {(key, name): weight for key in ("shift", "along") for name, weight in getattr(one, key).items() if weight}
+        for one in both
+    ]
+    moved = other and any(name == "desired" for _, name in weights[1])
+    ways = [(one.scale, one.direction) for one in both]
     return not moved and weights[0] == weights[1] and ways[0] == ways[1]
 
 
@@ -119,16 +153,26 @@ class _Aim(NamedTuple):
 
 
 def _edit(
-    run: Settings, steps: tuple[int, int] | None, technique: TechniqueConfig, layer: int, aim: _Aim, seed: int
-) -> Edit | RandomDirection:
+    run: Settings, layer: int, heads: tuple[int, ...] | None, technique: TechniqueConfig, aim: _Aim, seed: int
+) -> Edit | Projection | RandomDirection:
     """The technique's edit at one layer; ``seed``: of its direction, where that is random."""
-    named = run.study.concepts | {"original": aim.original, "desired": aim.desired}
-    shift = tuple(
-        term
-        for name, weight in sorted(technique.shift.items())
-        if weight
-        for term in aim.means.terms(named[name], float(weight), aim.prompt)
-    )
-    hook = Hook(layer, run.component.point).name
-    edit = Edit(hook, float(technique.scale), shift, frames=steps, half=run.half)
+    hook, where = Hook(layer, run.point).name, {"frames": run.steps, "half": run.half, "heads": heads}
+    if technique.along:
+        edit = Projection(hook, float(technique.scale), _terms(run, technique.along, aim), **where)
+    else:
+        edit = Edit(hook, float(technique.scale), _terms(run, technique.shift, aim), **where)
     return edit if technique.direction is Direction.mean else RandomDirection(edit, seed)
+
+
+def _terms(run: Settings, weights: Mapping[str, float], aim: _Aim) -> tuple[Term, ...]:
+    """What a sum of means consists of; ``others`` stands for the original's peers, each with the same weight."""
+    others = [concept for concept in run.study.peers(aim.original) if concept != aim.original]
+    named = {name: [concept] for name, concept in run.study.concepts.items()}
+    named |= {"original": [aim.original], "desired": [aim.desired], "others": others}
+    return tuple(
+        term
+        for name, weight in sorted(weights.items())
+        if weight
+        for concept in named[name]
+        for term in aim.means.terms(concept, float(weight) / len(named[name]), aim.prompt)
+    )
