@@ -22,7 +22,7 @@ from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import canvas
-from mech_music.results.tables import ABOVE, summarise
+from mech_music.results.tables import ABOVE, read_table, summarise
 from mech_music.results.terminal import terminal_table
 from mech_music.tasks.patching import figures
 from mech_music.tasks.patching.columns import PATCHING
@@ -31,7 +31,7 @@ from mech_music.tasks.patching.sites import everywhere, parse_paths
 from mech_music.tasks.patching.task import Patching
 from mech_music.tasks.patching.trials import runs, trials
 from tests.answers import Outcome, answered
-from tests.composing import compose_run
+from tests.composing import CommandLine, compose_run
 from tests.made_engine import engine
 
 STUDY = load_prompt_set()
@@ -289,3 +289,23 @@ def test_path_maps_are_receiver_by_sender(tmp_path: Path, monkeypatch: pytest.Mo
     values = np.ma.filled(np.ma.asarray(second.images[0].get_array()), np.nan)
     assert values.shape == (2, 8) and np.isnan(values[0, 2:]).all(), "no path back from later senders"
     assert len(set(runs(run))) == 5
+
+
+def test_the_command_leaves_tables_maps_and_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = CommandLine(tmp_path, monkeypatch)
+    words = (
+        "pair=piano-violin",
+        "component=ca",
+        "layer='1,3'",
+        "windows=2",
+        "prompts=3",
+        "duration=1",
+        "audio.weakest=0",
+    )
+    assert command("task=patching", *words, "statistics.resamples=20") == 0
+    table = read_table(tmp_path / "run" / "table.parquet")
+    assert len(table) == 3 * (1 + 2 * 2 * 2) and set(table["frames"]) == {"", "0:14", "14:28"}
+    assert [path.name for path in (tmp_path / "run" / "figures").glob("*.png")] == [
+        "patching_piano-violin_denoise_tiny.png"
+    ]
+    assert len([*(tmp_path / "run" / "audio").glob("strongest-1_denoise_ca*_patched.wav")]) == 1

@@ -81,7 +81,13 @@ def page() -> View:
         words={"component": COMPONENT_WORDS},
         colours={"component": COLOURS},
         heat=Heat(down="component", finer="receiver", turns=True),
-        clips=Clips(before="The run without the patch", after="Patched", told=("effect",)),
+        glance_note="The best single layer of each component (or receiver), and every set of layers.",
+        clips=Clips(
+            before="The run without the patch",
+            after="Patched",
+            told=("effect",),
+            labels={"original": "clean", "desired": "corrupted"},
+        ),
         charts=(
             Chart(
                 "curves", "Effect and share by layer", "By layer", ("effect", "share"),
