@@ -217,6 +217,8 @@ class Engine:
         self._load(listeners)
         for group in in_order(with_recipe):
             self._make_recordings(group)
+        if not rows and not unrecorded:
+            return
         portions = recording.portions([source for source in unrecorded if isinstance(source, Translator)])
         watched = sum(portion[0].fit.n_clips + portion[0].fit.n_held_out for portion in portions)
         with self._progress(len(rows) + len(first) + sum(map(recording.work, unrecorded)) + watched) as advance:

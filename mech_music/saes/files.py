@@ -6,7 +6,6 @@ Read: versions 5 (architecture ``standard`` with ``activation_fn`` topk or relu,
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from torch import Tensor
 
 from mech_music.base.atomic import replacing
 from mech_music.base.errors import UserError, first_line
+from mech_music.saes.folder import CONFIG, WEIGHTS
 from mech_music.saes.hook_names import our_hook
-from mech_music.saes.named import SaeFile
 from mech_music.saes.sae import About, Activation, Sae
 
-WEIGHTS, CONFIG = "sae_weights.safetensors", "cfg.json"
 _ARCHITECTURES = {Activation.topk: "topk", Activation.jumprelu: "jumprelu", Activation.relu: "standard"}
 _READ = "standard, topk and jumprelu"
 
@@ -59,21 +57,6 @@ def write_sae(sae: Sae, folder: Path) -> None:
         partial.write_bytes(save(tensors))
     with replacing(folder / CONFIG) as partial:
         partial.write_text(json.dumps(config, indent=2) + "\n")
-
-
-def find_sae(folder: str) -> SaeFile:
-    """The SAE in a folder, named by its content. UserError if there is none."""
-    place = Path(folder).expanduser()
-    content = hashlib.sha256()
-    try:
-        for name in (WEIGHTS, CONFIG):
-            content.update((place / name).read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"no SAE in '{folder}' ({Path(error.filename or '').name}: {error.strerror}): give sae.path a folder with "
-            f"{CONFIG} and {WEIGHTS}, or null to train one"
-        ) from None
-    return SaeFile(content.hexdigest(), str(place))
 
 
 def read_sae(folder: Path) -> Sae:

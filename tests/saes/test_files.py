@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from mech_music.base.errors import UserError
-from mech_music.saes.files import Place, check_sae, find_sae, read_sae, write_sae
+from mech_music.saes.files import Place, check_sae, read_sae, write_sae
+from mech_music.saes.folder import find_sae
 from mech_music.saes.hook_names import our_hook
 from mech_music.saes.sae import About, Activation, Sae
-from tests.saes.made import N, VERSION_5, VERSION_6, WIDTH, by_hand, largest, weights, write
+from tests.saes.made import VERSION_5, VERSION_6, WIDTH, N, by_hand, largest, weights, write
 
 X = np.random.default_rng(0).normal(size=(7, WIDTH)) * 2
 VECTORS = torch.from_numpy(X).float()
