@@ -148,8 +148,10 @@ def concept_direction(source: ConceptDirection, hook: str, passes: PassRunner) -
     own = _direction(sae, record, feature)
     if source.draw is None:
         return own
-    firing = (record["largest"] > 0).nonzero()[:, 0]
-    drawn = int(firing[np.random.default_rng([source.draw, feature]).integers(len(firing))])
+    others = [int(one) for one in (record["largest"] > 0).nonzero()[:, 0] if int(one) != feature]
+    if not others:
+        raise UserError(f"no feature but {feature} fires: there is none to draw")
+    drawn = others[int(np.random.default_rng([source.draw, feature]).integers(len(others)))]
     other = sae.W_dec[drawn]
     return (own.norm() / other.norm() * other)[None, None]
 
