@@ -23,7 +23,10 @@ SAE_STEER = Schema(
     "sae_steer",
     (
         Role(
-            "chosen", "feature chosen by its effect", "the feature with the largest effect on other prompts", "#d55e00"
+            "chosen",
+            "feature chosen by its effect",
+            "of the candidates, that which is heard and keeps the rest most often on other prompts",
+            "#d55e00",
         ),
         Role("auroc", "feature of highest AUROC", "the feature that tells the desired concept best", "#0072b2", (5, 2)),
         Role("random", "random feature", "another feature for each prompt, at random, made as long", "#777777"),
@@ -61,6 +64,7 @@ SAE_STEER = Schema(
         Metric("heard", "", "the desired concept is the most probable of its category", "desired heard", share=True),
         Metric("flipped", "", "the desired concept is more probable than the original one", "flipped", share=True),
         Metric("kept", "", "the prompt's word of the category that should stay is heard", "other kept", share=True),
+        Metric("both", "", "the desired concept is heard and the other word is kept", "heard and kept", share=True),
         Metric("effect", "nats", "how much the log-odds of the desired concept grow", "effect on the desired"),
     ),
 )

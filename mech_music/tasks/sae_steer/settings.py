@@ -19,7 +19,8 @@ from mech_music.saes.settings import SaeConfig, check_sae_config, named_by, trai
 class SaeSteerSettings(RunConfig):
     """Where (``component``, ``layer``, ``half``) and for which ``pair`` a feature's direction of ``sae`` is added, at
     which ``strengths`` (α, in largest activations). Of the ``candidates`` features that tell the desired concept best,
-    the one with the largest effect on ``choice_prompts`` prompts is tested on ``prompts`` others."""
+    the one with which it is heard, and the rest kept, most often on ``choice_prompts`` prompts is tested on ``prompts``
+    others."""
 
     component: Component = Component.resid
     layer: str = "4"

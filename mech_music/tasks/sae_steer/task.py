@@ -80,6 +80,7 @@ def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dic
         logits = _logits((one.row for one in own), kept.heard_by, answers)
         heard = kept_words(kept, [one.prompt for one in own], np.where(np.isfinite(logits), logits, 0.0))
         found["kept"] = heard
+    found["both"] = found["heard"] * np.where(np.isfinite(found["kept"]), found["kept"], 1.0)
     for values in found.values():
         values[failed] = np.nan
     return [
@@ -107,11 +108,12 @@ def _shown(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> list[tup
 
 
 def _best(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> int:
-    """The rank of the candidate that is heard most on the prompts it is chosen by; of equals, the larger effect."""
+    """The rank of the candidate with which the desired concept is heard and the rest is kept most often, on the prompts
+    that it is chosen by; of equals, the one with the larger effect."""
     by_rank: dict[int, list[tuple[float, float]]] = {}
     for one, values in zip(own, measured, strict=True):
         if one.choice:
-            by_rank.setdefault(one.rank, []).append((values["heard"], values["effect"]))
+            by_rank.setdefault(one.rank, []).append((values["both"], values["effect"]))
     return max(by_rank, key=lambda rank: tuple(np.nanmean(np.array(by_rank[rank]), axis=0)))
 
 
