@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from mech_music.activations.means import HEAD_POINTS, POINTS, MeanRecorder, means_at_once
+from mech_music.activations.recipes import Making, has_recipe, make, resolver_of
 from mech_music.activations.similarity import SimilarityRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_memory
@@ -82,14 +83,24 @@ class Recording:
 
     def _again(self, source: Source) -> bool:
         """False where another process, which saw the damage too, is making it."""
+        if has_recipe(source):
+            for one, tensors in make([source], Making(self._passes, MIN_PASS, quiet=True)).items():
+                self._store.put_record(self.key(one), tensors)
+            return True
         if isinstance(source, Translator):
             self.watch([source], lambda _: None)
             self.fit(source, lambda _: None)
             return True
         return self.record([source], lambda _: None) > 0
 
-    def resolve(self, source: Mean, hook: str) -> Tensor:
-        """One hook's mean ``[step, half, d_model]`` (what `compile_edits` asks for). UserError where none is taken."""
+    def resolve(self, source: Any, hook: str) -> Tensor:
+        """The tensor ``[step, half, d_model]`` that a source names at a hook (what `compile_edits` asks for).
+
+        UserError for a mean where none is taken.
+        """
+        if resolver := resolver_of(source):
+            steps, halves = self._passes.n_steps, self._passes.model.halves
+            return resolver(source, hook, self._passes).expand(steps, halves, -1)
         if hook not in (means := self.get(source)):
             points = ", ".join((*POINTS, *HEAD_POINTS))
             raise UserError(f"edit of '{hook}': means are taken at {points}; here, scale or patch instead")

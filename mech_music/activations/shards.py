@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,14 @@ _ROWS = "rows"  # a shard's rows, as JSON in its header
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def save_stream(stream: Stream, folder: Path, model: str = "", dtype: str = "float16") -> int:
+def save_stream(
+    stream: Stream, folder: Path, model: str = "", dtype: str = "float16", numbers: Iterable[int] | None = None
+) -> int:
     """Write the chunks that ``folder`` does not have yet; returns how many. The same bytes, however often killed.
 
     Args:
         model: what identifies the model (its weights by content).
+        numbers: only these chunks (other processes write the others); None for all.
 
     Raises:
         UserError: if the folder holds another stream, or a value is too large for ``dtype``.
@@ -39,10 +42,21 @@ def save_stream(stream: Stream, folder: Path, model: str = "", dtype: str = "flo
     else:
         with replacing(folder / MANIFEST) as partial:
             partial.write_text(json.dumps(manifest, indent=2) + "\n")
-    missing = [number for number in range(len(stream)) if not _shard(folder, number).exists()]
+    chosen = range(len(stream)) if numbers is None else numbers
+    missing = [number for number in chosen if not _shard(folder, number).exists()]
     for number in missing:
         _write(stream.chunk(number), _shard(folder, number), _DTYPES[dtype])
     return len(missing)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every chunk is there."""
+    return all(_shard(folder, number).exists() for number in range(int(_manifest(folder)["chunks"])))
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """The files of a stream's chunks, in their order. UserError for no stream."""
+    return [_shard(folder, number) for number in range(int(_manifest(folder)["chunks"]))]
 
 
 def read_stream(folder: Path) -> Iterator[Chunk]:

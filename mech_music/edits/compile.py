@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from mech_music.edits import affine, patch, projection, random_direction  # noqa: F401 (their kinds are registered)
+from mech_music.edits import affine, patch, projection, random_direction, splice  # noqa: F401 (their kinds are registered)
 from mech_music.edits.heads import Heads, OnHeads
-from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, Resolve, compiler_of
+from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, OpenSae, Resolve, compiler_of, no_sae
 from mech_music.edits.row import Row
 from mech_music.models.hooks import Hook
 from mech_music.models.protocol import Generator
@@ -18,7 +18,12 @@ Compiled = dict[Hook, list[CompiledEdit]]
 
 
 def compile_edits(
-    rows: Sequence[Row], model: Generator, n_steps: int, resolve: Resolve, activations: Activations
+    rows: Sequence[Row],
+    model: Generator,
+    n_steps: int,
+    resolve: Resolve,
+    activations: Activations,
+    sae: OpenSae = no_sae,
 ) -> Compiled:
     """For each hook that some row edits: the compiled edits to apply there, in order.
 
@@ -38,7 +43,7 @@ def compile_edits(
             levels[level].append((position, edit))
     sources = source_rows(rows)
     hooks = sorted({Hook.parse(edit.hook) for row in rows for edit in row.edits if hasattr(edit, "row")})
-    batch = Batch(rows, n_steps, model, resolve, activations(sources, hooks) if sources else {})
+    batch = Batch(rows, n_steps, model, resolve, activations(sources, hooks) if sources else {}, sae)
     return {hook: [one for level in rounds[hook] for one in _level(hook, level, batch)] for hook in sorted(rounds)}
 
 

@@ -18,11 +18,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mech_music.base.errors import UserError
-from mech_music.edits.row import AnyEdit, Half, Mean, Row
+from mech_music.edits.row import AnyEdit, Half, Row
 from mech_music.models.hooks import Hook
 from mech_music.models.protocol import Generator
+from mech_music.saes.sae import Sae
 
-Resolve = Callable[[Mean, str], Float[Tensor, "step half d_model"]]
+Resolve = Callable[[Any, str], Float[Tensor, "step half d_model"]]
 """The tensor that a source names, at a hook."""
 Recorded = Mapping[tuple[Row, Hook], Sequence[Float[Tensor, "half position width"]]]
 """A row's value at a hook, for every step."""
@@ -30,7 +31,14 @@ Activations = Callable[[Sequence[Row], Sequence[Hook]], Recorded]
 """Generates rows and records hooks; kept as long as the pass that needs them."""
 Take = Callable[[Tensor], Tensor]
 """The part of a value ``[…, position, width]`` that edits concern: all of it, or that of some heads."""
+OpenSae = Callable[[Any, str], Sae]
+"""The SAE that an edit names, at a hook."""
 _HALVES = {Half.cond: (0,), Half.uncond: (1,), Half.both: (0, 1)}
+
+
+def no_sae(named: Any, hook: str) -> Sae:
+    """Where there is none."""
+    raise UserError(f"edit of '{hook}': SAEs are opened by an engine; give compile_edits what opens {named}")
 
 
 class CompiledEdit(Protocol):
@@ -43,7 +51,7 @@ class CompiledEdit(Protocol):
 class Batch:
     """A pass, as compilers see it: its rows (in every guidance half), and where tensors come from.
 
-    ``recorded``: the activations of every row that some edit names, at that edit's hook.
+    ``recorded``: the activations of every row that some edit names, at that edit's hook. ``sae``: opens an SAE.
     """
 
     rows: Sequence[Row]
@@ -51,6 +59,7 @@ class Batch:
     model: Generator
     resolve: Resolve
     recorded: Recorded
+    sae: OpenSae = no_sae
 
     def entries(self, edits: Edits) -> list[Entry]:
         """Where edits act: one entry for each row and guidance half. UserError for a half that a model has not."""

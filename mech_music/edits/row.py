@@ -94,10 +94,11 @@ class Similarity:
 @stored
 @dataclass(frozen=True)
 class Term:
-    """``weight`` times the tensor that ``source`` names."""
+    """``weight`` times the tensor that ``source`` names: a `Mean`, or a direction of another kind
+    (`mech_music.activations.recipes`)."""
 
     weight: float
-    source: Mean
+    source: Any
 
 
 class AnyEdit(Protocol):

@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, astuple, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from jaxtyping import Float32
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mech_music.activations.recipes import Making, has_recipe, in_order, make
 from mech_music.activations.sources import Source as Origin
 from mech_music.activations.streams import BUDGET, Stream, stream
 from mech_music.base.errors import UserError
@@ -207,11 +208,17 @@ class Engine:
             self.passes.lens_file(lens)  # a lens of another model is found before that is loaded
         recording = self.passes.recording
         unrecorded = [s for s in dict.fromkeys([*sources, *sources_of(rows)]) if s not in recording]
+        with_recipe = [source for source in unrecorded if has_recipe(source)]
+        unrecorded = [source for source in unrecorded if source not in with_recipe]
         plain = [source for source in unrecorded if not isinstance(source, Translator)]
         # The history that a concept's prompts share is the first one's own clip.
         shared = [source for source in plain if isinstance(source, Mean) and source.history is History.shared]
         first = self._missing(recording.rows_of(source)[0] for source in shared)
         self._load(listeners)
+        for group in in_order(with_recipe):
+            self._make_recordings(group)
+        if not rows and not unrecorded:
+            return
         portions = recording.portions([source for source in unrecorded if isinstance(source, Translator)])
         watched = sum(portion[0].fit.n_clips + portion[0].fit.n_held_out for portion in portions)
         with self._progress(len(rows) + len(first) + sum(map(recording.work, unrecorded)) + watched) as advance:
@@ -244,6 +251,21 @@ class Engine:
             groups = recording.groups(sources, self._n_workers())
             sizes = [min(most, sum(len(source.prompts) for source in group)) for group in groups]
             self._round(partial(recording.record, most=most), groups, sizes, advance)
+
+    def _make_recordings(self, group: Sequence[Any]) -> None:
+        """Recordings that are made at once; what another process makes is waited for."""
+        recording, leases = self.passes.recording, self.store.leases
+        while group := [source for source in group if source not in recording]:
+            lease = leases.claim(map(recording.key, group))
+            try:
+                mine = [source for source in group if recording.key(source) in lease.keys and source not in recording]
+                making = Making(self.passes, self._fitting().rows, self._n_workers(), self._quiet)
+                for source, tensors in (make(mine, making) if mine else {}).items():
+                    self.store.put_record(recording.key(source), tensors)
+            finally:
+                lease.release()
+            if not mine:
+                self._wait_for_others()
 
     def _fit(self, portion: Sequence[Translator], advance: Advance) -> None:
         """Generate the clips that the translators of a portion are trained on, and train them, one a process."""

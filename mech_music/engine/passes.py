@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from mech_music.activations.observe import Consumer, observe, padded
+from mech_music.activations.recipes import recorded_for
 from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.base.errors import UserError
@@ -23,7 +24,7 @@ from mech_music.base.workers import Advance
 from mech_music.edits.compile import compile_edits, visitor, with_sources
 from mech_music.edits.prefix import given_tokens
 from mech_music.edits.protocol import Recorded
-from mech_music.edits.row import Exit, Fit, LensFile, Mean, Reading, Row, Translator
+from mech_music.edits.row import Exit, Fit, LensFile, Reading, Row, Translator
 from mech_music.engine.scorer import ClipScorer
 from mech_music.lenses.files import read_lens
 from mech_music.lenses.readout import Reader, Translation, Visit, alongside, leave
@@ -32,6 +33,9 @@ from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
 from mech_music.models.protocol import MIN_PASS, Generation
 from mech_music.models.sampling import Sampling
+from mech_music.saes.named import Dictionary
+from mech_music.saes.recorded import open_sae
+from mech_music.saes.sae import Sae
 from mech_music.store import Store
 
 if TYPE_CHECKING:
@@ -73,6 +77,7 @@ class PassRunner:
         self.scorer = ClipScorer(lambda: source.model, store, settings.duration, self.about, keep_tokens, keep_audio)
         self.recording = Recording(self)
         self._groups: dict[str, str] = {}
+        self._saes: dict[tuple[Dictionary, str], Sae] = {}
         self._files: dict[LensFile, Mapping[str, Translation]] = {}
 
     @property
@@ -194,8 +199,15 @@ class PassRunner:
     def edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
         """The compiled edits of a pass: the hooks where they act, and what they do there."""
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
-        maps = compile_edits(padded(rows), self.model, self.n_steps, self.recording.resolve, self._activations)
+        resolve = self.recording.resolve
+        maps = compile_edits(padded(rows), self.model, self.n_steps, resolve, self._activations, self.sae)
         return tuple(maps), visitor(maps)
+
+    def sae(self, named: Dictionary, hook: str) -> Sae:
+        """The SAE that an edit at a hook names, on the model's device; kept. UserError for one of another place."""
+        if (named, hook) not in self._saes:
+            self._saes[named, hook] = open_sae(named, hook, self).to(self.model.device)
+        return self._saes[named, hook]
 
     def _activations(self, rows: Sequence[Row], hooks: Sequence[Hook]) -> Recorded:
         """What rows, with their own edits, have at hooks: for patches."""
@@ -306,10 +318,11 @@ class PassRunner:
         return self._files[lens]
 
 
-def sources_of(rows: Sequence[Row]) -> list[Mean | Translator]:
+def sources_of(rows: Sequence[Row]) -> list[Any]:
     """What has to be recorded before rows can be made."""
     edits = (edit for row in with_sources(rows) for edit in row.edits)
-    means = [term.source for edit in edits for term in getattr(edit, "shift", ())]
+    named = [(*(term.source for term in getattr(edit, "shift", ())), *getattr(edit, "recorded", ())) for edit in edits]
+    means = [needed for sources in named for source in sources for needed in recorded_for(source)]
     maps = [Translator(row.exit.hook, row.exit.lens) for row in rows if row.exit and isinstance(row.exit.lens, Fit)]
     return list(dict.fromkeys([*means, *maps]))
 

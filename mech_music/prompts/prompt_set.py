@@ -88,10 +88,22 @@ class PromptSet:
         """Every combination of words and concepts, or the whole file, as a lens names what it is trained on."""
         if self.own:
             return Prompts.of([prompt.text for prompt in self.own], "every prompt")
-        kinds = [self.categories[name] for name in self.places]
-        words = [dict.fromkeys([*kind.words, *(concept.text for concept in kind.concepts)]) for kind in kinds]
-        filled = (self.fill(dict(zip(self.places, chosen, strict=True))) for chosen in product(*words))
+        filled = (self.fill(dict(zip(self.places, chosen, strict=True))) for chosen in product(*self._every_word))
         return Prompts.of([prompt.text for prompt in filled], "every prompt")
+
+    @cached_property
+    def balanced_prompts(self) -> tuple[Prompt, ...]:
+        """The same prompts in balanced order: among any first ones each word is about equally often."""
+        if self.own:
+            return self.own
+        chosen = _balanced(self._every_word)
+        return tuple(self.fill(dict(zip(self.places, words, strict=True))) for words in chosen)
+
+    @property
+    def _every_word(self) -> list[list[str]]:
+        """Of each place, its words and the concepts' own."""
+        kinds = [self.categories[name] for name in self.places]
+        return [list(dict.fromkeys([*kind.words, *(concept.text for concept in kind.concepts)])) for kind in kinds]
 
     def counterfactual(self, prompt: Prompt, original: Concept, desired: Concept) -> Prompt:
         """The same prompt with one word swapped: ``desired`` where it names ``original``.

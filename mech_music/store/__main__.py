@@ -16,7 +16,7 @@ from mech_music.base.errors import UserError
 from mech_music.config.paths import default_store_dir
 from mech_music.store import upkeep
 
-_KINDS = ("clips", "readings", "records", "audio", "damaged", "remains", "old", "rows")
+_KINDS = ("clips", "readings", "records", "audio", "streams", "training", "damaged", "remains", "old", "rows")
 _OF = {"rows": upkeep.SHARDED}
 
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load
 
 from mech_music.base.errors import UserError
 from mech_music.store.files import DAMAGED, is_partial, read_file, write_file
-from mech_music.store.rows import OLD, PARTS, VERSION, joined_documents
+from mech_music.store.rows import OLD, PARTS, VERSION, WORK, joined_documents
 from mech_music.store.shards import DOCUMENT, KEYS, pack
 
 SHARDED = ("clips", "readings")
@@ -61,6 +61,9 @@ def survey(folder: Path) -> list[Holding]:
     for part in ("records", "audio"):
         files = list(_whole(folder, part))
         found.append(Holding(part, files=files, items=len(files)))
+    for part in WORK:
+        files = [path for path in (folder / VERSION / part).rglob("*") if path.is_file() and not is_partial(path)]
+        found.append(Holding(part, files=files, items=len({path.parent for path in files})))
     old = [path for part in OLD for path in (folder / part).rglob("*") if path.is_file()]
     if old:
         found.append(Holding("old", files=old, items=len(old)))

@@ -21,6 +21,8 @@ from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
+from mech_music.tasks.sae.settings import SaeSettings
+from mech_music.tasks.sae_steer.settings import SaeSteerSettings
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings
 
@@ -28,6 +30,8 @@ _SETTINGS = {
     "interchange": InterchangeSettings,
     "decoder_lens": DecoderLensSettings,
     "tuned_lens": TunedLensSettings,
+    "sae": SaeSettings,
+    "sae_steer": SaeSteerSettings,
     "self_similarity": SelfSimilaritySettings,
     "patching": PatchingSettings,
 }

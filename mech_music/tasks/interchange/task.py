@@ -18,8 +18,9 @@ from jaxtyping import Float64
 
 from mech_music.edits.row import Row
 from mech_music.metrics import measures as metrics
+from mech_music.metrics.concepts import kept_category, kept_words, rivals
 from mech_music.models.hooks import Hook
-from mech_music.prompts.concepts import Category, Concept, Prompt
+from mech_music.prompts.concepts import Concept
 from mech_music.results.audio import Choice
 from mech_music.tasks.interchange.clips import chosen_clips
 from mech_music.tasks.interchange.columns import INTERCHANGE
@@ -49,7 +50,7 @@ class Interchange:
     def listeners(self, run: Settings) -> tuple[str, ...]:
         """Whoever hears the concepts and what should be kept beside them, and whoever an extra metric needs."""
         heard = [concept.heard_by for pair in run.pairs for concept in pair]
-        kept = [kept.heard_by for pair in run.pairs if (kept := _kept_category(run, *pair))]
+        kept = [kept.heard_by for pair in run.pairs if (kept := kept_category(run.study, *pair))]
         asked = [name for metric in run.metrics for name in load_metric(metric).listeners]
         return tuple(dict.fromkeys([*heard, *kept, *asked]))
 
@@ -170,7 +171,7 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
     """The metrics of the trials of one pair; NaN where either clip failed."""
     original, desired = trials[0].original, trials[0].desired
     names = dict.fromkeys(name for one in extra for name in one.listeners)
-    kept = _kept_category(run, original, desired)
+    kept = kept_category(run.study, original, desired)
     heard_by = {original.heard_by, *([kept.heard_by] if kept else []), *names}
     read = {
         name: tuple(_stacked(name, rows, answers) for rows in ([t.baseline for t in trials], [t.row for t in trials]))
@@ -187,7 +188,7 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
         if kept is not None:
             prompts = [trials[i].prompt for i in good]
             for name, reading in zip(("kept_before", "kept"), read[kept.heard_by], strict=True):
-                measured[name] = _kept(kept, prompts, reading["logits"][good])
+                measured[name] = kept_words(kept, prompts, reading["logits"][good])
         for name, values in measured.items():
             columns[name][good] = values
     columns["reliability"] = _reliability(run, trials, answers)
@@ -242,7 +243,7 @@ def _metrics(
         "effectiveness_desired": effect.desired,
         "precision": metrics.precision(before, after),
         "ideal_precision": metrics.ideal_precision(before, first, second),
-        "flipped": metrics.flipped(after, second, _rivals(run, desired)),
+        "flipped": metrics.flipped(after, second, rivals(run.study, desired)),
         "flipped_pair": metrics.flipped_pair(after, first, second),
     }
     for when, scores in (("_before", before), ("", after)):
@@ -250,29 +251,3 @@ def _metrics(
             measured[f"ndcg_{name}{when}"] = metrics.ndcg(scores, concept.labels)
             measured[f"p_{name}{when}"] = metrics.probability(scores, concept.labels[0])
     return measured
-
-
-def _rivals(run: Settings, desired: Concept) -> list[int]:
-    """The first labels of the other concepts of its category, but for those that are relevant to it."""
-    category = run.study.categories[desired.category]
-    return [one.labels[0] for one in category.concepts if one.labels[0] not in desired.labels]
-
-
-def _kept_category(run: Settings, original: Concept, desired: Concept) -> Category | None:
-    """The category whose word should stay: the genre, when instruments are swapped. A pair across categories edits
-    both, so there is none."""
-    return run.study.kept_beside(original) if original.category == desired.category else None
-
-
-def _kept(kept: Category, prompts: Sequence[Prompt], scores: np.ndarray) -> np.ndarray:
-    """Whether the prompt's word of the category that should stay is heard; NaN where that word is no concept.
-
-    The category's most probable word must be the prompt's own or one that is relevant to it (EDM is electronic).
-    """
-    words = [*kept.words, *(concept.text for concept in kept.concepts)]
-    group = list(dict.fromkeys(labels[0] for word in words if (labels := kept.labels_of(word))))
-    heard = metrics.group_argmax(scores, group)
-    own = [kept.labels_of(prompt.words[kept.name]) for prompt in prompts]
-    return np.array(
-        [label in labels if labels else np.nan for label, labels in zip(heard, own, strict=True)], dtype=float
-    )

@@ -1,0 +1,1 @@
+"""Sparse autoencoders: dictionaries of features at a hook. Used, read and written, trained, evaluated."""

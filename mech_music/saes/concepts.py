@@ -1,0 +1,45 @@
+"""Which features tell a concept's clips from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
+
+from mech_music.base.errors import UserError
+from mech_music.saes.named import ConceptDirection
+
+
+def auroc(
+    values: Float[np.ndarray, "clip feature"], positive: Bool[np.ndarray, " clip"]
+) -> Float[np.ndarray, " feature"]:
+    """The probability that a positive clip has the larger value, ties counting half (Mann and Whitney 1947).
+
+    NaN without positive or without other clips; clips that failed (NaN) are left out.
+    """
+    whole = np.isfinite(values).all(axis=1)
+    values, positive = values[whole], positive[whole]
+    n, others = int(positive.sum()), int((~positive).sum())
+    if not n or not others:
+        return np.full(values.shape[1], np.nan)
+    ranks = rankdata(values, axis=0)
+    return (ranks[positive].sum(axis=0) - n * (n + 1) / 2) / (n * others)
+
+
+def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:
+    """The feature that a direction names. UserError for a rank beyond the features that fire."""
+    prompts = [row.prompt for row in source.firing.harvest.rows]
+    own, others = (np.isin(prompts, one.texts) for one in (source.prompts, source.others))
+    counted = own | others
+    scores = auroc(record["activation"][counted], own[counted])
+    if not np.isfinite(scores).any():
+        raise UserError(
+            f"no feature can be found for '{source.prompts.name or 'the concept'}': the clips that features are looked "
+            "for in have none of its prompts; use more sae.clips"
+        )
+    ranked = [int(feature) for feature in np.argsort(-scores, kind="stable") if record["largest"][feature] > 0]
+    if source.rank >= len(ranked):
+        raise UserError(f"rank {source.rank} of {len(ranked)} features that fire: allowed are 0 to {len(ranked) - 1}")
+    return ranked[source.rank]

@@ -1,0 +1,83 @@
+"""What the features of an SAE do on given clips: how strongly and how often they fire, and what they do not explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from mech_music.activations.shards import read_stream
+from mech_music.saes.named import Harvest
+from mech_music.saes.sae import Sae
+
+
+class _Tally:
+    """Sums over clips, one clip after the other."""
+
+    def __init__(self, n_clips: int, halves: int, sae: Sae) -> None:
+        nan, width = np.nan, sae.width
+        self.activation = np.full((n_clips, sae.n_features), nan, np.float32)
+        self.share = np.full((n_clips, sae.n_features), nan, np.float32)
+        self.neuron = np.full((n_clips, halves, width), nan, np.float32)
+        self.error, self.squares = (np.full((n_clips, halves), nan) for _ in range(2))
+        self.l0 = np.full(n_clips, nan)
+        self.largest = torch.zeros(sae.n_features, device=sae.W_dec.device)
+        self.gram = torch.zeros(width, width, dtype=torch.float64, device=sae.W_dec.device)
+        self.n_steps = 0
+        self._sae = sae
+
+    def add(self, place: int, x: Float32[Tensor, "step half width"]) -> None:
+        """One clip. Features are counted in the conditional half, which comes first."""
+        features = self._sae.encode(x)
+        error = x - self._sae.decode(features)
+        fired = features[:, 0] > 0
+        self.activation[place] = features[:, 0].mean(0).cpu().numpy()
+        self.share[place] = fired.float().mean(0).cpu().numpy()
+        self.neuron[place] = x.mean(0).cpu().numpy()
+        self.error[place] = error.double().square().sum((0, 2)).cpu().numpy()
+        self.squares[place] = x.double().square().sum((0, 2)).cpu().numpy()
+        self.l0[place] = float(fired.sum(1).float().mean())
+        self.largest = torch.maximum(self.largest, features[:, 0].amax(0))
+        self.gram += x[:, 0].double().T @ x[:, 0].double()
+        self.n_steps = len(x)
+
+    def record(self) -> dict[str, np.ndarray]:
+        """Squares about the mean of all clips; the mean and the covariance are those of vectors."""
+        mean = np.nanmean(self.neuron.astype(float), axis=0)
+        crossed = 2 * np.einsum("chw,hw->ch", self.neuron.astype(float), mean)
+        variance = self.squares + self.n_steps * ((mean**2).sum(-1) - crossed)
+        n = self.n_steps * int(np.isfinite(self.l0).sum())
+        covariance = self.gram.cpu().numpy() / n - np.outer(mean[0], mean[0])
+        return {
+            "activation": self.activation,
+            "share": self.share,
+            "neuron": np.ascontiguousarray(self.neuron[:, 0]),
+            "error": self.error,
+            "variance": variance,
+            "l0": self.l0,
+            "largest": self.largest.cpu().numpy(),
+            "mean": mean.astype(np.float32),
+            "covariance": covariance.astype(np.float32),
+        }
+
+
+@torch.no_grad()
+def firing_of(sae: Sae, hook: str, harvest: Harvest, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
+    """By clip, in the order of the harvest (NaN for one that failed), of features in the conditional half:
+
+    ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``l0 [clip]``;
+    ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and ``variance [clip, half]``: sums
+    of squares, left over and about the mean of all clips; ``mean [half, width]`` and ``covariance`` of vectors.
+    """
+    places = {row: place for place, row in enumerate(harvest.rows)}
+    tally: _Tally | None = None
+    for chunk in read_stream(activations):
+        values = chunk.values[hook].to(sae.W_dec.device)
+        tally = tally or _Tally(harvest.n_clips, values.shape[2], sae)
+        for row, x in zip(chunk.rows, values, strict=True):
+            tally.add(places[row], x)
+    assert tally is not None
+    return tally.record()
