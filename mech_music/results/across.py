@@ -83,7 +83,7 @@ def _selected(
     for fold in folds:
         means = mean_of_measured(np.delete(less, fold, axis=2), axis=2)
         means[np.isnan(means).all(axis=1), :] = -np.inf
-        site = int(np.nanmin(means, axis=1).argmax())
+        site = int(np.argmax(np.nanmin(means, axis=1)))
         chosen[site] += 1.0 / len(folds)
         held_out[fold] = less[site, int(np.nanargmin(means[site])), fold]
     numbers = sample.spread("selected_margin", held_out)

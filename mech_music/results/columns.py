@@ -235,9 +235,8 @@ class Schema:
             axes, clips = (tuple(Column(**one) for one in found[f"{part}_columns"]) for part in ("axis", "clip"))
             metrics = tuple(Metric(**metric) for metric in found["metric_columns"])
             compared = found.get("comparison")  # files of earlier versions have none
-            comparison = compared and Comparison(
-                **{name: tuple(value) if isinstance(value, list) else value for name, value in compared.items()}
-            )
+            lists = {name: tuple(value) for name, value in (compared or {}).items() if isinstance(value, list)}
+            comparison = Comparison(**(compared | lists)) if compared else None
             return Schema(found["task"], roles, axes, clips, metrics, comparison)
         except (KeyError, TypeError) as error:
             raise ValueError(f"no schema of a results table: {error}") from error

@@ -126,9 +126,9 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
             continue
         with Sheet(len(measures), height=0.8 + 2.4 * len(measures)) as sheet:
             best = max(lines, key=lambda line: line["effectiveness"])["layer"]
+            at_best = [line for line in lines if line["layer"] == best]
             for axes, measure in zip(sheet.axes, measures, strict=True):
                 _doses(axes, lines, measure.name)
-                at_best = [line for line in lines if line["layer"] == best]
                 for control in controls:
                     _dose_control(axes, at_best, control, measure.name)
                 axes.set_ylabel(canvas.upright_label(measure))
