@@ -87,7 +87,8 @@ def _selected(
         chosen[site] += 1.0 / len(folds)
         held_out[fold] = less[site, int(np.nanargmin(means[site])), fold]
     numbers = sample.spread("selected_margin", held_out)
-    yield from ((axes, {"chosen": float(chosen[at]), **numbers}) for at, axes in enumerate(group) if sites[at])
+    told = zip(group, chosen.tolist(), sites.tolist(), strict=True)
+    yield from ((axes, {"chosen": share, **numbers}) for axes, share, is_site in told if is_site)
 
 
 def _slopes(
