@@ -81,7 +81,7 @@ def test_an_sae_for_each_layer_and_its_controls() -> None:
     plan = SaeTask().plan(run)
     saes = [one for one in plan if isinstance(one, TrainedSae)]
     assert [sae.hook for sae in saes] == ["blocks.2.hook_mlp_out", "blocks.0.hook_mlp_out"]
-    assert (saes[0].fit.training, saes[0].fit.k, saes[0].fit.sparsity, saes[0].fit.seed) == (Training.relu, 0, 1.0, 3)
+    assert (saes[0].fit.training, saes[0].fit.k, saes[0].fit.sparsity, saes[0].fit.seed) == (Training.relu, 0, 0.3, 3)
     firings = [one for one in plan if isinstance(one, Firing)]
     assert len(firings) == 8 and sum(isinstance(one.sae, RandomSae) for one in firings) == 4
 
