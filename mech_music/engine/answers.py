@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int16
 
 from mech_music.activations.recording import Record
-from mech_music.edits.row import Row, Source
+from mech_music.edits.row import Row
 from mech_music.listeners.protocol import Reading
 from mech_music.store.shards import Arrays
 
@@ -21,7 +22,7 @@ class Answers:
 
     keys: Mapping[Row, str]
     readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
-    records: Mapping[Source, Record] = field(default_factory=dict)
+    records: Mapping[Any, Record] = field(default_factory=dict)
     clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
 
     def key(self, row: Row) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from mech_music.base.errors import UserError
 from mech_music.cli.validation import validate
 from mech_music.engine.engine import Answers
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import tables
+from mech_music.results.figures import draw_all
+from mech_music.results.terminal import terminal_table
 from mech_music.saes.files import read_sae
 from mech_music.saes.named import Firing, RandomSae, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import held_out, named_by, spliced, trained_on
@@ -168,3 +172,16 @@ def test_a_file_is_of_one_layer(tmp_path: Path) -> None:
     validate(compose_run(*RUN, f"sae.path={folder}"))
     with pytest.raises(UserError, match="is of one layer: give that one"):
         validate(compose_run(*RUN, f"sae.path={folder}", "layer='1,2'"))
+
+
+def test_a_line_in_the_terminal_and_a_figure_for_each_size(tmp_path: Path) -> None:
+    _, table = scored("layer='0,2'")
+    summary = tables.summarise(table, 50, 0.95, 0)
+    console = Console(width=100, file=StringIO())
+    console.print(terminal_table(summary, 100))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    for layer in (0, 2):
+        assert f"resid {layer}, 6/2 topk, seed 0     0.19    0.50  2.00  0.17          0.90       0.50" in text
+    names = {path.name for path in draw_all(summary, tmp_path)}
+    assert names == {"sae_tiny.png", "sae_tiny.svg"}

@@ -7,7 +7,7 @@ dictionary and shuffled labels. SAEs and a table of features are left in the job
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,10 @@ from mech_music.tasks.sae.features import feature_table
 from mech_music.tasks.sae.settings import SaeSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mech_music.engine.engine import Answers
+    from mech_music.tasks.protocol import Figure
 
 _SHUFFLE = 7  # seed of the labels that are dealt out
 _RANDOM = 1_000_003  # of the random dictionary
@@ -66,6 +69,20 @@ class SaeTask:
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """There are none: nothing is decoded."""
         return []
+
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """What is explained, kept and told, by layer."""
+        from mech_music.tasks.sae.figures import layer_curves
+
+        return (layer_curves,)
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """Each SAE, and what tells concepts beside it."""
+        from mech_music.tasks.sae.terminal import sae_table
+
+        return sae_table(summary)
 
     def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
         """Each SAE in SAELens' format, and what its features tell as ``features.csv``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -57,9 +57,11 @@ class SaeSteer:
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """The first prompts of each pair, steered at every strength, beside the unedited clip."""
-        good = table[(table["role"] == "chosen") & ~table["failed"] & (table["index"] < run.audio.strongest)]
+        good = table.query(
+            "role == 'chosen' and not failed and index < @most", local_dict={"most": run.audio.strongest}
+        )
         keys = ["original", "desired", "layer", "index"]
-        return [_choice(lines_of(some)) for _, some in good.groupby(keys, sort=False)]
+        return [_choice(lines_of(cast(pd.DataFrame, some))) for _, some in good.groupby(keys, sort=False)]
 
 
 def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dict[str, Any]]:
@@ -68,7 +70,7 @@ def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dic
     before, after = (
         _logits((getattr(one, which) for one in own), desired.heard_by, answers) for which in ("baseline", "row")
     )
-    failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
+    failed: np.ndarray = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
     first, second = original.labels[0], desired.labels[0]
     safe = np.where(failed[:, None], 0.0, after), np.where(failed[:, None], 0.0, before)
     found = {
