@@ -70,7 +70,7 @@ def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dic
     before, after = (
         _logits((getattr(one, which) for one in own), desired.heard_by, answers) for which in ("baseline", "row")
     )
-    failed: np.ndarray = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
+    failed = np.isnan(np.concatenate([before, after], axis=1).sum(axis=1))
     first, second = original.labels[0], desired.labels[0]
     safe = np.where(failed[:, None], 0.0, after), np.where(failed[:, None], 0.0, before)
     found = {
