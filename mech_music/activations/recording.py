@@ -59,20 +59,20 @@ class Recording:
 
     def __init__(self, passes: PassRunner) -> None:
         self._passes, self._store = passes, passes.store
-        self._read: dict[Source, dict[str, Tensor]] = {}
+        self._read: dict[Any, dict[str, Tensor]] = {}
         self._watched: _Watched | None = None
 
     # -- what there is -------------------------------------------------------------------------
 
-    def key(self, source: Source) -> str:
+    def key(self, source: Any) -> str:
         """The content address of a recording in the store."""
         deciding = [self._passes.generation, canonical(source), _points(source)]
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
-    def __contains__(self, source: Source) -> bool:
+    def __contains__(self, source: Any) -> bool:
         return self._store.has_record(self.key(source))
 
-    def get(self, source: Source) -> dict[str, Tensor]:
+    def get(self, source: Any) -> dict[str, Tensor]:
         """What was recorded, by name; recorded again if it was damaged since."""
         if source not in self._read:
             while (stored := self._store.record(self.key(source))) is None:
@@ -81,7 +81,7 @@ class Recording:
             self._read[source] = {name: torch.from_numpy(tensor) for name, tensor in stored.items()}
         return self._read[source]
 
-    def _again(self, source: Source) -> bool:
+    def _again(self, source: Any) -> bool:
         """False where another process, which saw the damage too, is making it."""
         if has_recipe(source):
             for one, tensors in make([source], Making(self._passes, MIN_PASS, quiet=True)).items():

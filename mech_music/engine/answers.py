@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int16
 from torch import Tensor
 
 from mech_music.activations.recording import Record
-from mech_music.edits.row import Mean, Row, Source
+from mech_music.edits.row import Mean, Row
 from mech_music.listeners.protocol import Reading
 from mech_music.store.shards import Arrays
 
@@ -26,7 +27,7 @@ class Answers:
 
     keys: Mapping[Row, str]
     readings: Mapping[str, Mapping[str, Reading]] = field(default_factory=dict)
-    records: Mapping[Source, Record] = field(default_factory=dict)
+    records: Mapping[Any, Record] = field(default_factory=dict)
     clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
     mean: Callable[[Mean, str], Tensor] = _no_mean
     """The mean ``[step, half, d_model]`` of a source that some row's edits name, at a hook."""

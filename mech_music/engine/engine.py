@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 _AUDIO_BATCH = 32
 _HEARD_AT_ONCE = 64  # stored clips that one process reads for a listener before it asks for more
 _POLL = 0.5  # seconds between looks at what other processes are making
-Request = Row | Source
+Request = Any
+"""A row, or a source: one of `mech_music.edits.row`, or of a kind that has a recipe."""
 Listeners = Mapping[str, Callable[[], Listener]]
 Unit = TypeVar("Unit")
 

@@ -112,5 +112,5 @@ def from_record(record: Mapping[str, Tensor], about: About) -> Sae:
     """What `to_record` wrote."""
     k = int(record["k"])
     activation = Activation.jumprelu if bool(record["jumprelu"]) else Activation.topk if k else Activation.relu
-    tensors = [record[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec")]
-    return Sae(*tensors, activation, k, record.get("threshold"), about)
+    threshold = record.get("threshold")
+    return Sae(record["W_enc"], record["b_enc"], record["W_dec"], record["b_dec"], activation, k, threshold, about)

@@ -27,7 +27,9 @@ def progress(what: str, total: float, quiet: bool = False) -> Iterator[Show]:
         task = bar.add_task(what, total=round(total), words="")
 
         def show(amount: float, words: str | None = None) -> None:
-            bar.update(task, advance=amount, **({} if words is None else {"words": words}))
+            bar.advance(task, amount)
+            if words is not None:
+                bar.update(task, words=words)
 
         yield show
         bar.update(task, completed=total)

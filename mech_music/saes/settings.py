@@ -32,7 +32,7 @@ class SaeConfig:
     width: int = 256
     k: int = 16
     activation: Training = Training.topk
-    sparsity: float = 1.0
+    sparsity: float = 0.3
     clips: int = 1350
     held_out: int = 200
     spliced: int = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +179,22 @@ def test_a_random_dictionary_is_as_large_and_as_sparse_and_its_own(
     assert first.W_dec.shape == SAE.W_dec.shape and ((first.encode(x) > 0).sum(-1) <= SAE.k).all()
     assert torch.equal(first.W_dec, again.W_dec) and not torch.equal(first.W_dec, other.W_dec)
     torch.testing.assert_close(first.W_dec.norm(dim=1), torch.ones(N))
+
+
+def test_everything_about_a_splice_is_in_the_rows_key() -> None:
+    edit = Splice(HOOK, FILE, (Change(1, How.set, 2.0),), True, (2, 5), Half.cond)
+    changes: dict[str, Any] = {
+        "hook": "blocks.0.hook_resid_post",
+        "sae": SaeFile("1" * 64, "nowhere"),
+        "changes": (Change(1, How.add, 2.0),),
+        "error": False,
+        "frames": (2, 6),
+        "half": Half.uncond,
+    }
+    assert {*changes, "heads"} == {part.name for part in fields(Splice)}
+    others = [replace(edit, **{name: value}) for name, value in changes.items()]
+    others += [replace(edit, changes=(Change(*one),)) for one in ((2, How.set, 2.0), (1, How.set, 3.0))]
+    keys = {Row("a", 0, (one,)).key("") for one in [edit, *others]}
+    assert len(keys) == 1 + len(others)
+    elsewhere = replace(edit, sae=SaeFile("0" * 64, "elsewhere"))
+    assert Row("a", 0, (elsewhere,)).key("") == Row("a", 0, (edit,)).key(""), "where a file lies decides nothing"

@@ -140,7 +140,8 @@ def test_what_is_not_explained_is_that_of_its_own_clip_and_half(own: MadeEngine)
 def test_what_replacing_does_is_that_of_hooks_by_hand(made: HookedMusicGen, own: MadeEngine) -> None:
     record = own.passes.recording.get(SPLICED)
     sae, mean = own.passes.sae(SAE, HOOK), own.passes.recording.get(Firing(SAE, HOOK, SPLICED.harvest))["mean"]
-    row, lm = SPLICED.harvest.rows[3], made.musicgen.lm
+    lm: Any = made.musicgen.lm
+    row = SPLICED.harvest.rows[3]
     end, how = "blocks.2.hook_resid_post", {"duration": SHORT.duration, "sampling": SHORT.sampling}
     prompts, seeds = [row.prompt] * 8, [row.seed] * 8
     tokens, cache = made.run_with_cache(prompts, [end], seeds=seeds, **how)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from mech_music.base.errors import UserError
 from mech_music.cli.validation import validate
 from mech_music.engine.engine import Answers
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.results import tables
+from mech_music.results.figures import draw_all
+from mech_music.results.terminal import terminal_table
 from mech_music.saes.files import read_sae
 from mech_music.saes.named import Firing, RandomSae, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import held_out, named_by, spliced, trained_on
@@ -81,7 +85,7 @@ def test_an_sae_for_each_layer_and_its_controls() -> None:
     plan = SaeTask().plan(run)
     saes = [one for one in plan if isinstance(one, TrainedSae)]
     assert [sae.hook for sae in saes] == ["blocks.2.hook_mlp_out", "blocks.0.hook_mlp_out"]
-    assert (saes[0].fit.training, saes[0].fit.k, saes[0].fit.sparsity, saes[0].fit.seed) == (Training.relu, 0, 1.0, 3)
+    assert (saes[0].fit.training, saes[0].fit.k, saes[0].fit.sparsity, saes[0].fit.seed) == (Training.relu, 0, 0.3, 3)
     firings = [one for one in plan if isinstance(one, Firing)]
     assert len(firings) == 8 and sum(isinstance(one.sae, RandomSae) for one in firings) == 4
 
@@ -112,7 +116,7 @@ def test_a_line_for_each_clip_and_each_word() -> None:
     assert clips.loc["zero", "recovered"] == pytest.approx(-1.0) and clips.loc["mean", "recovered"] == pytest.approx(0)
     assert set(clips.index) == {"sae", "random", "mean", "zero"}
     assert set(concepts.index) == {"sae", "random", "neuron", "pca", "shuffled"}
-    rock = table[table["prompt"] == "genre: rock"].set_index("role")["auroc"]
+    rock: Any = table.query("prompt == 'genre: rock'").set_index("role")["auroc"]
     assert rock["sae"] == 1 and rock["neuron"] == 1, "the neuron with its sign turned"
     assert rock["random"] < 1 and rock["shuffled"] < 1
 
@@ -168,3 +172,17 @@ def test_a_file_is_of_one_layer(tmp_path: Path) -> None:
     validate(compose_run(*RUN, f"sae.path={folder}"))
     with pytest.raises(UserError, match="is of one layer: give that one"):
         validate(compose_run(*RUN, f"sae.path={folder}", "layer='1,2'"))
+
+
+def test_a_line_in_the_terminal_and_a_figure_for_each_size(tmp_path: Path) -> None:
+    _, table = scored("layer='0,2'")
+    summary = tables.summarise(table, 50, 0.95, 0)
+    console = Console(width=100, file=StringIO())
+    console.print(terminal_table(summary, 100))
+    assert isinstance(console.file, StringIO)
+    text = console.file.getvalue()
+    for layer in (0, 2):
+        (line,) = [line for line in text.splitlines() if f"resid {layer}," in line and "±" not in line]
+        assert line.split()[-6:] == ["0.19", "0.50", "2.00", "0.17", "0.90", "0.50"]
+    names = {path.name for path in draw_all(summary, tmp_path)}
+    assert names == {"sae_tiny.png", "sae_tiny.svg"}

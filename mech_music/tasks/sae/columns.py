@@ -1,5 +1,10 @@
 """The table of an SAE's evaluation."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import (
     DURATION,
@@ -15,6 +20,8 @@ from mech_music.results.columns import (
     Role,
     Schema,
 )
+from mech_music.saes.named import Training
+from mech_music.saes.settings import SaeConfig
 
 SAE_COLUMNS = (
     Column("width", "int64", "", "features of the SAE"),
@@ -24,6 +31,20 @@ SAE_COLUMNS = (
     Column("training", "str", "", "what else decides the SAE"),
     Column("seed", "int64", "", "seed of the SAE"),
 )
+
+
+def told_of(sae: SaeConfig) -> dict[str, Any]:
+    """Their values. Of a file, what it says."""
+    own = {"training": sae.told, "seed": sae.seed}
+    if sae.path is None:
+        k = sae.k if sae.activation in (Training.topk, Training.batchtopk) else 0
+        return own | {"width": sae.width, "k": k, "activation": sae.activation.value, "half": sae.half.value}
+    from mech_music.saes.files import read_sae
+
+    found = read_sae(Path(sae.path).expanduser())
+    return own | {"width": found.n_features, "k": found.k, "activation": found.activation.value, "half": ""}
+
+
 SAE = Schema(
     "sae",
     (

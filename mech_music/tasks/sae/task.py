@@ -7,7 +7,7 @@ dictionary and shuffled labels. SAEs and a table of features are left in the job
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,13 +21,16 @@ from mech_music.saes.fitting import from_record
 from mech_music.saes.named import Dictionary, Firing, RandomSae, SplicedIn, TrainedSae
 from mech_music.saes.sae import About
 from mech_music.saes.settings import held_out, spliced, trained_on
-from mech_music.tasks.sae.columns import SAE
+from mech_music.tasks.sae.columns import SAE, told_of
 from mech_music.tasks.sae.concept_scores import best_features, components, labels
 from mech_music.tasks.sae.features import feature_table
 from mech_music.tasks.sae.settings import SaeSettings as Settings
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mech_music.engine.engine import Answers
+    from mech_music.tasks.protocol import Figure
 
 _SHUFFLE = 7  # seed of the labels that are dealt out
 _RANDOM = 1_000_003  # of the random dictionary
@@ -55,16 +58,31 @@ class SaeTask:
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """A line for each held-out clip, and one for each word."""
-        lines = []
+        lines, told = [], told_of(run.sae)
         for layer, (hook, sae) in run.saes.items():
             found = [*_on_clips(run, answers, hook, sae), *_on_concepts(run, answers, hook, sae)]
-            lines += [_described(run, layer) | {"failed": False} | line for line in found]
+            described = _described(run, layer) | told | {"failed": False}
+            lines += [described | line for line in found]
         empty = dict.fromkeys(SAE.metrics, np.nan)
         return pd.DataFrame([empty | line for line in lines], columns=pd.Index(SAE.names))
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """There are none: nothing is decoded."""
         return []
+
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """What is explained, kept and told, by layer."""
+        from mech_music.tasks.sae.figures import layer_curves
+
+        return (layer_curves,)
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """Each SAE, and what tells concepts beside it."""
+        from mech_music.tasks.sae.terminal import sae_table
+
+        return sae_table(summary)
 
     def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
         """Each SAE in SAELens' format, and what its features tell as ``features.csv``."""
@@ -130,7 +148,7 @@ def _on_concepts(run: Settings, answers: Answers, hook: str, sae: Dictionary) ->
     random_chosen, random_tested = (answers.records[one] for one in _firings(run, hook, _random(run, sae)))
     clips = trained_on(run.sae, run.study), held_out(run.sae, run.study)
     own, dealt = ([labels(run.study, one, shuffle) for one in clips] for shuffle in (None, _SHUFFLE))
-    directions = components(chosen, run.sae.width)
+    directions = components(chosen, len(chosen["largest"]))
     values: dict[str, tuple[np.ndarray, np.ndarray, list[Any], bool]] = {
         "sae": (chosen["activation"], tested["activation"], own, False),
         "random": (random_chosen["activation"], random_tested["activation"], own, False),
@@ -152,12 +170,6 @@ def _described(run: Settings, layer: int) -> dict[str, Any]:
         "model": run.model.name,
         "component": run.component.value,
         "layer": str(layer),
-        "width": run.sae.width,
-        "k": run.sae.k,
-        "activation": run.sae.activation.value,
-        "half": run.sae.half.value,
-        "training": run.sae.told,
-        "seed": run.sae.seed,
         "duration": float(run.duration),
         "prompts": run.sae.held_out,
         "prompt_set": run.study.name,

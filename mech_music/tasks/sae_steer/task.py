@@ -6,10 +6,10 @@ beside it a random feature of the same length, the difference of means, and no e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from mech_music.metrics import measures
 from mech_music.metrics.concepts import kept_category, kept_words, rivals
 from mech_music.results.audio import Choice
 from mech_music.results.tables import lines_of
+from mech_music.tasks.sae.columns import told_of
 from mech_music.tasks.sae_steer.columns import SAE_STEER
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings as Settings
 from mech_music.tasks.sae_steer.trials import Trial, choice_strength, trials
@@ -47,18 +48,20 @@ class SaeSteer:
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """Lines of the tested prompts; of the candidates, those of the first by AUROC and of the chosen one."""
-        lines = []
+        lines, told = [], told_of(run.sae)
         for _, group in groupby(trials(run), key=lambda one: (one.original.name, one.desired.name, one.layer)):
             own = list(group)
             measured = _measured(run, own, answers)
-            lines += [_line(run, one, answers) | found for one, found in _shown(own, measured)]
+            lines += [_line(run, one, answers, told) | found for one, found in _shown(own, measured)]
         return pd.DataFrame(lines, columns=pd.Index(SAE_STEER.names))
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
         """The first prompts of each pair, steered at every strength, beside the unedited clip."""
-        good = table[(table["role"] == "chosen") & ~table["failed"] & (table["index"] < run.audio.strongest)]
+        good = table.query(
+            "role == 'chosen' and not failed and index < @most", local_dict={"most": run.audio.strongest}
+        )
         keys = ["original", "desired", "layer", "index"]
-        return [_choice(lines_of(some)) for _, some in good.groupby(keys, sort=False)]
+        return [_choice(lines_of(cast(pd.DataFrame, some))) for _, some in good.groupby(keys, sort=False)]
 
 
 def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dict[str, Any]]:
@@ -67,7 +70,7 @@ def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dic
     before, after = (
         _logits((getattr(one, which) for one in own), desired.heard_by, answers) for which in ("baseline", "row")
     )
-    failed = ~(np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1))
+    failed = np.isnan(np.concatenate([before, after], axis=1).sum(axis=1))
     first, second = original.labels[0], desired.labels[0]
     safe = np.where(failed[:, None], 0.0, after), np.where(failed[:, None], 0.0, before)
     found = {
@@ -117,7 +120,8 @@ def _best(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> int:
     return max(by_rank, key=lambda rank: tuple(np.nanmean(np.array(by_rank[rank]), axis=0)))
 
 
-def _line(run: Settings, one: Trial, answers: Answers) -> dict[str, Any]:
+def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = f"of {run.candidates} by {run.choice_prompts} prompts at {choice_strength(run):g}"
     return {
         "task": SAE_STEER.task,
         "model": run.model.name,
@@ -129,10 +133,8 @@ def _line(run: Settings, one: Trial, answers: Answers) -> dict[str, Any]:
         "original": one.original.name,
         "desired": one.desired.name,
         "half": run.half.value,
-        "width": run.sae.width,
-        "k": run.sae.k,
-        "activation": run.sae.activation.value,
-        "training": f"{run.sae.told}; of {run.candidates} by {run.choice_prompts} prompts at {choice_strength(run):g}",
+        **{name: told[name] for name in ("width", "k", "activation")},
+        "training": f"{told['training']}; {chosen}",
         "sae_seed": run.sae.seed,
         "seed": run.seed,
         "duration": float(run.duration),
