@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from omegaconf import MISSING, OmegaConf
 
-from mech_music.config.paths import find_config
+from mech_music.config.paths import find_config, package_folder
 from mech_music.edits.row import Fit
 from mech_music.prompts.declared import PromptSetConfig
 from mech_music.prompts.prompt_set import PromptSet
@@ -219,6 +219,7 @@ def folder_name(overrides: str) -> str:
 def register_resolvers() -> None:
     """Make the resolvers of ``conf/`` known. May be called again."""
     OmegaConf.register_new_resolver("minus", lambda value: -value, replace=True)
+    OmegaConf.register_new_resolver("package", package_folder, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 
