@@ -110,7 +110,7 @@ class PlantedConfig:
     """Versions of the bundled model whose text enters at known places only, by their names."""
 
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=1000, learning_rate=1e-3, warm_up=50, weight_decay=0.05, beta2=0.95)
+        default_factory=lambda: LoopConfig(steps=700, learning_rate=1e-3, warm_up=50, weight_decay=0.05, beta2=0.95)
     )
     circuits: dict[str, CircuitConfig] = field(default_factory=dict)
 

@@ -3,6 +3,8 @@
 MusicGen: Copet et al., NeurIPS 2023. Classifier-free guidance: whole prompts are dropped at random in training.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -65,12 +67,21 @@ def build(workspace: Workspace) -> LMModel:
 
 
 class Trainer:
-    """Draws batches of codes and prompts and computes the loss of a step of a stage."""
+    """Draws batches of codes and prompts and computes the loss of a step of a stage.
+
+    ``in_bfloat16``: twice as fast as float32 on processors that have it, and nine times slower on others.
+    """
 
     def __init__(
-        self, workspace: Workspace, model: LMModel, stage: str, batch: int, codes: Int[Tensor, "clip codebook frame"]
+        self,
+        workspace: Workspace,
+        model: LMModel,
+        stage: str,
+        batch: int,
+        codes: Int[Tensor, "clip codebook frame"],
+        in_bfloat16: bool = True,
     ) -> None:
-        self.model, self.stage, self.batch, self.codes = model, stage, batch, codes
+        self.model, self.stage, self.batch, self.codes, self.in_bfloat16 = model, stage, batch, codes, in_bfloat16
         self.config, self.seed = workspace.config.language_model, workspace.config.seed
         train, _ = data.splits(workspace.config.corpus, self.seed)
         tokenizer = text_encoder.make_tokenizer()
@@ -93,9 +104,15 @@ class Trainer:
         length = int(random.choice(list(_PADDED_LENGTHS), p=list(_PADDED_LENGTHS.values())))
         rows = random.choice(self.rows[length], size=self.batch)
         dropped = random.random(len(rows)) < self.config.condition_dropout
-        # The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU.
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with _in_bfloat16() if self.in_bfloat16 else nullcontext():
             return cross_entropy(self.model, self.codes[rows].long(), self.text(rows, length, dropped)).mean()
+
+
+@contextmanager
+def _in_bfloat16() -> Iterator[None]:
+    """The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU."""
+    with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def cross_entropy(

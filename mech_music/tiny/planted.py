@@ -131,7 +131,8 @@ def _train(workspace: Workspace, bundle: Path, name: str) -> dict[str, Tensor]:
         model.load_state_dict(load_checkpoint(bundle / "state_dict.bin"))
         plant(model, config.planted.circuits[name].entries)
         batch = config.planted.loop.batch
-        trainer = language_model.Trainer(workspace, model, stage, batch, _codes(workspace, bundle))
+        codes = _codes(workspace, bundle)
+        trainer = language_model.Trainer(workspace, model, stage, batch, codes, in_bfloat16=False)
         loop.train(workspace, stage, model, config.planted.loop, trainer.loss)
         workspace.save_tensors(stage, model.state_dict())
     return workspace.load_tensors(stage)
