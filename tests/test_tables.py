@@ -169,7 +169,7 @@ def test_a_control_with_the_effects_own_clips_blocks_no_mark(table: pd.DataFrame
 
 
 def test_a_control_that_another_edit_made_and_that_sounds_the_same_is_a_tie(table: pd.DataFrame) -> None:
-    """As where a layer carries nothing of what was edited: the effect is not above the control, and nothing is marked."""
+    """As where a layer carries nothing of what was edited: the effect is not above the control, so there is no mark."""
     tied = with_the_effects_numbers(table, INTERCHANGE.metrics)
     summary = tables.summarise(tied, 50, 0.95, 0).query("role == 'technique'")
     assert set(summary["p_above"]) == {1.0} and (summary["margin"] <= 0).all()

@@ -100,18 +100,16 @@ class EntryConfig:
 
 @dataclass
 class CircuitConfig:
-    """All the places where text enters."""
+    """All the places where text enters, and the training that teaches the model to do with them."""
 
     entries: list[EntryConfig] = field(default_factory=list)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=700, warm_up=50, weight_decay=0.05, beta2=0.95))
 
 
 @dataclass
 class PlantedConfig:
     """Versions of the bundled model whose text enters at known places only, by their names."""
 
-    loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=700, learning_rate=1e-3, warm_up=50, weight_decay=0.05, beta2=0.95)
-    )
     circuits: dict[str, CircuitConfig] = field(default_factory=dict)
 
 

@@ -6,12 +6,10 @@ alone: the text encoder is then one fixed, separate coordinate for each word, wi
 entry attend evenly, so that its output depends on those words of the prompt and on nothing else, not even on the music.
 """
 
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from audiocraft.models.lm import LMModel
 from jaxtyping import Bool, Int
@@ -24,14 +22,12 @@ from mech_music.tiny.bundle import load_checkpoint, save_checkpoint, write_hashe
 from mech_music.tiny.config import EntryConfig, LanguageModelConfig
 from mech_music.tiny.workspace import Workspace
 
-log = logging.getLogger(__name__)
-_T5 = "condition_provider.conditioners.description."
-_SHARED = ("compression_state_dict.bin", "t5")
+_SHARED = ("compression_state_dict.bin", "t5", "classifier.safetensors", "classifier.json")
 
 
 def word_coordinates(kinds: Sequence[str] = tuple(data.GROUPS)) -> dict[int, int]:
     """Of every word of these kinds its token and its own coordinate in the text's embedding."""
-    pieces, found = text_encoder.vocabulary(), {}
+    pieces, found = text_encoder.vocabulary(), dict[int, tuple[str, int]]()
     for kind, phrases in data.GROUPS.items():
         phrases = (*phrases, "electronic") if kind == "genre" else phrases
         for word in dict.fromkeys(word for phrase in phrases for word in phrase.split()):
@@ -63,7 +59,8 @@ def plant(model: LMModel, entries: Sequence[EntryConfig]) -> None:
         own, attention = [entry for entry in entries if entry.layer == number], layer.cross_attention
         keep_zero(attention.out_proj.weight, _shut(attention, own))
         if own and own[0].words:
-            _attend_evenly(attention)
+            # Values anew, of a size that an even softmax over the prompt leaves something of.
+            nn.init.normal_(attention.in_proj_weight.data[2 * attention.embed_dim :], std=0.1)
             keep_zero(attention.in_proj_weight, _unseen(attention, own))
 
 
@@ -91,11 +88,6 @@ def _unseen(attention: nn.Module, entries: Sequence[EntryConfig]) -> Bool[Tensor
         rows = slice(2 * size + start, 2 * size + (size if entry.head is None else start + width))
         shut[rows, list(word_coordinates(entry.words).values())] = False
     return shut
-
-
-def _attend_evenly(attention: nn.Module) -> None:
-    """Values anew, for coordinates that are words: of a size that the text's share of an even softmax bears."""
-    nn.init.normal_(attention.in_proj_weight.data[2 * attention.embed_dim :], std=0.1)
 
 
 def _separate_words(model: LMModel) -> None:
@@ -129,11 +121,10 @@ def _train(workspace: Workspace, bundle: Path, name: str) -> dict[str, Tensor]:
     if not workspace.is_done(stage):
         model = language_model.build(workspace)
         model.load_state_dict(load_checkpoint(bundle / "state_dict.bin"))
-        plant(model, config.planted.circuits[name].entries)
-        batch = config.planted.loop.batch
-        codes = _codes(workspace, bundle)
-        trainer = language_model.Trainer(workspace, model, stage, batch, codes, in_bfloat16=False)
-        loop.train(workspace, stage, model, config.planted.loop, trainer.loss)
+        circuit, codes = config.planted.circuits[name], _codes(workspace, bundle)
+        plant(model, circuit.entries)
+        trainer = language_model.Trainer(workspace, model, stage, circuit.loop.batch, codes, in_bfloat16=False)
+        loop.train(workspace, stage, model, circuit.loop, trainer.loss)
         workspace.save_tensors(stage, model.state_dict())
     return workspace.load_tensors(stage)
 

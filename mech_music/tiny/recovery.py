@@ -7,19 +7,20 @@ A pair of concepts has four kinds of sites, by where their words enter the model
 
 - ``entry``: cross-attention of that layer. All that the text says of them goes through it.
 - ``shut``: cross-attention of any other layer. Nothing that the text says of them goes through it, by construction.
-- ``before``: self-attention up to the entry and MLPs below it. Text has not come in yet; they know the concepts from the
-  music so far.
+- ``before``: self-attention up to the entry and MLPs below it. Text has not come in yet; what they know of the concepts
+  is from the music so far.
 - ``after``: the rest. They may pass on what came in, so a mark is no error and no proof.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from jaxtyping import Bool, Float64
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -27,10 +28,11 @@ from rich.table import Table
 from mech_music.base.errors import UserError, unknown
 from mech_music.cli.explain import run_verb
 from mech_music.config.paths import conf_dir
+from mech_music.metrics.inference import margins
 from mech_music.prompts.declared import load_prompt_set
+from mech_music.results.comparison import Axes, beside_controls, differences_of
 from mech_music.results.sweep import TABLE
-from mech_music.results.tables import ABOVE, read_table, schema_of, summarise
-from mech_music.tasks.interchange.controls import beside_controls
+from mech_music.results.tables import conform, read_table, schema_of
 from mech_music.tiny.config import CircuitConfig, TinyConfig, register
 
 USAGE = """\
@@ -42,6 +44,7 @@ How often a sweep of a planted model would mark the site where the text enters, 
   sweeps=200               how many are drawn
   seed=0                   of the drawing
 """
+LEVEL = 0.95
 KINDS = ("entry", "shut", "before", "after")
 
 
@@ -90,26 +93,37 @@ def kind_of(component: str, layer: int, entry: int) -> str:
     return "before" if layer < entry or (component == "sa" and layer == entry) else "after"
 
 
-def drawn(table: pd.DataFrame, wanted: Wanted) -> Iterator[pd.DataFrame]:
-    """Sweeps with some of the table's prompts each. UserError if it has fewer."""
-    schema, prompts = schema_of(table), np.unique(table["index"])
-    if not 2 <= wanted.prompts <= len(prompts):
-        raise UserError(f"prompts={wanted.prompts}: the folder's sweep has {len(prompts)}; allowed are 2 to as many")
+def margins_of(table: pd.DataFrame) -> tuple[list[tuple[str, int]], Float64[np.ndarray, "site control prompt"]]:
+    """The sites of one pair's table (component and layer), and effect less control on each prompt."""
+    schema = schema_of(table)
+    assert schema.comparison is not None
+    conditions = conform(table).groupby(list(schema.axes), sort=False)
+    values = {
+        cast(Axes, axes): lines.groupby("index")[[schema.comparison.metric]].mean().to_numpy()
+        for axes, lines in conditions
+    }
+    (group,) = beside_controls(schema, schema.comparison, values)
+    component, layer = (schema.axes.index(name) for name in ("component", "layer"))
+    sites = [(str(axes[component]), int(axes[layer])) for axes in group]
+    return sites, differences_of(group, values, 0)
+
+
+def marked(differences: Float64[np.ndarray, "site control prompt"], wanted: Wanted) -> Bool[np.ndarray, "sweep site"]:
+    """Which sites each drawn sweep marks as above all their controls. UserError if there are fewer prompts."""
+    n = differences.shape[2]
+    if not 2 <= wanted.prompts <= n:
+        raise UserError(f"prompts={wanted.prompts}: the folder's sweep has {n}; allowed are 2 to as many")
+    was_run = np.isfinite(differences).any(axis=(0, 2))
+    found = []
     for number in range(wanted.sweeps):
-        chosen = np.random.default_rng([wanted.seed, number]).choice(prompts, wanted.prompts, replace=False)
-        yield schema.attach(table[table["index"].isin(chosen)])
-
-
-def marks(sweep: pd.DataFrame, entry: int) -> dict[str, bool]:
-    """Whether any site of each kind is marked as above all its controls, in a sweep of one pair."""
-    effects = beside_controls(summarise(sweep, 1, 0.95, 0))
-    kinds = [kind_of(c, int(layer), entry) for c, layer in zip(effects["component"], effects["layer"], strict=True)]
-    marked = (effects["verdict"] == ABOVE).groupby(pd.Series(kinds)).any()
-    return {kind: bool(marked.get(kind, False)) for kind in KINDS}
+        chosen = np.random.default_rng([wanted.seed, number]).choice(n, wanted.prompts, replace=False)
+        (told,) = margins([differences[:, was_run][..., chosen]], 1, LEVEL, 0, flips=999)
+        found.append((told.above <= 1.0 - LEVEL).all(axis=1))
+    return np.array(found)
 
 
 def shares(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    """For every pair of a planted model's table, the share of drawn sweeps in which a site of each kind is marked.
+    """For every pair of a planted model's table, the share of drawn sweeps in which some site of each kind is marked.
 
     UserError for a table of another model.
     """
@@ -118,9 +132,10 @@ def shares(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
         if model not in known:
             raise UserError(f"model '{model}' has no known circuit; allowed: {', '.join(known)}")
         entry = entry_of(known[str(model)], load_prompt_set().concepts[str(original)].category)
-        each = pd.DataFrame([marks(sweep, entry) for sweep in drawn(schema.attach(lines), wanted)])
+        sites, differences = margins_of(schema.attach(lines))
+        marks, kinds = marked(differences, wanted), np.array([kind_of(*site, entry) for site in sites])
         names = {"model": model, "pair": f"{original} → {desired}", "entry at": f"cross-attention {entry}"}
-        found.append(names | {kind: float(each[kind].mean()) for kind in KINDS})
+        found.append(names | {kind: float(marks[:, kinds == kind].any(axis=1).mean()) for kind in KINDS})
     return pd.DataFrame(found)
 
 

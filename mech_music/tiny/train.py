@@ -40,8 +40,9 @@ _RUNNERS = {
 def _check(config: TinyConfig) -> None:
     corpus = config.corpus
     numbers = {"threads": config.threads, "corpus.train": corpus.train, "corpus.held_out": corpus.held_out}
-    for section in ("codec", "classifier", "language_model", "planted"):
-        loop = getattr(config, section).loop
+    loops = {section: getattr(config, section).loop for section in ("codec", "classifier", "language_model")}
+    loops |= {f"planted.circuits.{name}": circuit.loop for name, circuit in config.planted.circuits.items()}
+    for section, loop in loops.items():
         numbers |= {f"{section}.loop.steps": loop.steps, f"{section}.loop.batch": loop.batch}
     for name, value in numbers.items():
         if value < 1:

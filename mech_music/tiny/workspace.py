@@ -55,9 +55,9 @@ class Workspace:
         ``planted-<name>`` is the stage planted for one circuit.
         """
         config, (kind, _, circuit) = asdict(self.config), stage.partition("-")
-        for section in ("codec", "classifier", "language_model", "planted"):
+        config["planted"] = config["planted"]["circuits"].get(circuit)
+        for section in ("codec", "classifier", "language_model", *(["planted"] if circuit else [])):
             del config[section]["loop"]["save_every"]
-        config["planted"]["circuits"] = {circuit: config["planted"]["circuits"].get(circuit)}
         return {key: config[key] for key in ("seed", "threads", *SECTIONS[kind])}
 
     def result_path(self, stage: str) -> Path:

@@ -139,7 +139,7 @@ def test_recovery_tells_the_true_site_from_a_false_one() -> None:
     ("words", "said"),
     [
         ([], "recovery needs one folder"),
-        (["x", "prompt=3"], "unknown word 'prompt'; did you mean 'prompts'?"),
+        (["x", "prompt=3"], "unknown word 'prompt'; did you mean prompts?"),
         (["x", "sweeps=many"], "sweeps=many: expected a whole number"),
         (["/no/folder"], "no folder '/no/folder'"),
     ],

@@ -18,7 +18,7 @@ def packaged_bundle() -> Path:
 
 
 def planted_folder() -> Path:
-    """Where the package keeps the bundled model's versions whose circuit is known, a folder each; nothing is checked."""
+    """Where the package keeps versions of the model whose circuit is known, a folder each; nothing is checked."""
     return packaged_bundle().parent / "planted"
 
 
