@@ -95,7 +95,7 @@ def test_each_kind_of_word_is_heard_at_its_own_entry_alone() -> None:
 
 def test_an_interchange_adjusts_nothing_at_the_other_kinds_entry(tmp_path: Path) -> None:
     """Piano's and violin's means are the same at the entry of genres, where an edit of what is there does act."""
-    words = ("model=planted-apart", "component=ca", "layer=5", "prompts=4", "metrics=[]", "design.mean_prompts=10")
+    words = ("model=planted-apart", "component=ca", "layer=5", "prompts=2", "metrics=[]", "design.mean_prompts=5")
     words += ("engine.device=cpu", f"engine.store={tmp_path}", "engine.workers=1", "duration=1", "controls=[noise]")
     effects = {}
     for pair in ("piano-violin", "classical-rock"):
