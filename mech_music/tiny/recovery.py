@@ -125,7 +125,7 @@ def marked(differences: Float64[np.ndarray, "site control prompt"], wanted: Want
 def shares(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     """For every pair of a planted model's table, the share of drawn sweeps in which some site of each kind is marked.
 
-    UserError for a table of another model.
+    NaN for a kind that the table has no site of. UserError for a table of another model.
     """
     found, schema, known = [], schema_of(table), circuits()
     for (model, original, desired), lines in table.groupby(["model", "original", "desired"], sort=True):
@@ -135,7 +135,10 @@ def shares(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
         sites, differences = margins_of(schema.attach(lines))
         marks, kinds = marked(differences, wanted), np.array([kind_of(*site, entry) for site in sites])
         names = {"model": model, "pair": f"{original} → {desired}", "entry at": f"cross-attention {entry}"}
-        found.append(names | {kind: float(marks[:, kinds == kind].any(axis=1).mean()) for kind in KINDS})
+        each = {kind: marks[:, kinds == kind] for kind in KINDS}
+        found.append(
+            names | {kind: float(own.any(axis=1).mean()) if own.size else np.nan for kind, own in each.items()}
+        )
     return pd.DataFrame(found)
 
 
@@ -154,6 +157,8 @@ def _print(words: Sequence[str], console: Console) -> None:
         shown.add_column(name, justify="right" if name in KINDS else "left")
     for line in found.itertuples(index=False):
         shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in line))
+    if found.isna().to_numpy().any():
+        console.print("nan: the folder's sweep has no such site", style="dim")
     console.print(shown)
 
 
