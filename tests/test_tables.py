@@ -1,6 +1,6 @@
 """The results table: its order, its summary, its bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,16 +149,27 @@ def test_jobs_that_differ_in_what_no_column_says_are_not_merged(table: pd.DataFr
     assert len(tables.concat_tables([tmp_path / "a.parquet", tmp_path / "a.parquet"])) == len(table)
 
 
-def test_a_control_with_the_effects_own_clips_blocks_no_mark(table: pd.DataFrame) -> None:
-    """As in a sweep where one job's technique is another one's control."""
+def with_the_effects_numbers(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The table with these columns of the effect in the place of those of the control `self`."""
     found = table.set_index(["role", "layer", "index"])
     own = [place for place in found.index if place[0] == "self"]
-    found.loc[own, list(INTERCHANGE.metrics)] = found.loc[
-        [("technique", layer, index) for _, layer, index in own], list(INTERCHANGE.metrics)
-    ].to_numpy()
-    same = found.reset_index()
+    effect = found.loc[[("technique", layer, index) for _, layer, index in own], list(columns)]
+    found.loc[own, list(columns)] = effect.to_numpy()
+    return found.reset_index()
+
+
+def test_a_control_with_the_effects_own_clips_blocks_no_mark(table: pd.DataFrame) -> None:
+    """As in a sweep where one job's technique is another one's control."""
+    same = with_the_effects_numbers(table, ["row", *INTERCHANGE.metrics])
     effects = []
     for each in (same, same.query("role != 'self'")):
         summary = tables.summarise(each, 50, 0.95, 0).query("role == 'technique'")
         effects.append({line["layer"]: [line["over"], line["margin"], line["p_above"]] for line in lines_of(summary)})
     assert effects[0] == effects[1] and len(effects[0]) == 5
+
+
+def test_a_control_that_another_edit_made_and_that_sounds_the_same_is_a_tie(table: pd.DataFrame) -> None:
+    """As where a layer carries nothing of what was edited: the effect is not above the control, so there is no mark."""
+    tied = with_the_effects_numbers(table, INTERCHANGE.metrics)
+    summary = tables.summarise(tied, 50, 0.95, 0).query("role == 'technique'")
+    assert set(summary["p_above"]) == {1.0} and (summary["margin"] <= 0).all()

@@ -20,6 +20,11 @@ def _carried(name: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / name
 
 
+def package_folder(name: str) -> str:
+    """A folder within the package, as a config names it: ``${package:tiny/planted/layer3}``."""
+    return str(_PACKAGE / name)
+
+
 def conf_dir() -> Path:
     """The project's own Hydra config folder (``conf/``)."""
     return _carried("conf")

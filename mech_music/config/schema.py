@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from omegaconf import MISSING, OmegaConf
 
-from mech_music.config.paths import find_config
+from mech_music.config.paths import find_config, package_folder
 from mech_music.edits.row import Fit
 from mech_music.prompts.declared import PromptSetConfig
 from mech_music.prompts.prompt_set import PromptSet
@@ -233,6 +233,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "minus", lambda first, *second: first - second[0] if second else -first, replace=True
     )
+    OmegaConf.register_new_resolver("package", package_folder, replace=True)
     OmegaConf.register_new_resolver("folder_name", folder_name, replace=True)
     OmegaConf.register_new_resolver("new_folder", str, replace=True)  # a name: `Validation` makes the folders
 

@@ -58,6 +58,7 @@ def compare(
     resamples: int,
     level: float,
     seed: int,
+    clips: Mapping[Axes, frozenset[str]] | None = None,
 ) -> dict[Axes, dict[str, Any]]:
     """For each effect that has a control: ``margin`` over the highest one (``over``) with its interval, and ``p_above``
     and ``p_below`` against all of them, adjusted over all the effects. Both are 1 where a control's clips failed.
@@ -65,13 +66,14 @@ def compare(
     ``margin_most``: the greatest distance from any control that its interval leaves open. ``detectable``: the margin
     that would be marked in 80 % of such tables, NaN if none would. ``values``: by axes, all metrics, a line for each
     prompt, NaN where there is none. Metrics that the comparison names as well have a ``p_above_<metric>``.
+    ``clips``: the keys of each condition's clips. A control whose clips are the effect's own is the same edit and says
+    nothing; one that was made by another edit and sounds the same is a tie, above which the effect is not.
     """
     comparison = schema.comparison
     if comparison is None:
         return {}
     groups = beside_controls(schema, comparison, values)
-    differences = [differences_of(own, values, schema.metrics.index(comparison.metric)) for own in groups]
-    itself = [_is_the_effect(less) for less in differences]
+    itself = [_are_the_effect(own, clips or {}) for own in groups]
     run = {
         effect: [control is not None and not same[place, at] for at, control in enumerate(controls)]
         for own, same in zip(groups, itself, strict=True)
@@ -116,12 +118,16 @@ def differences_of(
     return found
 
 
-def _is_the_effect(
-    differences: Float64[np.ndarray, "site control unit"],
+def _are_the_effect(
+    beside: Mapping[Axes, Sequence[Axes | None]], clips: Mapping[Axes, frozenset[str]]
 ) -> Bool[np.ndarray, "site control"]:
     """Where a control's clips are the effect's own: nothing can be above it, and it says nothing."""
-    measured = np.isfinite(differences)
-    return measured.any(axis=2) & ((differences == 0) | ~measured).all(axis=2)
+    return np.array(
+        [
+            [control is not None and effect in clips and clips[effect] == clips.get(control) for control in controls]
+            for effect, controls in beside.items()
+        ]
+    )
 
 
 def _adjusted(p: Float64[np.ndarray, " control"], run: Sequence[bool]) -> float:

@@ -122,17 +122,19 @@ def summarise(table: pd.DataFrame, resamples: int, level: float, seed: int, equi
     shares = [metric.share for metric in schema.metric_columns]
     lines: list[dict[str, Any]] = []
     compared: dict[tuple[Any, ...], np.ndarray] = {}
+    rows, clips = table["row"].to_numpy() if "row" in table else None, dict[tuple[Any, ...], frozenset[str]]()
     for axes, at in _conditions(table, schema).items():
         # A place for every prompt of the job, NaN where a clip failed or is not there: keeps prompts paired.
         by_prompt = _by_prompt(values[at], index[at], int(sizes[at].max()))
         if schema.comparison is not None:
             compared[axes] = by_prompt
+            clips |= {axes: frozenset(rows[at])} if rows is not None else {}
         found = mean_intervals(by_prompt, resamples, level, seed, shares)
         n_failed = int(failed[at].sum())
         counts = {"n": len(at) - n_failed, "failed": n_failed, "level": level, "resamples": resamples}
         lines.append(dict(zip(schema.axes, axes, strict=True)) | counts | _spread(schema, found))
-    found = compare(schema, compared, resamples, level, seed)
-    together = across(schema, compared, resamples, level, seed)
+    found = compare(schema, compared, resamples, level, seed, clips)
+    together = across(schema, compared, resamples, level, seed, clips)
     if schema.comparison is not None:
         plain = not_compared(schema.comparison) | {"equivalence": equivalence}
         plain |= dict.fromkeys((column.name for column in schema.across_columns), np.nan)

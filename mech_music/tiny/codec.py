@@ -161,10 +161,14 @@ def decode(model: EncodecModel, codes: Int[Tensor, "clip codebook frame"]) -> Fl
 
 
 def run_codes(workspace: Workspace) -> None:
-    """The codes stage: every clip of the corpus as tokens (int16)."""
-    model, audio = load(workspace), workspace.load_array("corpus")
-    parts = []
-    for start in loop.tracked(range(0, len(audio), 8), "codes"):
+    """The codes stage."""
+    write_codes(workspace, "codes", load(workspace))
+
+
+def write_codes(workspace: Workspace, stage: str, model: EncodecModel) -> None:
+    """Every clip of the corpus as tokens (int16)."""
+    audio, parts = workspace.load_array("corpus"), []
+    for start in loop.tracked(range(0, len(audio), 8), stage):
         rows = np.arange(start, min(start + 8, len(audio)))
         parts.append(encode(model, data.read(audio, rows)).to(torch.int16))
-    workspace.save_tensors("codes", {"codes": torch.cat(parts)})
+    workspace.save_tensors(stage, {"codes": torch.cat(parts)})

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
 
 
 class StageName(StrEnum):
@@ -16,6 +17,7 @@ class StageName(StrEnum):
     classifier = "classifier"
     language_model = "language_model"
     bundle = "bundle"
+    planted = "planted"
 
 
 @dataclass
@@ -85,6 +87,33 @@ class LanguageModelConfig:
 
 
 @dataclass
+class EntryConfig:
+    """A place where text enters: a layer's cross-attention, one head of it or all (null), for some kinds of words.
+
+    ``words``: instrument, genre, mood, tempo; empty for everything that the text encoder says, mixed as it likes.
+    """
+
+    layer: int = MISSING
+    head: int | None = None
+    words: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CircuitConfig:
+    """All the places where text enters, and the training that teaches the model to do with them."""
+
+    entries: list[EntryConfig] = field(default_factory=list)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=700, warm_up=50, weight_decay=0.05, beta2=0.95))
+
+
+@dataclass
+class PlantedConfig:
+    """Versions of the bundled model whose text enters at known places only, by their names."""
+
+    circuits: dict[str, CircuitConfig] = field(default_factory=dict)
+
+
+@dataclass
 class TinyConfig:
     """Everything that decides the weights, the folder that holds them, and the stages to run."""
 
@@ -99,6 +128,7 @@ class TinyConfig:
     codec: CodecConfig = field(default_factory=CodecConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    planted: PlantedConfig = field(default_factory=PlantedConfig)
 
 
 def register() -> None:

@@ -3,6 +3,8 @@
 MusicGen: Copet et al., NeurIPS 2023. Classifier-free guidance: whole prompts are dropped at random in training.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -64,13 +66,24 @@ def build(workspace: Workspace) -> LMModel:
         return get_lm_model(OmegaConf.create(lm_config(workspace.config)))
 
 
-class _Trainer:
-    """Draws batches of codes and prompts and computes the loss of a step."""
+class Trainer:
+    """Draws batches of codes and prompts and computes the loss of a step of a stage.
 
-    def __init__(self, workspace: Workspace, model: LMModel) -> None:
-        self.model, self.config, self.seed = model, workspace.config.language_model, workspace.config.seed
-        self.codes = workspace.load_tensors("codes")["codes"]
-        train, self.held_out = data.splits(workspace.config.corpus, self.seed)
+    ``in_bfloat16``: twice as fast as float32 on processors that have it, and nine times slower on others.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        model: LMModel,
+        stage: str,
+        batch: int,
+        codes: Int[Tensor, "clip codebook frame"],
+        in_bfloat16: bool = True,
+    ) -> None:
+        self.model, self.stage, self.batch, self.codes, self.in_bfloat16 = model, stage, batch, codes, in_bfloat16
+        self.config, self.seed = workspace.config.language_model, workspace.config.seed
+        train, _ = data.splits(workspace.config.corpus, self.seed)
         tokenizer = text_encoder.make_tokenizer()
         self.ids = [tokenizer(data.prompt_of(clip).text)["input_ids"] for clip in train.clips]
         lengths = np.array([len(ids) for ids in self.ids])
@@ -87,13 +100,19 @@ class _Trainer:
 
     def loss(self, step: int) -> Float[Tensor, ""]:
         """Cross-entropy of the codes in nats, averaged over codebooks and frames."""
-        random = loop.generator(self.seed, "language_model", step)
+        random = loop.generator(self.seed, self.stage, step)
         length = int(random.choice(list(_PADDED_LENGTHS), p=list(_PADDED_LENGTHS.values())))
-        rows = random.choice(self.rows[length], size=self.config.loop.batch)
+        rows = random.choice(self.rows[length], size=self.batch)
         dropped = random.random(len(rows)) < self.config.condition_dropout
-        # The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU.
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        with _in_bfloat16() if self.in_bfloat16 else nullcontext():
             return cross_entropy(self.model, self.codes[rows].long(), self.text(rows, length, dropped)).mean()
+
+
+@contextmanager
+def _in_bfloat16() -> Iterator[None]:
+    """The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU."""
+    with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def cross_entropy(
@@ -116,7 +135,7 @@ def load(workspace: Workspace) -> LMModel:
 
 def run(workspace: Workspace) -> None:
     """The language-model stage."""
-    model = build(workspace)
-    trainer = _Trainer(workspace, model)
-    loop.train(workspace, "language_model", model, workspace.config.language_model.loop, trainer.loss)
+    model, settings = build(workspace), workspace.config.language_model.loop
+    trainer = Trainer(workspace, model, "language_model", settings.batch, workspace.load_tensors("codes")["codes"])
+    loop.train(workspace, "language_model", model, settings, trainer.loss)
     workspace.save_tensors("language_model", model.state_dict())

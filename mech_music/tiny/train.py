@@ -33,14 +33,16 @@ _RUNNERS = {
     StageName.classifier: ("classifier", "run"),
     StageName.language_model: ("language_model", "run"),
     StageName.bundle: ("bundle", "run"),
+    StageName.planted: ("planted", "run"),
 }
 
 
 def _check(config: TinyConfig) -> None:
     corpus = config.corpus
     numbers = {"threads": config.threads, "corpus.train": corpus.train, "corpus.held_out": corpus.held_out}
-    for section in ("codec", "classifier", "language_model"):
-        loop = getattr(config, section).loop
+    loops = {section: getattr(config, section).loop for section in ("codec", "classifier", "language_model")}
+    loops |= {f"planted.circuits.{name}": circuit.loop for name, circuit in config.planted.circuits.items()}
+    for section, loop in loops.items():
         numbers |= {f"{section}.loop.steps": loop.steps, f"{section}.loop.batch": loop.batch}
     for name, value in numbers.items():
         if value < 1:
@@ -56,7 +58,7 @@ def run(config: TinyConfig) -> None:
     for stage in StageName:
         if stage not in config.stages:
             continue
-        if stage is not StageName.bundle and workspace.is_done(stage):
+        if stage not in (StageName.bundle, StageName.planted) and workspace.is_done(stage):
             log.info("stage %s is done", stage)
             continue
         log.info("stage %s", stage)

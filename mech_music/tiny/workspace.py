@@ -30,6 +30,8 @@ SECTIONS = {
     "mels": ("corpus", "codec", "classifier"),
     "classifier": ("corpus", "codec", "classifier"),
     "language_model": ("corpus", "codec", "language_model"),
+    "planted_codes": ("corpus", "codec"),
+    "planted": ("corpus", "codec", "language_model", "planted"),
 }
 
 
@@ -48,11 +50,15 @@ class Workspace:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def recipe(self, stage: str) -> dict[str, Any]:
-        """The part of the config that decides this stage's result (how often to save does not)."""
-        config = asdict(self.config)
-        for section in ("codec", "classifier", "language_model"):
+        """The part of the config that decides this stage's result (how often to save does not).
+
+        ``planted-<name>`` is the stage planted for one circuit.
+        """
+        config, (kind, _, circuit) = asdict(self.config), stage.partition("-")
+        config["planted"] = config["planted"]["circuits"].get(circuit)
+        for section in ("codec", "classifier", "language_model", *(["planted"] if circuit else [])):
             del config[section]["loop"]["save_every"]
-        return {key: config[key] for key in ("seed", "threads", *SECTIONS[stage])}
+        return {key: config[key] for key in ("seed", "threads", *SECTIONS[kind])}
 
     def result_path(self, stage: str) -> Path:
         """Where a stage's result lies: an array on disk for clips and spectrograms, else tensors."""

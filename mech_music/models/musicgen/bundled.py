@@ -17,13 +17,18 @@ def packaged_bundle() -> Path:
     return Path(__file__).parents[2] / "tiny" / "bundle"
 
 
+def planted_folder() -> Path:
+    """Where the package keeps versions of the model whose circuit is known, a folder each; nothing is checked."""
+    return packaged_bundle().parent / "planted"
+
+
 @cache
 def verify_bundle(folder: Path) -> Path:
     """Compare every file of a bundle with its hashes, once a process.
 
     Raises UserError that names a missing or altered file.
     """
-    fix = "restore it from git (git checkout -- mech_music/tiny/bundle), reinstall the package, or run `make tiny`"
+    fix = "restore it from git (git checkout -- mech_music/tiny), reinstall the package, or run `make tiny`"
     hashes_path = folder / "hashes.json"
     try:
         hashes: dict[str, str] = json.loads(hashes_path.read_text())

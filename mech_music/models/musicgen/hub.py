@@ -16,7 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from mech_music.base.errors import UserError
-from mech_music.models.musicgen.bundled import bundle_dir
+from mech_music.models.musicgen.bundled import bundle_dir, planted_folder, verify_bundle
 
 log = logging.getLogger(__name__)
 FILES = ("state_dict.bin", "compression_state_dict.bin")
@@ -73,6 +73,8 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
 
 def _local(path: str) -> Path:
     folder = Path(path).expanduser()
+    if folder.parent == planted_folder() and folder.is_dir():
+        verify_bundle(folder)
     for name in FILES:
         if not (folder / name).is_file():
             raise UserError(f"model.path '{path}' has no {name}: point it at a folder with {' and '.join(FILES)}")
