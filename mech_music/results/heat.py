@@ -54,7 +54,9 @@ class Cells:
 def sheet(columns: int, rows: int, panels: int) -> Sheet:
     """A sheet on which that many cells can be read."""
     return Sheet(
-        panels=panels, width=min(11.0, max(5.5, 2.2 + 0.42 * columns)), height=1.9 + panels * (0.5 + 0.31 * rows)
+        panels=panels,
+        width=min(11.0, max(5.5, 2.2 + 0.42 * columns)),
+        height=max(3.0, 1.2 + panels * (0.5 + 0.31 * rows)),
     )
 
 
