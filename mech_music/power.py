@@ -92,7 +92,7 @@ def _by_seed(lines: pd.DataFrame, schema: Schema) -> Float64[np.ndarray, "prompt
     (n_seeds,) = set(lines["seeds"].tolist())
     index, repeat = lines["index"].to_numpy(), lines["repeat"].to_numpy()
     draws = max(1, (int(repeat.max()) + 1) // n_seeds)
-    found = np.full((max(lines["prompts"].tolist()), n_seeds, draws), np.nan)
+    found = np.full((max(*lines["prompts"].tolist(), int(index.max()) + 1), n_seeds, draws), np.nan)
     values = lines[schema.comparison.metric].where(~lines["failed"]).to_numpy(dtype=float)
     found[index, repeat // draws, repeat % draws] = values
     return mean_of_measured(found, axis=2)

@@ -106,3 +106,42 @@ def test_means_over_pairs_that_share_prompts_are_covered() -> None:
     assert 0.93 <= covered / tables <= 0.97
     assert told["pooled_precision"] == -1.0
     assert not found({condition(original="a"): measured(np.ones(N))}).get(condition(original="a"))
+
+
+def test_means_over_pairs_whose_prompts_are_partly_others_are_covered() -> None:
+    """As where pairs leave out what names their desired concept: of 48 prompts each pair has 32."""
+    rng, covered, tables, effects = np.random.default_rng(4), 0, 400, (0.2, 1.2, 0.7)
+    for _ in range(tables):
+        shared, values = rng.normal(0, 1, 48), {}
+        for place, effect in enumerate(effects):
+            own = np.full(48, np.nan)
+            kept = rng.choice(48, N, replace=False)
+            own[kept] = effect + shared[kept] + rng.normal(0, 0.5, N)
+            values[condition(original="a", desired="bcd"[place])] = measured(own)
+        told = found(values)[condition(original="a", desired="b")]
+        means = [np.nanmean(one[:, _EFFECT]) for one in values.values()]
+        assert told["pooled_effectiveness"] == pytest.approx(np.mean(means))
+        covered += told["pooled_effectiveness_low"] <= 0.7 <= told["pooled_effectiveness_high"]
+    assert 0.92 <= covered / tables <= 0.98
+
+
+def test_a_control_of_some_pairs_only_is_not_pooled() -> None:
+    pairs = [("a", "b"), ("a", "c"), ("b", "a")]
+    values = {condition(original=one, desired=two): measured(np.ones(N)) for one, two in pairs}
+    values |= {condition("other", original=one, desired=two): measured(np.zeros(N)) for one, two in pairs[:2]}
+    values |= {condition("random", original=one, desired=two): measured(np.zeros(N)) for one, two in pairs}
+    told = found(values)
+    assert "pooled_effectiveness" not in told.get(condition("other", original="a", desired="b"), {})
+    assert told[condition("random", original="a", desired="b")]["pooled_effectiveness"] == 0.0
+
+
+def test_a_control_that_is_the_effect_itself_chooses_nothing() -> None:
+    values = sweep(np.random.default_rng(5), 4, 4.0)
+    keys = {axes: frozenset([str(place)]) for place, axes in enumerate(values)}
+    keys[condition("random", layer="0")] = keys[condition()]
+    values[condition("random", layer="0")] = values[condition()]
+    told = across(INTERCHANGE, values, 99, 0.95, 0, keys)[condition()]
+    assert told["selected_margin"] > 2.0, "over the noise floor: its random is no control"
+    failed = dict(values)
+    failed[condition("random", layer="1")] = np.full_like(values[condition()], np.nan)
+    assert "chosen" not in across(INTERCHANGE, failed, 99, 0.95, 0, keys).get(condition(layer="1"), {})

@@ -143,6 +143,12 @@ def test_power_is_that_of_tables_drawn_anew() -> None:
     assert power([pilot], 1.5, 100, 1, 0.95, seed=0) > told
 
 
+def test_sites_without_clips_are_not_drawn() -> None:
+    pilot = np.random.default_rng(11).normal(0, 2, (2, 3, 40, 1))
+    pilot[1] = np.nan
+    assert power([pilot], 0.0, 16, 1, 0.95, seed=0) <= 0.05
+
+
 def test_more_seeds_help_as_far_as_they_differ() -> None:
     rng = np.random.default_rng(10)
     prompts = rng.normal(0, 1, (4, 2, 60, 1))

@@ -143,7 +143,7 @@ def test_many_blocks_are_shown_by_their_best_layers() -> None:
     text = _shown(_summary(components=["mlp", "ca", "sa"], pairs=pairs, layers=["0", "1", "2"]))
     rows = [row for row in text.splitlines() if "→" in row and "best site" not in row]
     assert len(rows) == 9
-    assert "guitar → piano, best site as nine tenths of the prompts choose it: " in text
+    assert "guitar → piano, best site as other prompts choose it: " in text
     assert all(re.search(r"replace\s+2\s", row) for row in rows), "the effect grows by layer"
     assert "flattered" in text
 

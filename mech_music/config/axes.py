@@ -11,6 +11,7 @@ from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept
 from mech_music.prompts.prompt_set import PromptSet
 
+_PART = re.compile(r"(\d+)(?::([^\s:]+))?")
 LAYER_WORDS = "all, last, together, a number, or numbers joined by + (edited at once)"
 HEAD_WORDS = "all, a number, or numbers joined by + (edited at once)"
 _NUMBERS = re.compile(r"\d+(\+\d+)*")
@@ -63,8 +64,10 @@ def parse_parts(text: str, n_layers: int) -> list[tuple[str, dict[int, str]]]:
         if ":" not in word:
             found |= {label: dict.fromkeys(layers, "") for label, layers in parse_layers(word, n_layers)}
             continue
-        told = [part.partition(":") for part in word.split("+")]
-        parts = [(_numbers("layer", number, n_layers, LAYER_WORDS)[0], technique) for number, _, technique in told]
+        told = [_PART.fullmatch(part.strip()) for part in word.split("+")]
+        if not all(told):
+            raise UserError(f"layer={word}: expected a number and a technique for each layer, such as 3:steer+5:ablate")
+        parts = [(_numbers("layer", one[1], n_layers, LAYER_WORDS)[0], one[2] or "") for one in told if one]
         if len(dict(parts)) < len(parts):
             raise UserError(f"layer={word}: a layer is named twice; allowed: each once, with one technique")
         parts.sort()
@@ -81,8 +84,12 @@ def parse_heads(text: str, model: ModelConfig) -> list[tuple[str, tuple[int, ...
         raise UserError(
             f"head={text}: the config of model '{model.name}' does not say how many heads it has: add model.heads"
         )
-    words = ",".join(map(str, range(model.heads))) if text == "all" else text
-    sets = [_numbers("head", word.strip(), model.heads, HEAD_WORDS) for word in words.split(",")]
+    every = [(head,) for head in range(model.heads)]
+    sets = [
+        heads
+        for word in (part.strip() for part in text.split(","))
+        for heads in (every if word == "all" else [_numbers("head", word, model.heads, HEAD_WORDS)])
+    ]
     return [("+".join(map(str, heads)), heads) for heads in dict.fromkeys(sets)]
 
 

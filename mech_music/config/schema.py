@@ -217,6 +217,10 @@ class RunConfig:
     def check(self) -> None:
         """Raise UserError, one clear line, for the first of the task's own axes that makes no sense."""
 
+    def also_named(self) -> dict[str, Any]:
+        """What decides results beside the config's own values, and so is part of a run's name."""
+        return {}
+
     def told_apart(self) -> list[str]:
         """The values that tell runs of the task apart, for people."""
         return []
@@ -239,8 +243,9 @@ def register_resolvers() -> None:
 
 
 def naming(run: RunConfig) -> dict[str, Any]:
-    """The config as plain values, without the keys that are no part of a run's name (`IF_GIVEN`, `NEVER`)."""
-    return _without_unnamed(run, json.loads(json.dumps(asdict(run))))
+    """The config as plain values, without the keys that are no part of a run's name (`IF_GIVEN`, `NEVER`), and with
+    what else decides its results (`RunConfig.also_named`)."""
+    return _without_unnamed(run, json.loads(json.dumps(asdict(run)))) | run.also_named()
 
 
 def _without_unnamed(config: Any, told: dict[str, Any]) -> dict[str, Any]:

@@ -19,14 +19,15 @@ from mech_music.models.hooks import Hook
 class Randomised:
     """``value[i] ← value[i] + ‖edit(value)[i] − value[i]‖ · direction[i]`` at the entries that are active.
 
-    ``seeds``: each entry's direction is drawn from them, once the width of the values is known. ``removes``: the edit
-    takes away what lies along a direction, so each value goes to the side where it has less of the random one.
+    ``seeds``: each entry's direction is drawn from them, once the width of the values is known. ``along``: for edits
+    that scale what lies along a direction, −1 where they make it less and 1 where more: a value then starts the same
+    way along the random one (and may well go past zero: it goes as far as the edit does).
     """
 
     targets: Targets
     edit: CompiledEdit
     seeds: Sequence[Sequence[int]]
-    removes: bool = False
+    along: Float[Tensor, "entry 1 1"] | None = None
     _directions: Float[Tensor, "entry 1 width"] | None = field(default=None, init=False)
 
     def __call__(self, step: int, value: Float[Tensor, "half_row position width"]) -> Tensor:
@@ -42,8 +43,8 @@ class Randomised:
         index, own = self.targets.index[chosen], value.float()
         size = (self.edit(step, value).float() - own)[index].norm(dim=-1, keepdim=True)
         direction = self._directions[chosen]
-        if self.removes:
-            direction = -(own[index] * direction).sum(dim=-1, keepdim=True).sign() * direction
+        if self.along is not None:
+            direction = self.along[chosen] * (own[index] * direction).sum(dim=-1, keepdim=True).sign() * direction
         moved = value.clone()
         moved[index] = (own[index] + size * direction).to(value.dtype)
         return moved
@@ -55,9 +56,12 @@ def compile_random(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Random
     halves."""
     entries = batch.entries(edits)
     own = [(position, one.edit) for position, one in edits]
-    sizes, removes = compiler_of(own[0][1])(hook, own, batch, take), isinstance(own[0][1], Projection)
+    sizes, along = compiler_of(own[0][1])(hook, own, batch, take), None
+    if isinstance(own[0][1], Projection):
+        signs = [1.0 if entry.edit.edit.scale > 1.0 else -1.0 for entry in entries]
+        along = torch.tensor(signs, device=batch.model.device)[:, None, None]
     seeds = [[entry.edit.seed, hook.layer, *hook.point.encode()] for entry in entries]
-    return Randomised(batch.targets(entries), sizes, seeds, removes)
+    return Randomised(batch.targets(entries), sizes, seeds, along)
 
 
 def _unit(seed: Sequence[int], width: int) -> Float[Tensor, " width"]:

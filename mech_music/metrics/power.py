@@ -35,9 +35,10 @@ def power(
         raise ValueError("a pilot with one clip of each prompt does not tell what more of them would do")
     rng, parts, marked = np.random.default_rng(seed), [_parts(group) for group in groups], 0
     run = np.asarray(np.isfinite(groups[0]).any(axis=(2, 3)))
+    sites = np.flatnonzero(run.any(axis=1))
     for table in range(tables):
         drawn = [_drawn(*part, n_units, n_seeds, rng) for part in parts]
-        site = table % len(drawn[0])
+        site = sites[table % len(sites)]
         drawn[0][site] += effect
         above = adjusted_p(drawn, level, flips, table)[0][0][0][site]
         marked += bool((above[run[site]] <= 1.0 - level + 1e-12).all())

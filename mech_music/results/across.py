@@ -15,7 +15,7 @@ from jaxtyping import Float64
 
 from mech_music.metrics.intervals import mean_intervals, mean_of_measured
 from mech_music.results.columns import Comparison, Schema
-from mech_music.results.comparison import Axes, beside_controls, differences_of
+from mech_music.results.comparison import Axes, Beside, effects_beside
 
 ENDS = ("", "_low", "_high")
 _FOLDS = 10
@@ -42,19 +42,21 @@ def across(
     resamples: int,
     level: float,
     seed: int,
+    clips: Mapping[Axes, frozenset[str]] | None = None,
 ) -> dict[Axes, Numbers]:
     """The columns of `Schema.across_columns`, by axes; those that a condition is not given are missing.
 
-    ``values``: all metrics by axes, a line for each prompt, NaN where there is none.
+    ``values``: all metrics by axes, a line for each prompt, NaN where there is none. ``clips``: as in `compare`.
     """
     comparison = schema.comparison
     if comparison is None:
         return {}
     sample, told = _Sample(resamples, level, seed), dict[Axes, Numbers]()
-    groups = beside_controls(schema, comparison, values)
+    groups = effects_beside(schema, comparison, values, clips or {})
+    metric = schema.metrics.index(comparison.metric)
     for found in (
-        *(_selected(group, values, schema, sample) for group in groups),
-        _slopes(groups, values, schema, sample),
+        *(_selected(group, group.less(values, metric), schema, sample) for group in groups),
+        *(_slopes(group, values, schema, sample) for group in groups),
         _pooled(values, schema, comparison, sample),
     ):
         for axes, numbers in found:
@@ -63,57 +65,52 @@ def across(
 
 
 def _selected(
-    group: Mapping[Axes, list[Axes | None]], values: Mapping[Axes, np.ndarray], schema: Schema, sample: _Sample
+    group: Beside, less: Float64[np.ndarray, "site control unit"], schema: Schema, sample: _Sample
 ) -> Iterator[tuple[Axes, Numbers]]:
     """How often a site is the best one on nine tenths of the prompts, and what the chosen ones do on the other tenth.
 
     Best: the greatest margin over its highest control. The greatest of many noisy margins is too great on the prompts
-    that chose it; on others it is not (cross-validation). Only where there are several sites; sets of layers are none.
+    that chose it; on others it is not (cross-validation). Only where there are several sites; sets of layers are none,
+    nor is what lacks the clips of a control.
     """
-    assert schema.comparison is not None
-    less = differences_of(group, values, schema.metrics.index(schema.comparison.metric))
-    layer = schema.axes.index("layer") if "layer" in schema.axes else None
-    single = [layer is None or str(axes[layer]).isdecimal() for axes in group]
-    less[~np.array(single)] = np.nan
-    sites, units = np.isfinite(less).any(axis=(1, 2)), less.shape[2]
+    layer, units = schema.axes.index("layer") if "layer" in schema.axes else None, less.shape[2]
+    single = np.array([layer is None or str(axes[layer]).isdecimal() for axes in group.controls])
+    told = np.isfinite(less).any(axis=2)
+    sites = single & told.any(axis=1) & (told == group.run).all(axis=1)
     if sites.sum() < 2 or units < 2:
         return
     chosen, held_out = np.zeros(len(less)), np.full(units, np.nan)
     folds = np.array_split(np.arange(units), min(_FOLDS, units))
     for fold in folds:
         means = mean_of_measured(np.delete(less, fold, axis=2), axis=2)
-        means[np.isnan(means).all(axis=1), :] = -np.inf
+        means[~sites | np.isnan(means).all(axis=1)] = -np.inf
         site = int(np.argmax(np.nanmin(means, axis=1)))
         chosen[site] += 1.0 / len(folds)
         held_out[fold] = less[site, int(np.nanargmin(means[site])), fold]
     numbers = sample.spread("selected_margin", held_out)
-    told = zip(group, chosen.tolist(), sites.tolist(), strict=True)
-    yield from ((axes, {"chosen": share, **numbers}) for axes, share, is_site in told if is_site)
+    found = zip(group.controls, chosen.tolist(), sites.tolist(), strict=True)
+    yield from ((axes, {"chosen": share, **numbers}) for axes, share, is_site in found if is_site)
 
 
 def _slopes(
-    groups: Iterable[Mapping[Axes, list[Axes | None]]],
-    values: Mapping[Axes, np.ndarray],
-    schema: Schema,
-    sample: _Sample,
+    group: Beside, values: Mapping[Axes, np.ndarray], schema: Schema, sample: _Sample
 ) -> Iterator[tuple[Axes, Numbers]]:
     """By how much the effect grows with a unit of the dose, and by how much more than its steepest control's."""
     assert schema.comparison is not None
-    metric, dose = schema.metrics.index(schema.comparison.metric), schema.comparison.dose
-    for group in groups if dose else ():
-        at = schema.axes.index(dose)
-        for members in _alike(group, [at]):
-            doses = np.array([float(axes[at]) for axes in members])
-            if len(set(doses.tolist())) < 2:
-                continue
-            own = {axes: group[axes] for axes in members}
-            effect = np.stack([values[axes][:, metric] for axes in members])
-            numbers = sample.spread("slope", _slope(doses, effect))
-            less = _slope(doses, differences_of(own, values, metric))
-            means = mean_of_measured(less, axis=1)
-            if not np.isnan(means).all():
-                numbers |= sample.spread("slope_margin", less[int(np.nanargmin(means))])
-            yield from ((axes, numbers) for axes in members)
+    if not schema.comparison.dose:
+        return
+    metric, at = schema.metrics.index(schema.comparison.metric), schema.axes.index(schema.comparison.dose)
+    less, places = group.less(values, metric), {axes: place for place, axes in enumerate(group.controls)}
+    for members in _alike(group.controls, [at]):
+        doses = np.array([float(axes[at]) for axes in members])
+        if len(set(doses.tolist())) < 2:
+            continue
+        numbers = sample.spread("slope", _slope(doses, np.stack([values[axes][:, metric] for axes in members])))
+        margins = _slope(doses, less[[places[axes] for axes in members]])
+        means = mean_of_measured(margins, axis=1)
+        if not np.isnan(means).all():
+            numbers |= sample.spread("slope_margin", margins[int(np.nanargmin(means))])
+        yield from ((axes, numbers) for axes in members)
 
 
 def _slope(doses: Float64[np.ndarray, " dose"], values: Float64[np.ndarray, dose * rest]) -> np.ndarray:
@@ -125,20 +122,48 @@ def _slope(doses: Float64[np.ndarray, " dose"], values: Float64[np.ndarray, dose
 def _pooled(
     values: Mapping[Axes, np.ndarray], schema: Schema, comparison: Comparison, sample: _Sample
 ) -> Iterator[tuple[Axes, Numbers]]:
-    """Means over pairs, each prompt's number being one unit over all pairs: what pairs share stays shared.
+    """Means over pairs of their means; what pairs have on one prompt (their clips, its context) is one unit together.
 
-    About these pairs, for further prompts of the kind; what other pairs would do it does not say.
+    About these pairs, for further prompts of the kind; what other pairs would do it does not say. A control that some
+    pair of the effects lacks has none.
     """
     columns = [schema.metrics.index(name) for name in comparison.pooled_metrics]
-    for members in _alike(values, [schema.axes.index(name) for name in comparison.pooled]):
-        if len(members) < 2:
+    free = [schema.axes.index(name) for name in comparison.pooled]
+    role, beside = schema.axes.index("role"), [schema.axes.index(name) for name in (*comparison.edit, "role")]
+
+    def context(axes: Axes) -> Axes:
+        return tuple(value for at, value in enumerate(axes) if at not in (*free, *beside))
+
+    pairs: dict[Axes, set[Axes]] = {}
+    for axes in (axes for axes in values if axes[role] == schema.roles[0]):
+        pairs.setdefault(context(axes), set()).add(tuple(axes[at] for at in free))
+    for members in _alike(values, free):
+        own = {tuple(axes[at] for at in free) for axes in members}
+        lacking = members[0][role] != schema.roles[0] and own != pairs.get(context(members[0]))
+        if len(members) < 2 or lacking:
             continue
-        units = min(len(values[axes]) for axes in members)
-        every = np.stack([values[axes][:units, columns] for axes in members])
+        every = [values[axes][:, columns] for axes in members]
         numbers: Numbers = {}
-        for name, own in zip(comparison.pooled_metrics, every.mean(axis=0).T, strict=True):
-            numbers |= sample.spread(f"pooled_{name}", own)
+        for at, name in enumerate(comparison.pooled_metrics):
+            numbers |= sample.spread(f"pooled_{name}", _by_unit([one[:, at] for one in every]))
         yield from ((axes, numbers) for axes in members)
+
+
+def _by_unit(members: list[Float64[np.ndarray, " unit"]]) -> Float64[np.ndarray, " unit"]:
+    """Values whose mean is the mean of the members' means, and whose variance that of units drawn for all of them.
+
+    Where all members have all units, their mean on each. Else each unit has what it adds to the means (linearised),
+    as members may have units of their own.
+    """
+    values = np.full((len(members), max(map(len, members))), np.nan)
+    for place, own in enumerate(members):
+        values[place, : len(own)] = own
+    n, means = np.isfinite(values).sum(axis=1), mean_of_measured(values, axis=1)
+    measured = np.isfinite(values).any(axis=0)
+    if not n.all():
+        return np.full(values.shape[1], np.nan)
+    added = np.nan_to_num((values - means[:, None]) / n[:, None]).sum(axis=0) * measured.sum() / len(members)
+    return np.where(measured, means.mean() + added, np.nan)
 
 
 def _alike(conditions: Iterable[Axes], free: Iterable[int]) -> list[list[Axes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -72,25 +73,44 @@ def compare(
     comparison = schema.comparison
     if comparison is None:
         return {}
-    groups = beside_controls(schema, comparison, values)
-    itself = [_are_the_effect(own, clips or {}) for own in groups]
-    run = {
-        effect: [control is not None and not same[place, at] for at, control in enumerate(controls)]
-        for own, same in zip(groups, itself, strict=True)
-        for place, (effect, controls) in enumerate(own.items())
-    }
+    groups = effects_beside(schema, comparison, values, clips or {})
 
-    def found(metric: str) -> Iterator[tuple[Axes, Margins, int]]:
-        less = [differences_of(own, values, schema.metrics.index(metric)) for own in groups]
-        kept = [np.where(same[..., None], np.nan, one) for one, same in zip(less, itself, strict=True)]
-        for own, one in zip(groups, margins(kept, resamples, level, seed), strict=True):
-            yield from ((effect, one, place) for place, effect in enumerate(own) if any(run[effect]))
+    def found(metric: str) -> Iterator[tuple[Axes, Margins, int, list[bool]]]:
+        less = [group.less(values, schema.metrics.index(metric)) for group in groups]
+        for group, one in zip(groups, margins(less, resamples, level, seed), strict=True):
+            for place, effect in enumerate(group.controls):
+                if any(run := group.run[place].tolist()):
+                    yield effect, one, place, run
 
-    told = {effect: _highest(schema, one, place, run[effect]) for effect, one, place in found(comparison.metric)}
+    told = {effect: _highest(schema, one, place, run) for effect, one, place, run in found(comparison.metric)}
     for name in comparison.also:
-        for effect, one, place in found(name):
-            told[effect][f"p_above_{name}"] = _adjusted(one.above[place], run[effect])
+        for effect, one, place, run in found(name):
+            told[effect][f"p_above_{name}"] = _adjusted(one.above[place], run)
     return told
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Effects that share their unedited clips, each with its ``controls``.
+
+    ``run``: where there is a control that was run, and is not the effect's own edit.
+    """
+
+    controls: Mapping[Axes, Sequence[Axes | None]]
+    run: Bool[np.ndarray, "site control"]
+
+    def less(self, values: Mapping[Axes, np.ndarray], metric: int) -> Float64[np.ndarray, "site control unit"]:
+        """Effect less control in one metric; NaN for controls that say nothing."""
+        return np.where(self.run[..., None], differences_of(self.controls, values, metric), np.nan)
+
+
+def effects_beside(
+    schema: Schema, comparison: Comparison, conditions: Iterable[Axes], clips: Mapping[Axes, frozenset[str]]
+) -> list[Beside]:
+    """The effects of a table with their controls. ``clips``: the keys of each condition's clips (see `compare`)."""
+    groups = beside_controls(schema, comparison, conditions)
+    there = [np.array([[one is not None for one in own] for own in group.values()]) for group in groups]
+    return [Beside(group, run & ~_are_the_effect(group, clips)) for group, run in zip(groups, there, strict=True)]
 
 
 def beside_controls(

@@ -67,7 +67,7 @@ def draw(axes: Axes, cells: Cells, words: Sequence[str], measure: Metric, signed
     are lighter.
     """
     values, verdicts = cells.of(cells.measure, np.nan), cells.of("verdict", 0.0).astype(int)
-    most = cells.most or float(np.nanmax(np.abs(values))) or 1.0
+    most = cells.most or float(np.nan_to_num(np.abs(values)).max()) or 1.0
     scale: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -most, "vmax": most} if signed else {"cmap": "cividis", "vmax": 0.0}
     )

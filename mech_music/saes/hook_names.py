@@ -1,7 +1,7 @@
 """What hooks are called elsewhere, as data: patterns of foreign names, and ours for each.
 
-``hook_layers.N`` of the published MusicGen SAEs is taken for the output of layer N; nothing in their files says so, so
-`mech_music.tasks.sae` reports the reconstruction error at the neighbouring layers as well.
+``hook_layers.N`` of the published MusicGen SAEs is taken for the output of layer N. Nothing in their files says so: the
+reconstruction error (FVU of `mech_music.tasks.sae`) there and at the neighbouring layers is what tells.
 """
 
 from __future__ import annotations

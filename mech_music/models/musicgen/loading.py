@@ -101,9 +101,10 @@ def check_config(model: ModelConfig, folder: Path) -> None:
         "codebooks": lm.transformer_lm.n_q,
         "delay": max(lm.codebooks_pattern.delay.delays),
         "cross_attention": file.cross_attention,
+        "heads": lm.transformer_lm.num_heads,
     }
     for key, theirs in checkpoint.items():
-        if (ours := getattr(model, key)) != theirs:
+        if (ours := getattr(model, key)) != theirs and (ours or key != "heads"):  # a config may leave heads out
             ours, theirs = json.dumps(ours), json.dumps(theirs)
             raise UserError(
                 f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"

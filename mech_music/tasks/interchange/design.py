@@ -83,6 +83,12 @@ def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired
     return free[:n]
 
 
+def numbers(design: DesignConfig, study: PromptSet, original: Concept, prompts: Sequence[Prompt]) -> list[int]:
+    """The place of each prompt in the order of all its concept's: the same in every pair, so that pairs are paired."""
+    places = {prompt.text: place for place, prompt in enumerate(_ordered(design, study, original))}
+    return [places[prompt.text] for prompt in prompts]
+
+
 @dataclass(frozen=True)
 class Means:
     """The means that clips of one pair are edited with. ``n``: evaluated prompts. ``heads``: means of heads."""
@@ -136,20 +142,22 @@ class Means:
         hooks: Sequence[str],
         half: Half,
         heads: tuple[Sequence[int] | None, int],
+        steps: tuple[int, int] | None,
     ) -> float:
         """That of the shift from the original's to the desired concept's mean over contexts, at all hooks together.
 
         NaN where means are not taken by context, or not of both concepts. ``mean``: finds one of those ``recorded``.
-        ``heads``: those that are edited (None for the whole value), of how many.
+        ``heads``: those that are edited (None for the whole value), of how many. ``steps``: those that are edited.
         """
         if self.design.means is Contexts.same:
             return float("nan")
         folds = [self.folds(concept) for concept in self.pair]
         shifts = []
+        own = slice(*steps) if steps else slice(None)
         for word in (word for word in folds[0] if word in folds[1]):
-            original, desired = (self._mean(own[word]) for own in folds)
+            original, desired = (self._mean(fold[word]) for fold in folds)
             if {original, desired} <= set(recorded):
-                moved = [(mean(desired, hook) - mean(original, hook))[:, _EDITED[half]] for hook in hooks]
+                moved = [(mean(desired, hook) - mean(original, hook))[own, _EDITED[half]] for hook in hooks]
                 shifts.append(_of_heads(np.stack([shift.cpu().numpy() for shift in moved]), *heads))
         return reliability(np.stack(shifts)) if shifts else float("nan")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -15,7 +16,7 @@ from mech_music.config.schema import IF_GIVEN, RunConfig, TechniqueConfig, load_
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, Prompt
-from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated
+from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated, numbers
 
 
 @dataclass
@@ -101,6 +102,19 @@ class InterchangeSettings(RunConfig):
         for pair in self.pairs:
             self.evaluated(*pair)
             self.means(*pair).check()
+
+    def also_named(self) -> dict[str, Any]:
+        """The techniques that layers name, by their content."""
+        named = {name for _, parts in parse_parts(self.layer, self.model.layers) for name in parts.values() if name}
+        return (
+            {"techniques": {name: asdict(load_technique(name, self.strength)) for name in sorted(named)}}
+            if named
+            else {}
+        )
+
+    def numbers(self, original: Concept, prompts: Sequence[Prompt]) -> list[int]:
+        """The number of each prompt among all of its concept, those left out for the sake of a pair counted too."""
+        return numbers(self.design, self.study, original, prompts)
 
     def told_apart(self) -> list[str]:
         told = [self.component.value, self.technique.name, self.pair]

@@ -207,17 +207,12 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
 def _reliability(run: Settings, trials: Sequence[Trial], answers: Answers) -> Float64[np.ndarray, " trial"]:
     """That of the mean shift at each effect's site; NaN for controls."""
     means = run.means(trials[0].original, trials[0].desired)
-    recorded = {
-        term.source
-        for one in trials
-        for edit in one.row.edits
-        for term in (*getattr(edit, "shift", ()), *getattr(edit, "along", ()))
-    }
+    recorded = {term.source for one in trials for edit in one.row.edits for term in getattr(edit, "shift", ())}
     sites = {(label, head): (layers, heads) for label, layers in run.interventions for head, heads in run.heads}
     found = {}
     for site, (layers, heads) in sites.items():
         hooks = [Hook(layer, run.point).name for layer in layers]
-        found[site] = means.reliability(answers.mean, recorded, hooks, run.half, (heads, run.model.heads))
+        found[site] = means.reliability(answers.mean, recorded, hooks, run.half, (heads, run.model.heads), run.steps)
     effect = INTERCHANGE.roles[0]
     return np.array([found[one.layer, one.head] if one.role == effect else np.nan for one in trials])
 

@@ -22,7 +22,9 @@ from mech_music.tasks.interchange.controls import beside_controls, controls_run,
 _MARKS = {ABOVE: "▲", BELOW: "▼", EQUAL: "≈"}
 _BLOCK = [axis for axis in AXES if axis not in ("role", "layer")]
 _PAIR_FIRST = ["model", "original", "desired", "component", "technique", "strength"]
-_CHOSEN_AMONG = [axis for axis in AXES if axis not in ("role", *(INTERCHANGE.comparison or Comparison("")).edit)]
+_EDIT = (INTERCHANGE.comparison or Comparison("")).edit
+_CHOSEN_AMONG = [axis for axis in AXES if axis not in ("role", *_EDIT)]
+_CHOSEN_BY = [axis for axis in _EDIT if axis not in ("component", "layer")]
 _OTHERS = [axis for axis in _BLOCK if axis not in ("original", "desired", "component", "technique")]
 _MOST_CHOSEN = 6
 _WIDE, _ROOMY = 100, 112
@@ -218,8 +220,9 @@ def _chosen(effects: pd.DataFrame) -> Iterator[str]:
     pairs = blocks_of(effects.dropna(subset=["selected_margin"]), _CHOSEN_AMONG)
     for lines in pairs if len(pairs) <= _MOST_CHOSEN else []:
         best = max(lines, key=lambda line: line["chosen"])
-        often = f"{best['component']} {best['layer']} ({best['technique']}) in {best['chosen']:.0%} of choices"
+        others = [axis for axis in _CHOSEN_BY if len({line[axis] for line in lines}) > 1]
+        site = ", ".join([f"{best['component']} {best['layer']}", *(f"{axis} {best[axis]}" for axis in others)])
         yield (
-            f"{_pair(best)}, best site as nine tenths of the prompts choose it: {often}; on the other tenth the "
-            f"chosen ones are {spread(best, 'selected_margin', '+')} nats above every control"
+            f"{_pair(best)}, best site as other prompts choose it: {site} in {best['chosen']:.0%} of choices; where "
+            f"they did not choose, the chosen are {spread(best, 'selected_margin', '+')} nats above every control"
         )

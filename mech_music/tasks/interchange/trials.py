@@ -61,12 +61,15 @@ def trials(run: Settings) -> Iterator[Trial]:
     planned = _planned(run, controls)
     for original, desired in run.pairs:
         prompts = run.evaluated(original, desired)
+        numbers = run.numbers(original, prompts)
         for role in (role for role, control in controls.items() if control.technique is None):
             for index, clip, baseline in _clips(run, prompts):
                 for draw in range(run.design.draws):
                     other = replace(baseline, seed=baseline.seed + (draw + 1) * _NOISE_SEED)
                     again = clip * run.design.draws + draw
-                    yield Trial(role, "none", "", "", original, desired, index, again, prompts[index], other, baseline)
+                    yield Trial(
+                        role, "none", "", "", original, desired, numbers[index], again, prompts[index], other, baseline
+                    )
         others, means = run.study.third_concepts(original, desired), run.means(original, desired)
         if not others and any(one.other for _, _, _, one in planned):
             log.warning(
@@ -81,7 +84,7 @@ def trials(run: Settings) -> Iterator[Trial]:
                     edits = tuple(_edit(run, layer, heads, own, aim, seed) for layer, own in one.techniques.items())
                     row, repeat = replace(baseline, edits=edits), clip * draws + draw
                     names = (one.role, one.name, label, head, original, desired)
-                    yield Trial(*names, index, repeat, prompts[index], row, baseline)
+                    yield Trial(*names, numbers[index], repeat, prompts[index], row, baseline)
 
 
 def _clips(run: Settings, prompts: Sequence[Prompt]) -> Iterator[tuple[int, int, Row]]:

@@ -28,6 +28,8 @@ def site_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
         windows = sorted({line["frames"] for line in lines}, key=_window)
         components = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
         layers = layers_of(lines)
+        if _most(lines) is None:  # no way to have a share of
+            continue
         with heat.sheet(len(layers), len(components), panels=len(windows)) as sheet:
             for axes, window in zip(sheet.axes, windows, strict=True):
                 own = [line for line in lines if line["frames"] == window]
@@ -49,6 +51,8 @@ def path_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     for lines in blocks_of(effects.query("receiver != ''"), [*_BLOCK, "frames"]):
         senders = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
         receivers, layers = receivers_in_order([line["receiver"] for line in lines]), layers_of(lines)
+        if _most(lines) is None:
+            continue
         with heat.sheet(len(layers), len(receivers), panels=len(senders)) as sheet:
             for axes, sender in zip(sheet.axes, senders, strict=True):
                 own = [line for line in lines if line["component"] == sender]

@@ -75,6 +75,10 @@ class PatchingSettings(RunConfig):
 
     def check(self) -> None:
         _ = self.sites, self.slices
+        if self.path is not None and (self.component, self.layer) != ("all", "all"):
+            raise UserError(
+                f"path={self.path} names its components and layers: leave component and layer out beside it"
+            )
         if self.seeds < 1:
             raise UserError(f"seeds={self.seeds}: expected 1 or more")
         for name in self.controls:
