@@ -100,7 +100,7 @@ def test_each_kind_of_word_is_heard_at_its_own_entry_alone() -> None:
 def test_patching_one_head_after_another_finds_the_one_that_hears_the_word(
     other: str, true: tuple[int, int], tmp_path: Path
 ) -> None:
-    """From the same clip with one word swapped: all heads of both layers speak of something, one of that word."""
+    """From the same clip with one word swapped: four of these heads speak, one of them of that word."""
     sites = [(layer, head) for layer in (2, 5) for head in range(HEADS)]
     hooks = {layer: f"blocks.{layer}.cross_attn.hook_z" for layer in (2, 5)}
     edits: list[tuple[Any, ...]] = [(Patch(hooks[layer], Row(other, 0), heads=(head,)),) for layer, head in sites]
