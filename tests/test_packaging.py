@@ -42,7 +42,8 @@ def test_the_wheel_runs_from_anywhere(tmp_path: Path) -> None:
     assert "py.typed" in carried
     (metadata,) = installed.glob("*.dist-info/METADATA")
     assert f"\nVersion: {mech_music.__version__}\n" in metadata.read_text()
-    for part, folder in (("conf", ROOT), ("experiments", ROOT), ("tiny/bundle", ROOT / "mech_music")):
+    parts = [("conf", ROOT), ("experiments", ROOT)]
+    for part, folder in [*parts, *((f"tiny/{name}", ROOT / "mech_music") for name in ("bundle", "planted"))]:
         files = [path for path in (folder / part).rglob("*") if path.is_file()]
         assert [path for path in files if str(path.relative_to(folder)) not in carried] == []
 

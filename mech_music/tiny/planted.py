@@ -9,6 +9,7 @@ entry attend evenly, so that its output depends on those words of the prompt and
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from audiocraft.models.lm import LMModel
@@ -55,7 +56,8 @@ def plant(model: LMModel, entries: Sequence[EntryConfig]) -> None:
     """Shut every other way for text, in place: what is set to zero here keeps a gradient of zero."""
     if entries[0].words:
         _separate_words(model)
-    for number, layer in enumerate(model.transformer.layers):
+    layers: Any = model.transformer.layers
+    for number, layer in enumerate(layers):
         own, attention = [entry for entry in entries if entry.layer == number], layer.cross_attention
         keep_zero(attention.out_proj.weight, _shut(attention, own))
         if own and own[0].words:
@@ -70,7 +72,7 @@ def keep_zero(weight: nn.Parameter, shut: Bool[Tensor, "out in"]) -> None:
     weight.register_hook(lambda gradient: gradient.masked_fill(shut, 0.0))
 
 
-def _shut(attention: nn.Module, entries: Sequence[EntryConfig]) -> Bool[Tensor, "out in"]:
+def _shut(attention: Any, entries: Sequence[EntryConfig]) -> Bool[Tensor, "out in"]:
     """Columns of the output projection that belong to no entry's head."""
     width = attention.embed_dim // attention.num_heads
     open_heads = torch.zeros(attention.num_heads, dtype=torch.bool)
@@ -79,7 +81,7 @@ def _shut(attention: nn.Module, entries: Sequence[EntryConfig]) -> Bool[Tensor, 
     return ~open_heads.repeat_interleave(width).expand(attention.embed_dim, -1)
 
 
-def _unseen(attention: nn.Module, entries: Sequence[EntryConfig]) -> Bool[Tensor, "out in"]:
+def _unseen(attention: Any, entries: Sequence[EntryConfig]) -> Bool[Tensor, "out in"]:
     """Queries and keys, and of values what is no coordinate of the entry's own words."""
     size, width = attention.embed_dim, attention.embed_dim // attention.num_heads
     shut = torch.ones(3 * size, size, dtype=torch.bool)
@@ -92,7 +94,7 @@ def _unseen(attention: nn.Module, entries: Sequence[EntryConfig]) -> Bool[Tensor
 
 def _separate_words(model: LMModel) -> None:
     """Make the text encoder give every word its own coordinate, without context, and train it no further."""
-    text = model.condition_provider.conditioners["description"]
+    text: Any = model.condition_provider.conditioners["description"]
     t5 = text.t5
     for block in t5.encoder.block:
         block.layer[0].SelfAttention.o.weight.data.zero_()

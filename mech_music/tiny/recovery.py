@@ -98,14 +98,17 @@ def margins_of(table: pd.DataFrame) -> tuple[list[tuple[str, int]], Float64[np.n
     schema = schema_of(table)
     assert schema.comparison is not None
     conditions = conform(table).groupby(list(schema.axes), sort=False)
-    values = {
-        cast(Axes, axes): lines.groupby("index")[[schema.comparison.metric]].mean().to_numpy()
-        for axes, lines in conditions
-    }
+    values = {cast(Axes, axes): _by_prompt(lines, schema.comparison.metric) for axes, lines in conditions}
     (group,) = beside_controls(schema, schema.comparison, values)
     component, layer = (schema.axes.index(name) for name in ("component", "layer"))
     sites = [(str(axes[component]), int(axes[layer])) for axes in group]
     return sites, differences_of(group, values, 0)
+
+
+def _by_prompt(lines: pd.DataFrame, metric: str) -> Float64[np.ndarray, "prompt 1"]:
+    """The means of each prompt's clips."""
+    means: Any = lines.groupby("index")[[metric]].mean()
+    return means.to_numpy()
 
 
 def marked(differences: Float64[np.ndarray, "site control prompt"], wanted: Wanted) -> Bool[np.ndarray, "sweep site"]:
@@ -128,17 +131,17 @@ def shares(table: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     NaN for a kind that the table has no site of. UserError for a table of another model.
     """
     found, schema, known = [], schema_of(table), circuits()
-    for (model, original, desired), lines in table.groupby(["model", "original", "desired"], sort=True):
+    for names, lines in table.groupby(["model", "original", "desired"], sort=True):
+        model, original, desired = cast(tuple[str, str, str], names)
         if model not in known:
             raise UserError(f"model '{model}' has no known circuit; allowed: {', '.join(known)}")
-        entry = entry_of(known[str(model)], load_prompt_set().concepts[str(original)].category)
+        entry = entry_of(known[model], load_prompt_set().concepts[original].category)
         sites, differences = margins_of(schema.attach(lines))
         marks, kinds = marked(differences, wanted), np.array([kind_of(*site, entry) for site in sites])
-        names = {"model": model, "pair": f"{original} → {desired}", "entry at": f"cross-attention {entry}"}
         each = {kind: marks[:, kinds == kind] for kind in KINDS}
-        found.append(
-            names | {kind: float(own.any(axis=1).mean()) if own.size else np.nan for kind, own in each.items()}
-        )
+        share = {kind: float(own.any(axis=1).mean()) if own.size else np.nan for kind, own in each.items()}
+        told = {"model": model, "pair": f"{original} → {desired}", "entry at": f"cross-attention {entry}"}
+        found.append(told | share)
     return pd.DataFrame(found)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from mech_music.base.errors import UserError
+from mech_music.edits.patch import Patch
 from mech_music.edits.row import Edit, Row
 from mech_music.engine.engine import Engine, open_engine
 from mech_music.models.musicgen.bundled import planted_folder
@@ -40,7 +43,7 @@ def model_of(name: str) -> HookedMusicGen:
     return load_model(path=str(planted_folder() / name.removeprefix("planted-")), device="cpu")
 
 
-def tokens(name: str, folder: Path, edits: list[tuple[Edit, ...]]) -> list[np.ndarray]:
+def tokens(name: str, folder: Path, edits: Sequence[tuple[Any, ...]]) -> list[np.ndarray]:
     """Of one clip without an edit, and with each of these."""
     engine = Engine.of(model_of(name), store=folder, duration=1.0, listeners={}, quiet=True)
     rows = [Row(PIANO, 0, edit) for edit in [(), *edits]]
@@ -91,6 +94,18 @@ def test_each_kind_of_word_is_heard_at_its_own_entry_alone() -> None:
     assert differing == [["blocks.2.hook_cross_attn_out"], ["blocks.5.hook_cross_attn_out"]]
     steps = piano["blocks.2.hook_cross_attn_out"][0, 0]
     assert torch.equal(steps, steps[:1].expand_as(steps)), "it depends on the prompt alone, not on the music"
+
+
+@pytest.mark.parametrize(("other", "true"), [(VIOLIN, (2, 1)), (JAZZ, (5, 0))])
+def test_patching_one_head_after_another_finds_the_one_that_hears_the_word(
+    other: str, true: tuple[int, int], tmp_path: Path
+) -> None:
+    """From the same clip with one word swapped: four of these heads speak, one of them of that word."""
+    sites = [(layer, head) for layer in (2, 5) for head in range(HEADS)]
+    hooks = {layer: f"blocks.{layer}.cross_attn.hook_z" for layer in (2, 5)}
+    edits: list[tuple[Any, ...]] = [(Patch(hooks[layer], Row(other, 0), heads=(head,)),) for layer, head in sites]
+    before, *after = tokens("planted-apart", tmp_path, edits)
+    assert [site for site, clip in zip(sites, after, strict=True) if not np.array_equal(before, clip)] == [true]
 
 
 def test_an_interchange_adjusts_nothing_at_the_other_kinds_entry(tmp_path: Path) -> None:
