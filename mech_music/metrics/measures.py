@@ -190,7 +190,7 @@ def surprise(heard: WithReadings) -> Float64[np.ndarray, " clip"]:
     return np.asarray(after["nats"], dtype=np.float64) - before["nats"]
 
 
-def reliability(shifts: Float[np.ndarray, context * value]) -> float:
+def reliability(shifts: Float[np.ndarray, "context ..."]) -> float:
     """How much of a mean shift's square is the same in every context: 1 − (its squared standard error) / (its square).
 
     ``shifts``: the shift in each context apart, whose mean edits are made of. 1: all agree; about 0: as far apart as

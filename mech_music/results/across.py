@@ -75,8 +75,8 @@ def _selected(
     """
     layer, units = schema.axes.index("layer") if "layer" in schema.axes else None, less.shape[2]
     single = np.array([layer is None or str(axes[layer]).isdecimal() for axes in group.controls])
-    told = np.isfinite(less).any(axis=2)
-    sites = single & told.any(axis=1) & (told == group.run).all(axis=1)
+    told = np.asarray(np.isfinite(less).any(axis=2))
+    sites = single & np.any(told, axis=1) & np.all(told == group.run, axis=1)
     if sites.sum() < 2 or units < 2:
         return
     chosen, held_out = np.zeros(len(less)), np.full(units, np.nan)
@@ -113,7 +113,7 @@ def _slopes(
         yield from ((axes, numbers) for axes in members)
 
 
-def _slope(doses: Float64[np.ndarray, " dose"], values: Float64[np.ndarray, dose * rest]) -> np.ndarray:
+def _slope(doses: Float64[np.ndarray, " dose"], values: Float64[np.ndarray, "dose ..."]) -> np.ndarray:
     """Least squares, each unit by itself; NaN where it was not measured at every dose."""
     centred = doses - doses.mean()
     return np.tensordot(centred, values, axes=1) / (centred**2).sum()
