@@ -35,6 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 _SMALL = "prompts=3 duration=1 engine.workers=1"
+_SAE = "sae.clips=20 sae.held_out=6 sae.spliced=4 sae.width=32 sae.k=4 sae.epochs=1 duration=1 engine.workers=1"
 _FIT = "lens.clips=16 lens.held_out=8 lens.epochs=1 duration=1 engine.workers=1"
 
 # By name, what follows `python -m mech_music.run`. Together they make every kind of clip and recording. A command that
@@ -68,6 +69,9 @@ COMMANDS = {
     "paths": f"task=patching path=ca2-mlp4+sa5 seeds=2 pair=piano-violin {_SMALL}",
     "heads": f"component=ca head=all layer=4 pair=piano-violin {_SMALL}",
     "parts": f"layer=3:steer+5:ablate+6 component=ca {_SMALL}",
+    # Sparse autoencoders: trained, and steered with.
+    "sae": f"task=sae 'layer=\"2,4\"' {_SAE}",
+    "sae_steer": f"task=sae_steer 'strengths=[0.5,1]' candidates=2 choice_prompts=3 prompts=3 {_SAE}",
     "two_tasks": f"-m task=decoder_lens,self_similarity concept=trumpet+rock {_SMALL}",
     # Launchers and the engine.
     "packed": f"-m hydra/launcher=packed engine.store=own component=mlp,sa,ca,resid layer=2 {_SMALL}",

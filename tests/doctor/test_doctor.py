@@ -141,7 +141,7 @@ def test_weights_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.shape == Footprint(48, 2048)
 
 
-FETCH = ("--fetch", "--quick", "model=small", "model.layers=2")
+FETCH = ("--fetch", "--quick", "model=small", "model.layers=2", "model.heads=2")
 
 
 @pytest.fixture

@@ -37,7 +37,14 @@ def test_from_a_filled_cache_to_results(hub: Path, published: Path, tmp_path: Pa
     home = tmp_path / "home"
     shutil.copytree(hub, home / "hub", symlinks=True)
     put_in_cache(home / "hub", "facebook/musicgen-small", shutil.copytree(published, tmp_path / "copy"))
-    words = ("model=small", f"model.revision={COMMIT}", "classifier=tiny", "model.layers=2", "hydra.run.dir=out")
+    words = (
+        "model=small",
+        f"model.revision={COMMIT}",
+        "classifier=tiny",
+        "model.layers=2",
+        "model.heads=2",
+        "hydra.run.dir=out",
+    )
     done = command(tmp_path, home, *words, *SHORT)
     assert done.returncode == 0, done.stderr
     assert set(pd.read_parquet(tmp_path / "out" / "table.parquet")["model"]) == {"small"}

@@ -245,7 +245,14 @@ def test_other_conditions_are_refused(
 
 def test_a_run(offline: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With concept means, edits and controls, at the residual stream and at self-attention."""
-    words = ("model=melody", f"model.path={folder}", "classifier=tiny", "model.layers=2", "component=sa,resid")
+    words = (
+        "model=melody",
+        f"model.path={folder}",
+        "classifier=tiny",
+        "model.layers=2",
+        "model.heads=2",
+        "component=sa,resid",
+    )
     command = CommandLine(tmp_path, monkeypatch, made_up=False, draws=False)
     monkeypatch.chdir(tmp_path)  # where the store is
     assert command("-m", *words, *SHORT) == 0

@@ -367,7 +367,7 @@ def test_layers_may_have_techniques_of_their_own() -> None:
         (["layer=3:steer+8:ablate"], "layer 8 does not exist: the model has 8 layers, 0 to 7"),
         (["layer=3:stear"], "unknown technique 'stear'; did you mean steer?"),
         (["layer=3:steer+3:ablate"], "a layer is named twice"),
-        (["layer=all:steer"], "unknown layer 'all'"),
+        (["layer=all:steer"], "layer=all:steer: expected a number and a technique for each layer"),
         (["head=0"], "head=0: component=mlp has no heads; allowed with head: sa, ca"),
         (["head=0", "component=resid"], "component=resid has no heads"),
         (["head=4", "component=ca"], "head 4 does not exist: the model has 4 heads, 0 to 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -104,13 +105,10 @@ class InterchangeSettings(RunConfig):
             self.means(*pair).check()
 
     def also_named(self) -> dict[str, Any]:
-        """The techniques that layers name, by their content."""
-        named = {name for _, parts in parse_parts(self.layer, self.model.layers) for name in parts.values() if name}
-        return (
-            {"techniques": {name: asdict(load_technique(name, self.strength)) for name in sorted(named)}}
-            if named
-            else {}
-        )
+        """The techniques that layers name, by their content; of a mistyped config, those that there are."""
+        named = {name for name in re.findall(r":([^\s:+,]+)", self.layer) if name in options("technique")}
+        found = {name: asdict(load_technique(name, self.strength)) for name in sorted(named)}
+        return {"techniques": found} if found else {}
 
     def numbers(self, original: Concept, prompts: Sequence[Prompt]) -> list[int]:
         """The number of each prompt among all of its concept, those left out for the sake of a pair counted too."""
