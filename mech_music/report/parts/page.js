@@ -111,7 +111,7 @@ function drawCell(line) {
     VIEW.rank ? el("p", { class: "note" }, `${MEASURES[RANK].title}:`) : "",
     VIEW.rank ? forest(bars, RANK, `${MEASURES[RANK].word} with intervals`) : "",
     scrolling("Numbers of the cell", "", table(["", ...compared.map((name) => MEASURES[name].word)], rows, 1, `Means over n = ${line.n} prompts${line.failed ? `, ${line.failed} clips failed and are left out` : ""}, with ${PERCENT} intervals`)),
-    line.n < 20 ? el("p", { class: "note" }, `Only ${line.n} prompts: such intervals are rough, and rather too narrow.`) : "",
+    line.n < 10 ? el("p", { class: "note" }, `Only ${line.n} prompts: such intervals are rough.`) : "",
     allMeasures(line),
     csvButton([filled(VIEW.heading, line)], () => linesAsRows([line])));
 }
@@ -145,7 +145,7 @@ function drawGlance() {
   byId("glance-count").textContent = ranked ? `${above.length} of ${tried.length} ${VIEW.things} have ${MEASURES[RANK].word} above all of their controls (${DATA.controls.join(", ")}).`
     : `${tried.length} ${VIEW.things}${VIEW.of_controls.length && !DATA.controls.length ? ", no controls: effects cannot be told from damage or chance" : ""}.`;
   byId("glance-note").textContent = `${DATA.glance.length > most ? `The first ${most} of ${DATA.glance.length} lines. ` : ""}${VIEW.glance_note}` + (VIEW.rank ? " The best is chosen on the same prompts that measure it: a little flattered." : "") +
-    (ranked && DATA.paired ? ` Bold: above ${RULE}. In ${PERCENT} of tables without any effect no cell would be (sign flips of prompts, the greatest t over all cells and controls).` : ranked ? ` Bold: above ${RULE}. Intervals are not corrected for the number of cells, so among many a few stand out by chance.` : ` Intervals: ${PERCENT}.`);
+    (ranked && DATA.paired ? ` Bold: above ${RULE}. In ${PERCENT} of tables in which every cell equals one of its controls none would be (sign flips of prompts, the greatest t over all cells, each at the control that it beats least).` : ranked ? ` Bold: above ${RULE}. Intervals are not corrected for the number of cells, so among many a few stand out by chance.` : ` Intervals: ${PERCENT}.`);
 }
 
 function show(line) {
