@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mech_music.base.errors import UserError
-from mech_music.cli.explain import run_verb
+from mech_music.cli.explain import folder_and_values, run_verb
 from mech_music.metrics.inference import POWER
 from mech_music.metrics.intervals import mean_of_measured
 from mech_music.metrics.power import power
@@ -50,12 +50,8 @@ class Wanted:
 
 def parse(words: Sequence[str]) -> Wanted:
     """UserError for a word that cannot be read."""
-    folders = [word for word in words if "=" not in word]
-    if len(folders) != 1:
-        raise UserError("power needs one folder of results (usage: python -m mech_music.power <folder> [effect=1.5])")
-    values = dict(word.split("=", 1) for word in words if "=" in word)
-    if strangers := set(values) - {"effect", "prompts", "level"}:
-        raise UserError(f"unknown word '{sorted(strangers)[0]}=…'; allowed: effect, prompts, level")
+    usage = "python -m mech_music.power <folder> [effect=1.5]"
+    folder, values = folder_and_values(words, usage, ("effect", "prompts", "level"))
     try:
         effect, level = float(values.get("effect", 1.5)), float(values.get("level", 0.95))
         prompts = tuple(int(n) for n in values["prompts"].split(",")) if "prompts" in values else _PROMPTS
@@ -63,7 +59,7 @@ def parse(words: Sequence[str]) -> Wanted:
         raise UserError(f"{error}: effect and level are numbers, prompts whole numbers (prompts=8,16,32)") from None
     if not 0 < level < 1 or min(prompts) < 2 or not np.isfinite(effect):
         raise UserError("expected 0 < level < 1, prompts of 2 or more and a finite effect")
-    return Wanted(Path(folders[0]).expanduser(), effect, prompts, level)
+    return Wanted(folder, effect, prompts, level)
 
 
 def pilot_differences(table: pd.DataFrame) -> list[Float64[np.ndarray, "site control prompt seed"]]:

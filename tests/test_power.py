@@ -26,8 +26,8 @@ def test_the_table_of_a_pilot(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "power needs one folder"),
-        (["{}", "effct=2"], "unknown word 'effct=…'; allowed: effect, prompts, level"),
+        ([], "expected one folder of results"),
+        (["{}", "effct=2"], "unknown word 'effct'; did you mean effect?"),
         (["{}", "prompts=many"], "prompts whole numbers"),
         (["{}", "level=2"], "0 < level < 1"),
         (["{}/no"], "no folder"),

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, get_type_hints
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -56,6 +57,17 @@ def run_verb(
         return
     with in_one_line(stopped):
         work(words, console)
+
+
+def folder_and_values(words: Sequence[str], usage: str, allowed: Sequence[str]) -> tuple[Path, dict[str, str]]:
+    """One folder and ``name=value`` words. UserError, with the ``usage``, for anything else."""
+    folders = [word for word in words if "=" not in word]
+    if len(folders) != 1:
+        raise UserError(f"expected one folder of results (usage: {usage})")
+    values = dict(word.split("=", 1) for word in words if "=" in word)
+    if strangers := set(values) - set(allowed):
+        raise UserError(unknown("word", min(strangers), allowed))
+    return Path(folders[0]).expanduser(), values
 
 
 def is_known(error: BaseException) -> bool:

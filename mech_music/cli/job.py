@@ -13,7 +13,8 @@ from mech_music.cli.explain import explain
 from mech_music.cli.validation import validate
 from mech_music.config.schema import RunConfig, naming
 from mech_music.edits.row import Row, Source
-from mech_music.engine.engine import Answers, Engine, open_engine
+from mech_music.engine.engine import Answers, Engine
+from mech_music.engine.opening import open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
 from mech_music.results.results import draw, save, show
 from mech_music.results.sweep import Done

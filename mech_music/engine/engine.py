@@ -17,7 +17,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, astuple, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,13 +35,13 @@ from mech_music.base.errors import UserError
 from mech_music.base.machine import is_out_of_memory, n_cores
 from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import EngineConfig, RunConfig, load_classifier_config
+from mech_music.config.schema import EngineConfig, load_classifier_config
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.passes import PassRunner, Settings, sources_of
 from mech_music.listeners.protocol import Listener
-from mech_music.models.handle import LazyModel, LoadedModel, open_model
+from mech_music.models.handle import LazyModel, LoadedModel
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
 from mech_music.store.shards import Arrays
@@ -125,9 +125,7 @@ class Engine:
         """Every distinct clip and recording is in the store afterwards, with what each listener reads of the clips."""
         heard = [self.listener(name) for name in listeners]
         self.store.refresh()
-        wanted = list(dict.fromkeys(requests))
-        rows = [request for request in wanted if isinstance(request, Row)]
-        sources = [request for request in wanted if not isinstance(request, Row)]
+        rows, sources = _apart(requests)
         missing = self._missing(rows)
         sources = [source for source in sources if source not in self.passes.recording]
         if missing or sources:
@@ -137,10 +135,8 @@ class Engine:
 
     def answers(self, requests: Iterable[Request], listeners: Sequence[str] = ()) -> Answers:
         """The clip and the readings of every distinct row, and every distinct recording."""
-        wanted = list(dict.fromkeys(requests))
-        self.ensure(wanted, listeners)
-        rows = [request for request in wanted if isinstance(request, Row)]
-        sources = [request for request in wanted if not isinstance(request, Row)]
+        rows, sources = _apart(requests)
+        self.ensure([*rows, *sources], listeners)
         records = {source: self.passes.recording.get(source) for source in sources}
         named = {
             source: {name: tensor.numpy() for name, tensor in record.items()} for source, record in records.items()
@@ -242,8 +238,12 @@ class Engine:
         while rows := self._missing(rows):
             packs = self.passes.packs(rows, self._fitting().rows, self._n_workers())
             random.Random(time.time_ns()).shuffle(packs)  # engines that share a store claim different passes
-            work = partial(_perform, self.passes, listeners)
-            self._round(work, packs, [_clips(pack) for pack in packs], advance)
+            self._round(
+                lambda pack, advance: self.passes.perform(pack, listeners, advance),
+                packs,
+                [_clips(pack) for pack in packs],
+                advance,
+            )
 
     def _record(self, sources: Sequence[Mean | Similarity], advance: Advance) -> None:
         recording = self.passes.recording
@@ -298,8 +298,12 @@ class Engine:
             self._load([listener])
             units = [unread[start : start + _HEARD_AT_ONCE] for start in range(0, len(unread), _HEARD_AT_ONCE)]
             with self._progress(len(unread)) as advance:
-                work = partial(_listen, self.passes, listener)
-                self._round(work, units, [len(unit) for unit in units], advance)
+                self._round(
+                    lambda unit, advance: self.passes.listen(unit, listener, advance),
+                    units,
+                    [len(unit) for unit in units],
+                    advance,
+                )
 
     def _round(
         self,
@@ -372,12 +376,10 @@ class Engine:
             progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
 
 
-def _perform(passes: PassRunner, listeners: Sequence[Listener], rows: Sequence[Row], advance: Advance) -> int:
-    return passes.perform(rows, listeners, advance)
-
-
-def _listen(passes: PassRunner, listener: Listener, rows: Sequence[Row], advance: Advance) -> int:
-    return passes.listen(rows, listener, advance)
+def _apart(requests: Iterable[Request]) -> tuple[list[Row], list[Any]]:
+    """Distinct rows, and distinct sources."""
+    wanted = dict.fromkeys(requests)
+    return [one for one in wanted if isinstance(one, Row)], [one for one in wanted if not isinstance(one, Row)]
 
 
 def _clips(pack: Sequence[Row]) -> int:
@@ -389,21 +391,3 @@ def _bundled_classifier() -> Listener:
     from mech_music.listeners.classifier import ClassifierListener
 
     return ClassifierListener(load_classifier_config("tiny"))
-
-
-def open_engine(run: RunConfig) -> Engine:
-    """The engine that a config asks for; jobs that agree on model, listeners and settings share one."""
-    wanted = (str(run.model), str(run.classifier), astuple(run.sampling), run.duration, astuple(run.engine))
-    if wanted not in _ENGINES:
-        from mech_music.listeners.registry import listener_names, open_listener
-
-        store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
-        settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
-        _ENGINES.clear()  # one model in memory at a time
-        source = open_model(run.model, run.engine.device, run.engine.threads)
-        listeners = {name: partial(open_listener, name, run) for name in listener_names()}
-        _ENGINES[wanted] = Engine(source, store, settings, listeners, run.engine)
-    return _ENGINES[wanted]
-
-
-_ENGINES: dict[tuple[object, ...], Engine] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mech_music.base.atomic import replacing
+from mech_music.base.content import folder_content
 from mech_music.base.errors import UserError, first_line
 from mech_music.edits.row import Fit, LensFile
 from mech_music.lenses.readout import Translation
@@ -48,16 +48,8 @@ def write_lens(
 def find_lens(folder: str) -> LensFile:
     """The lens in a folder, named by its content. UserError if there is none."""
     place = Path(folder).expanduser()
-    content = hashlib.sha256()
-    try:
-        for name in (WEIGHTS, CONFIG):
-            content.update((place / name).read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"no lens in '{folder}' ({Path(error.filename or '').name}: {error.strerror}): give lens.path the output "
-            "folder of task=tuned_lens, or null to train one"
-        ) from None
-    return LensFile(content.hexdigest(), str(place))
+    fix = "give lens.path the output folder of task=tuned_lens, or null to train one"
+    return LensFile(folder_content("lens", place, (WEIGHTS, CONFIG), fix), str(place))
 
 
 def read_lens(lens: LensFile, weights: str) -> dict[str, Translation]:

@@ -16,6 +16,10 @@ from mech_music.base.errors import UserError
 NOISE_STEPS = 16  # steps of noise drawn at once for a row: few calls, little memory
 
 
+ANOTHER_SEED = 1_000_003
+"""Added to a clip's seed for a control with another: far from the seeds that runs take."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """MusicGen's defaults. ``guidance``: logits = uncond + guidance · (cond − uncond). ``top_k`` 0: all tokens.

@@ -12,7 +12,7 @@ import pandas as pd
 from mech_music.base.errors import UserError
 from mech_music.cli.explain import explain
 from mech_music.config.schema import RunConfig
-from mech_music.engine.engine import open_engine
+from mech_music.engine.opening import open_engine
 from mech_music.listeners.classes import CLASSIFIER
 from mech_music.listeners.classifier import label_names
 from mech_music.metrics.measures import log_softmax

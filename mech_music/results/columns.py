@@ -62,6 +62,9 @@ PROMPT_SET = Column("prompt_set", "str", "", "the prompt set that they are from"
 INDEX = Column("index", "int64", "", "number of the prompt, from 0")
 REPEAT = Column("repeat", "int64", "", "number of the clip among those of its prompt, from 0: seeds, and draws of each")
 PROMPT = Column("prompt", "str", "", "the prompt")
+SEEDS = Column("seeds", "int64", "", "clips of each prompt, with seeds from `seed` on")
+OF_THE_RUN = (DURATION, SEED, PROMPTS, PROMPT_SET)
+"""What every clip of a job has in common."""
 _STATE = (Column("failed", "bool", "", "the clip could not be made: all its metrics are missing (NaN)"),)
 
 

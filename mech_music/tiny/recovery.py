@@ -25,8 +25,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from mech_music.base.errors import UserError, unknown
-from mech_music.cli.explain import run_verb
+from mech_music.base.errors import UserError
+from mech_music.cli.explain import folder_and_values, run_verb
 from mech_music.config.paths import conf_dir
 from mech_music.metrics.inference import margins
 from mech_music.prompts.declared import load_prompt_set
@@ -60,15 +60,11 @@ class Wanted:
 
 def parse(words: Sequence[str]) -> Wanted:
     """UserError for a word that cannot be read."""
-    folders = [word for word in words if "=" not in word]
-    if len(folders) != 1:
-        raise UserError("recovery needs one folder of results (usage: python -m mech_music.tiny.recovery <folder>)")
-    values = dict(word.split("=", 1) for word in words if "=" in word)
-    if strangers := set(values) - {"prompts", "sweeps", "seed"}:
-        raise UserError(unknown("word", min(strangers), ("prompts", "sweeps", "seed")))
+    usage = "python -m mech_music.tiny.recovery <folder>"
+    folder, values = folder_and_values(words, usage, ("prompts", "sweeps", "seed"))
     if wrong := [f"{name}={value}" for name, value in values.items() if not value.isdecimal()]:
         raise UserError(f"{wrong[0]}: expected a whole number")
-    return Wanted(Path(folders[0]).expanduser(), **{name: int(value) for name, value in values.items()})
+    return Wanted(folder, **{name: int(value) for name, value in values.items()})
 
 
 def circuits() -> dict[str, CircuitConfig]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mech_music.config.paths import conf_dir
-from mech_music.engine.engine import open_engine
+from mech_music.engine.opening import open_engine
 from mech_music.store.upkeep import survey
 from tests.composing import CommandLine
 from tests.published import COMMIT, put_in_cache

@@ -17,7 +17,8 @@ import torch
 from mech_music.base.errors import UserError
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Edit, Row
-from mech_music.engine.engine import Engine, open_engine
+from mech_music.engine.engine import Engine
+from mech_music.engine.opening import open_engine
 from mech_music.models.musicgen.bundled import planted_folder
 from mech_music.models.musicgen.loading import find_checkpoint, load_model
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -153,7 +154,7 @@ def test_recovery_tells_the_true_site_from_a_false_one() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "recovery needs one folder"),
+        ([], "expected one folder of results"),
         (["x", "prompt=3"], "unknown word 'prompt'; did you mean prompts?"),
         (["x", "sweeps=many"], "sweeps=many: expected a whole number"),
         (["/no/folder"], "no folder '/no/folder'"),

@@ -4,14 +4,11 @@ from mech_music.metrics.measures import NDCG
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import (
     CLASSIFIER,
-    DURATION,
     INDEX,
     MODEL,
+    OF_THE_RUN,
     POINT,
     PROMPT,
-    PROMPT_SET,
-    PROMPTS,
-    SEED,
     TASK,
     Column,
     Role,
@@ -34,10 +31,7 @@ DECODER_LENS = Schema(
         POINT,
         Column("layer", "str", "", "the layer whose output is read"),
         Column("concept", "str", "", "the concept that the prompt names, and whose labels are looked for"),
-        DURATION,
-        SEED,
-        PROMPTS,
-        PROMPT_SET,
+        *OF_THE_RUN,
     ),
     (
         INDEX,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
 from mech_music.edits.row import Edit, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
+from mech_music.models.sampling import ANOTHER_SEED
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import Control, load_control
@@ -17,7 +18,6 @@ from mech_music.tasks.interchange.design import Means, direction_seed
 from mech_music.tasks.interchange.settings import InterchangeSettings as Settings
 
 log = logging.getLogger(__name__)
-_NOISE_SEED = 1_000_003  # the noise floor's clips: the same prompts with another seed
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def trials(run: Settings) -> Iterator[Trial]:
         for role in (role for role, control in controls.items() if control.technique is None):
             for index, clip, baseline in _clips(run, prompts):
                 for draw in range(run.design.draws):
-                    other = replace(baseline, seed=baseline.seed + (draw + 1) * _NOISE_SEED)
+                    other = replace(baseline, seed=baseline.seed + (draw + 1) * ANOTHER_SEED)
                     again = clip * run.design.draws + draw
                     yield Trial(
                         role, "none", "", "", original, desired, numbers[index], again, prompts[index], other, baseline

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Row
+from mech_music.models.sampling import ANOTHER_SEED
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.tasks.patching.patches import Window, patches
 from mech_music.tasks.patching.settings import Direction
 from mech_music.tasks.patching.settings import PatchingSettings as Settings
 from mech_music.tasks.patching.sites import Site, everywhere
-
-_OTHER_SEED = 1_000_003  # of unrelated clips
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def runs(settings: Settings) -> Iterator[Run]:
                 unrelated = prompts[(index + 1) % len(prompts)][0]
                 for repeat in range(settings.seeds):
                     seed = settings.seed + repeat
-                    rows = (Row(base.text, seed), Row(source.text, seed), Row(unrelated.text, seed + _OTHER_SEED))
+                    rows = (Row(base.text, seed), Row(source.text, seed), Row(unrelated.text, seed + ANOTHER_SEED))
                     yield Run(direction, original, desired, own, other, index, repeat, base, *rows)
 
 

@@ -3,14 +3,11 @@
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import (
     CLASSIFIER,
-    DURATION,
     INDEX,
     MODEL,
+    OF_THE_RUN,
     POINT,
     PROMPT,
-    PROMPT_SET,
-    PROMPTS,
-    SEED,
     TASK,
     Column,
     Role,
@@ -48,10 +45,7 @@ SAE_STEER = Schema(
         Column("half", "str", "", "guidance half that is edited"),
         *_OF_SAE,
         Column("sae_seed", "int64", "", "seed of the SAE"),
-        SEED,
-        DURATION,
-        PROMPTS,
-        PROMPT_SET,
+        *OF_THE_RUN,
     ),
     (
         INDEX,

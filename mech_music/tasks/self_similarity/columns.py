@@ -2,14 +2,11 @@
 
 from mech_music.metrics.metric import Metric
 from mech_music.results.columns import (
-    DURATION,
     INDEX,
     MODEL,
+    OF_THE_RUN,
     POINT,
     PROMPT,
-    PROMPT_SET,
-    PROMPTS,
-    SEED,
     TASK,
     Column,
     Role,
@@ -31,10 +28,7 @@ SELF_SIMILARITY = Schema(
         Column("other", "str", "", "the layer that it is compared with"),
         Column("concept", "str", "", "the concept of the prompts"),
         Column("half", "str", "", "guidance half: cond, uncond, both"),
-        DURATION,
-        SEED,
-        PROMPTS,
-        PROMPT_SET,
+        *OF_THE_RUN,
     ),
     (INDEX, PROMPT),
     (
