@@ -55,12 +55,18 @@ class Recipe(Protocol):
 
 
 _RECIPES: dict[type, Recipe] = {}
+_VERSIONS: dict[type, int] = {}
 _RESOLVERS: dict[type, Resolver] = {}
 
 
-def register(kind: type, recipe: Recipe) -> None:
-    """From now on recordings of this kind are made so."""
-    _RECIPES[kind] = recipe
+def register(kind: type, recipe: Recipe, version: int = 1) -> None:
+    """From now on recordings of this kind are made so. ``version``: raise it when what a recipe records changes."""
+    _RECIPES[kind], _VERSIONS[kind] = recipe, version
+
+
+def version_of(source: Any) -> int:
+    """Part of a recording's key; 1 for one without a recipe."""
+    return _VERSIONS.get(type(source), 1)
 
 
 def resolves(kind: type) -> Callable[[_F], _F]:

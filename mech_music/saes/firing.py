@@ -19,8 +19,9 @@ class _Tally:
 
     def __init__(self, n_clips: int, halves: int, sae: Sae) -> None:
         nan, width = np.nan, sae.width
-        self.activation = np.full((n_clips, sae.n_features), nan, np.float32)
-        self.share = np.full((n_clips, sae.n_features), nan, np.float32)
+        self.activation, self.share, self.peak = (np.full((n_clips, sae.n_features), nan, np.float32) for _ in range(3))
+        self.peak_step = np.zeros((n_clips, sae.n_features), np.int32)
+        self.by_step = torch.zeros(0)
         self.neuron = np.full((n_clips, halves, width), nan, np.float32)
         self.error, self.squares = (np.full((n_clips, halves), nan) for _ in range(2))
         self.l0 = np.full(n_clips, nan)
@@ -36,6 +37,9 @@ class _Tally:
         fired = features[:, 0] > 0
         self.activation[place] = features[:, 0].mean(0).cpu().numpy()
         self.share[place] = fired.float().mean(0).cpu().numpy()
+        peak, peak_step = features[:, 0].max(0)
+        self.peak[place], self.peak_step[place] = peak.cpu().numpy(), peak_step.cpu().numpy()
+        self.by_step = self.by_step + fired.cpu() if len(self.by_step) else fired.cpu().float()
         self.neuron[place] = x.mean(0).cpu().numpy()
         self.error[place] = error.double().square().sum((0, 2)).cpu().numpy()
         self.squares[place] = x.double().square().sum((0, 2)).cpu().numpy()
@@ -49,11 +53,15 @@ class _Tally:
         mean = np.nanmean(self.neuron.astype(float), axis=0)
         crossed = 2 * np.einsum("chw,hw->ch", self.neuron.astype(float), mean)
         variance = self.squares + self.n_steps * ((mean**2).sum(-1) - crossed)
-        n = self.n_steps * int(np.isfinite(self.l0).sum())
+        n_clips = int(np.isfinite(self.l0).sum())
+        n = self.n_steps * n_clips
         covariance = self.gram.cpu().numpy() / n - np.outer(mean[0], mean[0])
         return {
             "activation": self.activation,
             "share": self.share,
+            "peak": self.peak,
+            "peak_step": self.peak_step,
+            "by_step": self.by_step.numpy() / n_clips,
             "neuron": np.ascontiguousarray(self.neuron[:, 0]),
             "error": self.error,
             "variance": variance,
@@ -68,7 +76,9 @@ class _Tally:
 def firing_of(sae: Sae, hook: str, harvest: Harvest, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
     """By clip, in the order of the harvest (NaN for one that failed), of features in the conditional half:
 
-    ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``l0 [clip]``;
+    ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``peak`` and
+    ``peak_step [clip, feature]``: the largest, and the first step that has it; ``by_step [step, feature]``: the share
+    of clips in which it fires there; ``l0 [clip]``;
     ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and ``variance [clip, half]``: sums
     of squares, left over and about the mean of all clips; ``mean [half, width]`` and ``covariance`` of vectors.
     """

@@ -146,6 +146,10 @@ def test_a_features_direction_is_its_largest_activation_along_its_decoder(
     features = torch.stack([SAE.encode(x[row]) for row in firing.harvest.rows])
     torch.testing.assert_close(torch.from_numpy(record["activation"]), features.mean(1), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(torch.from_numpy(record["share"]), (features > 0).float().mean(1))
+    torch.testing.assert_close(torch.from_numpy(record["by_step"]), (features > 0).float().mean(0))
+    torch.testing.assert_close(torch.from_numpy(record["peak"]), features.amax(1), rtol=1e-4, atol=1e-5)
+    at_peak = features.gather(1, torch.from_numpy(record["peak_step"]).long()[:, None])[:, 0]
+    torch.testing.assert_close(at_peak, features.amax(1), rtol=1e-4, atol=1e-5)
     feature = int(features.amax((0, 1)).argmax())
     direction = own.passes.recording.resolve(FeatureDirection(firing, feature), HOOK)
     wanted = features[..., feature].max() * SAE.W_dec[feature]
