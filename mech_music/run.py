@@ -15,11 +15,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from mech_music.base.errors import Refused
 from mech_music.cli import launcher
 from mech_music.cli.explain import explain, fail, is_known
 from mech_music.cli.foreign import for_several_tasks, of_another_task
 from mech_music.config.paths import conf_dir
-from mech_music.results.sweep import Done, Failed, record_failure, remove_results
+from mech_music.results.sweep import Done, Failed, record_failure, remove_new, remove_results
 from mech_music.tasks.registry import as_run, register
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ def job(cfg: DictConfig) -> Done | Failed:
         return perform(run, folder, sweep="/".join(folder.parent.parts[-2:]) if in_sweep else None)
     except Exception as error:
         reason = explain(error)
+        if isinstance(error, Refused):
+            remove_new(folder)
+            fail(reason)
         if not is_known(error):
             log.info("the job failed", exc_info=error)  # the file, not the screen
             reason += f" (traceback in {folder / hydra_cfg.job.name}.log)"

@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class Refused(UserError):
+    """What could not begin: nothing was made, so that nothing is kept of it."""
+
+
 def first_line(error: BaseException) -> str:
     """A library's error, short enough to stand in brackets in ours: its kind and the first line of what it says."""
     text = str(error).strip().splitlines()

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
+from mech_music.base.errors import Refused, UserError
 from mech_music.cli.explain import explain
 from mech_music.cli.validation import validate
 from mech_music.config.schema import RunConfig, naming
@@ -28,8 +29,11 @@ log = logging.getLogger(__name__)
 def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
     """Run one job and leave its results in ``folder``. ``sweep``: the sweep's name, if it is part of one.
 
-    UserError if the config makes no sense. A job that fails marks its W&B run (if it has one) as failed.
+    UserError if the config makes no sense, `Refused` where a run alone could not begin. A job that fails marks its W&B
+    run (if it has one) as failed.
     """
+    if sweep is None:
+        _must_begin(run)
     with tracked(run, folder, sweep) as tracker:
         validate(run)
         task = task_of(run)
@@ -50,6 +54,15 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
     if sweep is None:
         show(summary, folder)
     return Done(folder)
+
+
+def _must_begin(run: RunConfig) -> None:
+    """What can be said before anything is loaded: of the config, and of the files that it names."""
+    try:
+        validate(run)
+        open_engine(run)
+    except UserError as error:
+        raise Refused(str(error)) from error
 
 
 def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextManager[Tracker]:

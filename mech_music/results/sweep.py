@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,22 @@ def remove_results(folder: Path) -> None:
     for name in ("figures", "audio"):
         with suppress(OSError):
             (folder / name).rmdir()  # if it is empty
+
+
+def remove_new(folder: Path) -> None:
+    """Remove the output folder of a run that could not begin, if it holds nothing but Hydra's own files.
+
+    So are the folders around it within the working directory, where they are empty then.
+    """
+    own = {*(folder / ".hydra").glob("*.yaml"), *folder.glob("*.log"), folder / ".hydra"}
+    here, folder = Path.cwd(), folder.absolute()
+    if set(folder.rglob("*")) <= {path.absolute() for path in own} and folder != here:
+        with suppress(OSError):
+            shutil.rmtree(folder)
+            for around in folder.parents:
+                if here not in around.parents:
+                    break
+                around.rmdir()  # until one is not empty
 
 
 def _is_own(path: Path) -> bool:

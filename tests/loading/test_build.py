@@ -149,10 +149,17 @@ def test_config_of_another_model_is_seen_before_loading(offline: Path, published
     assert str(published) in complaint(caught)
 
 
-def test_frame_rate_of_another_codec(offline: Path, published: Path) -> None:
-    voice = Checkpoint(replace(CONFIG, path=str(published), frame_rate=25), "cpu")
-    with pytest.raises(UserError, match=r"model\.frame_rate=25, but .* set model\.frame_rate=50"):
-        _ = voice.model
+@pytest.mark.parametrize("source", ["published", "checkpoint"])
+def test_frame_rate_of_another_codec_is_seen_before_loading(
+    offline: Path, source: str, request: pytest.FixtureRequest
+) -> None:
+    """Of a codec on the hub, and of one in the checkpoint's own folder; with the right one, loading agrees."""
+    folder = request.getfixturevalue(source)
+    layers, right, wrong = (2, 50, 25) if source == "published" else (3, 25, 50)
+    config = replace(CONFIG, path=str(folder), layers=layers, frame_rate=wrong)
+    with pytest.raises(UserError, match=rf"model\.frame_rate={wrong}, but .* set model\.frame_rate={right}"):
+        Checkpoint(config, "cpu")
+    assert Checkpoint(replace(config, frame_rate=right), "cpu").model.frame_rate == right
 
 
 def test_too_little_memory_is_said_before_loading(

@@ -6,6 +6,7 @@ Importing audiocraft takes seconds, so that is done only when a model is really 
 from __future__ import annotations
 
 import json
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from mech_music.base.machine import n_cores
 from mech_music.config.schema import ModelConfig
 from mech_music.models.content import Content
 from mech_music.models.devices import check_dtype, pick_device
-from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint
+from mech_music.models.musicgen.hub import FILES, Source, find_checkpoint, find_codec
 from mech_music.models.musicgen.identity import content, fingerprint
 from mech_music.models.musicgen.published import Published
 
@@ -72,6 +73,7 @@ class Checkpoint:
         self.source = self._source.name
         self._files = content(self._source.folder)
         check_config(model, self._source.folder)
+        _check_frame_rate(model, _frame_rate(self._source.folder))
         self.weights = self._files.digest
         self.model_id = f"{self.weights} {model.dtype.value} {place.type}"
 
@@ -83,11 +85,7 @@ class Checkpoint:
     def _loaded_model(self) -> HookedMusicGen:
         wanted = self._model
         model = _load(self._source, self._files, self._device, wanted.dtype.value)
-        if model.frame_rate != wanted.frame_rate:
-            raise UserError(
-                f"model.frame_rate={wanted.frame_rate:g}, but the checkpoint's codec makes {model.frame_rate:g} "
-                f"frames a second: set model.frame_rate={model.frame_rate:g}"
-            )
+        _check_frame_rate(wanted, model.frame_rate)
         torch.set_num_threads(self._threads or _threads_for(model.d_model))
         return model
 
@@ -109,6 +107,26 @@ def check_config(model: ModelConfig, folder: Path) -> None:
             raise UserError(
                 f"model.{key}={ours}, but the checkpoint in '{folder}' has {theirs}: set model.{key}={theirs}"
             )
+
+
+def _check_frame_rate(model: ModelConfig, found: float) -> None:
+    """UserError where a config's seconds are not the codec's."""
+    if model.frame_rate != found:
+        raise UserError(
+            f"model.frame_rate={model.frame_rate:g}, but the checkpoint's codec makes {found:g} frames a second: set "
+            f"model.frame_rate={found:g}"
+        )
+
+
+def _frame_rate(folder: Path) -> float:
+    """What the codec's files say, without loading it: stored clips are served before a model is there."""
+    codec = Published.open(folder / FILES[1])
+    if name := codec.content.get("pretrained"):
+        # transformers leaves out what is its default, that of the codec for 24 kHz.
+        told = {"sampling_rate": 24_000, "upsampling_ratios": [8, 5, 4, 2]}
+        told |= json.loads((find_codec(name) / "config.json").read_text())
+        return told["sampling_rate"] / math.prod(told["upsampling_ratios"])
+    return codec.config.encodec.sample_rate // math.prod(codec.config.seanet.ratios)  # as audiocraft rounds it
 
 
 def _threads_for(d_model: int) -> int:
