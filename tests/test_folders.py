@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mech_music.base.atomic import replacing
 from mech_music.base.errors import UserError
 from mech_music.config.paths import new_folder
 from mech_music.report.__main__ import main as report
@@ -131,6 +134,33 @@ def test_a_failed_rerun_leaves_no_results_of_before(
 
     assert command(*words) == 0
     assert written(folder) == (first | mine) - {"report.html"}
+
+
+def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the folders made for it; a folder with other files in it stays."""
+    command = CommandLine(tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mech_music.cli.job.open_engine", fail)
+    before = set(tmp_path.rglob("*"))
+    command.places = ["hydra.run.dir=made/for/it"]
+    assert command(*SMALL) == 1
+    assert set(tmp_path.rglob("*")) == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    command.places = ["hydra.run.dir=mine"]
+    assert command(*SMALL) == 1
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+def test_remains_of_a_killed_writer_go_when_the_job_starts_again(command: CommandLine) -> None:
+    figures = command.folder / "run" / "figures"
+    figures.mkdir(parents=True)
+    with suppress(KeyboardInterrupt), replacing(figures / "layers.png") as partial:
+        partial.write_text("half")
+        shutil.copy(partial, partial.with_suffix(".svg"))  # what a kill would leave; an exception takes it away
+        raise KeyboardInterrupt
+    assert command(*SMALL) == 0
+    assert not list(figures.glob(".*"))
 
 
 def test_an_interrupted_rerun_leaves_no_results_of_before(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Folders are made as needed, the suffix is kept (libraries read the format from it), and nothing is left
     behind when the block fails. UserError if the folder cannot be written or the disk is full.
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # Random: two containers on one file system may have the same process numbers.
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:12]}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -26,6 +27,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write '{path}': {error.strerror or error}") from error
     finally:
         _forget(partial)
+
+
+def remains(folder: Path) -> list[Path]:
+    """What writers that were killed left in a folder."""
+    return [*folder.glob(".*.partial"), *folder.glob(".*.partial.*")]
 
 
 def _forget(partial: Path) -> None:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from mech_music.base.errors import UserError, unknown
+from mech_music.base.paths import user_path
 from mech_music.config.paths import experiments
 from mech_music.config.schema import RunConfig, keys
 from mech_music.tasks.registry import all_axes, settings_classes
@@ -67,7 +68,7 @@ def folder_and_values(words: Sequence[str], usage: str, allowed: Sequence[str]) 
     values = dict(word.split("=", 1) for word in words if "=" in word)
     if strangers := set(values) - set(allowed):
         raise UserError(unknown("word", min(strangers), allowed))
-    return Path(folders[0]).expanduser(), values
+    return user_path(folders[0]), values
 
 
 def is_known(error: BaseException) -> bool:

@@ -14,6 +14,9 @@ from mech_music.config.paths import new_folder
 from mech_music.config.schema import RunConfig, keys
 from mech_music.tasks.registry import as_run, task_of, unknown_key
 
+_MOST_STEPS = 100_000  # of a clip: half an hour of MusicGen, which was trained on 30 s
+_MOST_SEED = 2**48  # far below what generators take, so that seeds counted on from it are theirs too
+
 
 class Validation(Callback):
     """Ends the program before an output folder is made for a run that cannot be; gives other runs one of their own."""
@@ -51,6 +54,9 @@ def _check_sound(run: RunConfig) -> None:
         raise UserError(f"duration={run.duration:g}: expected a number of seconds above 0, for instance 4")
     if run.duration * run.model.frame_rate < 1:
         raise UserError(f"duration={run.duration:g} is shorter than one codec frame ({1 / run.model.frame_rate:g} s)")
+    if (steps := run.duration * run.model.frame_rate) > _MOST_STEPS:
+        most = _MOST_STEPS / run.model.frame_rate
+        raise UserError(f"duration={run.duration:g}: a clip of {steps:.3g} steps; expected at most {most:g} s")
     if run.sampling.top_k < 0:
         raise UserError(f"sampling.top_k={run.sampling.top_k}: expected 0 (no limit) or more; MusicGen's is 250")
     if not (math.isfinite(run.sampling.temperature) and run.sampling.temperature > 0):
@@ -60,6 +66,9 @@ def _check_sound(run: RunConfig) -> None:
 
 
 def _check_numbers(run: RunConfig) -> None:
+    for key, seed in (("seed", run.seed), ("statistics.seed", run.statistics.seed)):
+        if not 0 <= seed < _MOST_SEED:
+            raise UserError(f"{key}={seed}: expected a whole number from 0 to {_MOST_SEED - 1}")
     at_least = {
         "model.layers": (run.model.layers, 1),
         "statistics.resamples": (run.statistics.resamples, 1),

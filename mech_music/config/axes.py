@@ -159,6 +159,10 @@ def check_prompts(n: int, study: PromptSet, concepts: Iterable[Concept]) -> None
         study.concept_prompts(concept, n)
 
 
+MOST_CLIPS = 1_000_000
+"""That anything is trained on: planned as rows, which take half a kilobyte each."""
+
+
 def check_lens(lens: LensConfig, study: PromptSet) -> None:
     """UserError for a lens that does not exist or cannot be trained."""
     if lens.name not in ("decoder", "tuned"):
@@ -166,6 +170,10 @@ def check_lens(lens: LensConfig, study: PromptSet) -> None:
     for key, least in (("clips", 2), ("steps", 0), ("epochs", 1)):
         if (value := getattr(lens, key)) < least:
             raise UserError(f"lens.{key}={value}: expected {least} or more")
+    if lens.clips > MOST_CLIPS:
+        raise UserError(f"lens.clips={lens.clips}: expected at most {MOST_CLIPS}")
+    if lens.seed < 0:
+        raise UserError(f"lens.seed={lens.seed}: expected 0 or more")
     most = len(study.every_prompt) // 2
     if not 2 <= lens.held_out <= most:
         raise UserError(f"lens.held_out={lens.held_out}: expected 2 to {most} (other prompts are trained on)")

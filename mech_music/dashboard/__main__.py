@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mech_music.base.errors import UserError
+from mech_music.base.paths import user_path
 from mech_music.cli.explain import in_one_line
 from mech_music.config.paths import also_in
 
@@ -56,7 +57,7 @@ def _make(options: argparse.Namespace, console: Console) -> None:
     folder: Path = options.folder or newest(Path())
     from mech_music.report.found import read_results
 
-    by_task = read_results(folder.expanduser())
+    by_task = read_results(user_path(folder))
     from mech_music.dashboard import publish
     from mech_music.dashboard.views import Views
     from mech_music.tracking.wandb import logged_in

@@ -73,7 +73,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
             measured[asked.model.name] = clips_a_second(asked)
     others = [judge(composed([f"model={name}"])) for name in options("model") if name != asked.model.name]
     screen.show_models(console, [verdict, *others], measured)
-    screen.show_verdict(console, verdict)
+    screen.show_verdict(console, verdict, wanted.words)
     return 1 if verdict.reasons else 0
 
 

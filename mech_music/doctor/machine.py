@@ -11,6 +11,7 @@ from platform import python_version
 import torch
 
 from mech_music.base.machine import free_memory, n_cores
+from mech_music.base.paths import user_path
 from mech_music.base.versions import installed_versions
 from mech_music.config.paths import default_store_dir, options
 from mech_music.doctor.parts import caches, listener_part
@@ -50,7 +51,7 @@ def hardware() -> Iterator[Line]:
 
 def places(store: str | None) -> Iterator[Line]:
     """The row store and the caches: where, what is in them, and the room on their disks."""
-    folder = Path(store).expanduser() if store else default_store_dir()
+    folder = user_path(store) if store else default_store_dir()
     yield "row store", f"{short(folder)}: {_stored(folder)}{_room(folder)}"
     for cache in caches():
         yield "hub cache", f"{short(cache)}: {_repositories(cache)}{_room(cache)}"

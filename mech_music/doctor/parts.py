@@ -14,6 +14,7 @@ from typing import Protocol
 from omegaconf import OmegaConf
 
 from mech_music.base.errors import UserError
+from mech_music.base.paths import user_path
 from mech_music.config.paths import find_config
 from mech_music.config.schema import RunConfig
 from mech_music.models.musicgen.hub import FILES
@@ -100,7 +101,7 @@ def caches() -> list[Path]:
     from huggingface_hub import constants
 
     named = [os.environ.get("AUDIOCRAFT_CACHE_DIR"), constants.HF_HUB_CACHE]
-    return list(dict.fromkeys(Path(cache).expanduser() for cache in named if cache))
+    return list(dict.fromkeys(user_path(cache) for cache in named if cache))
 
 
 def parts_of(run: RunConfig) -> list[Part]:
@@ -112,7 +113,7 @@ def model_parts(run: RunConfig) -> list[Part]:
     """The two checkpoint files; the text encoder and the codec, unless the checkpoint brings its own."""
     model = run.model
     if model.path is not None:
-        folder = Path(model.path).expanduser()
+        folder = user_path(model.path)
         advice = f"point model.path at a folder with {' and '.join(FILES)}"
         first: Part = FilePart("checkpoint", tuple(folder / name for name in FILES), advice)
     elif model.hub_id is not None:
@@ -145,7 +146,7 @@ def listener_part(name: str, path: str | None = None) -> Part:
     """The files of a classifier, by the name of its config."""
     what = f"classifier {name}"
     if path is not None:
-        place = Path(path).expanduser()
+        place = user_path(path)
         return FilePart(what, (place / "classifier.safetensors" if place.is_dir() else place,), "mend classifier.path")
     written = OmegaConf.load(find_config("classifier", name))
     if hub_id := OmegaConf.select(written, "hub_id"):

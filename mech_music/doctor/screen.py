@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -56,14 +57,15 @@ def _bytes(size: int) -> str:
     return gigabytes(size) if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
-def show_verdict(console: Console, verdict: Verdict) -> None:
-    """The last lines: yes, or no and why; and for weights, what gets them."""
+def show_verdict(console: Console, verdict: Verdict, words: Sequence[str]) -> None:
+    """The last lines: yes, or no and why; and for weights, what gets them. ``words``: what was asked about."""
     name = verdict.run.model.name
+    asked = shlex.join(words or [f"model={name}"])
     if not verdict.reasons:
-        console.print(f"model={name} can run here: python -m mech_music.run model={name}")
+        console.print(f"model={name} can run here: python -m mech_music.run {asked}")
         return
     console.print(f"model={name} cannot run here:")
     for reason in verdict.reasons:
         console.print(f"  {reason}")
     if any(part.missing() for part in verdict.parts):
-        console.print(f"  all of its weights: python -m mech_music.doctor --fetch model={name}")
+        console.print(f"  all of its weights: python -m mech_music.doctor --fetch {asked}")

@@ -11,14 +11,18 @@ import torch
 
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_on
+from mech_music.base.paths import user_path
 from mech_music.base.quiet import quiet_imports
 from mech_music.cli.explain import explain
+from mech_music.cli.validation import validate
 from mech_music.config.axes import n_steps
+from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import RunConfig
 from mech_music.doctor.parts import Part, parts_of
+from mech_music.models.devices import check_dtype, pick_device
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES
-from mech_music.models.musicgen.loading import check_config, pick_device
+from mech_music.models.musicgen.loading import check_config
 from mech_music.models.musicgen.published import Published
 from mech_music.models.protocol import MIN_PASS
 
@@ -42,8 +46,10 @@ def judge(run: RunConfig) -> Verdict:
     parts = parts_of(run)
     lacking = [(part, part.missing()) for part in parts]
     reasons = [f"{part.what}: {', '.join(names)} missing ({part.command})" for part, names in lacking if names]
-    reasons += [*_refusals(run, parts)]
     shape, rows = None, None
+    if invalid := [*_invalid(run)]:
+        return Verdict(run, parts, shape, rows, [*reasons, *invalid])
+    reasons += [*_refusals(run, parts)]
     try:
         device = pick_device(run.engine.device)
         memory = free_on(device)
@@ -59,6 +65,19 @@ def judge(run: RunConfig) -> Verdict:
     except UserError as error:
         reasons.append(explain(error))
     return Verdict(run, parts, shape, rows, [*dict.fromkeys(reasons)])
+
+
+def _invalid(run: RunConfig) -> Iterator[str]:
+    """What `mech_music.run` refuses of the same words before it looks for files."""
+    try:
+        validate(run)
+        check_dtype(run.model.dtype.value, pick_device(run.engine.device))
+        store = user_path(run.engine.store) if run.engine.store else default_store_dir()
+        there = next(place for place in (store, *store.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise UserError(f"engine.store={store}: '{there}' is a file, expected a folder, or one that can be made")
+    except UserError as error:
+        yield explain(error)
 
 
 def _refusals(run: RunConfig, parts: Sequence[Part]) -> Iterator[str]:

@@ -33,6 +33,7 @@ from mech_music.activations.sources import Source as Origin
 from mech_music.activations.streams import BUDGET, Stream, stream
 from mech_music.base.errors import UserError
 from mech_music.base.machine import is_out_of_memory, n_cores
+from mech_music.base.paths import user_path
 from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import EngineConfig, load_classifier_config
@@ -101,7 +102,7 @@ class Engine:
         one). UserError for a folder that cannot be written.
         """
         settings = Settings(sampling or Sampling(), duration)
-        place = default_store_dir() if store is None else Path(store).expanduser()
+        place = default_store_dir() if store is None else user_path(store)
         heard = {"classifier": _bundled_classifier} if listeners is None else listeners
         return cls(LoadedModel(model, name), Store(place), settings, heard, quiet=quiet)
 

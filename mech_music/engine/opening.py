@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, astuple
 from functools import partial
-from pathlib import Path
 
+from mech_music.base.paths import user_path
 from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import RunConfig
 from mech_music.engine.engine import Engine
@@ -21,7 +21,7 @@ def open_engine(run: RunConfig) -> Engine:
     if wanted not in _ENGINES:
         from mech_music.listeners.registry import listener_names, open_listener
 
-        store = Store(Path(run.engine.store).expanduser() if run.engine.store else default_store_dir())
+        store = Store(user_path(run.engine.store) if run.engine.store else default_store_dir())
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
         source = open_model(run.model, run.engine.device, run.engine.threads)

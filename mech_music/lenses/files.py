@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 from mech_music.base.atomic import replacing
 from mech_music.base.content import folder_content
 from mech_music.base.errors import UserError, first_line
+from mech_music.base.paths import user_path
 from mech_music.edits.row import Fit, LensFile
 from mech_music.lenses.readout import Translation
 
@@ -47,7 +48,7 @@ def write_lens(
 
 def find_lens(folder: str) -> LensFile:
     """The lens in a folder, named by its content. UserError if there is none."""
-    place = Path(folder).expanduser()
+    place = user_path(folder)
     fix = "give lens.path the output folder of task=tuned_lens, or null to train one"
     return LensFile(folder_content("lens", place, (WEIGHTS, CONFIG), fix), str(place))
 

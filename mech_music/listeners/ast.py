@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from mech_music.base.errors import UserError, first_line
+from mech_music.base.paths import user_path
 from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import ClassifierConfig
 from mech_music.listeners.labels import N_CLASSES, audioset_columns
@@ -51,7 +52,7 @@ class AST(nn.Module):
         """The three files, of a local folder or (``hub_id``, ``revision``) through the hub's cache."""
         if config.path is None:
             return _from_hub(str(config.hub_id), config.revision)
-        folder = Path(config.path).expanduser()
+        folder = user_path(config.path)
         if lacking := [name for name in _FILES if not (folder / name).is_file()]:
             raise UserError(
                 f"classifier.path '{config.path}' has no {lacking[0]}: point it at a folder with {', '.join(_FILES)}"

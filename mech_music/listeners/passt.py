@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mech_music.base.errors import UserError, first_line
+from mech_music.base.paths import user_path
 from mech_music.base.quiet import quiet_imports
 from mech_music.config.schema import ClassifierConfig
 from mech_music.listeners.labels import N_CLASSES
@@ -91,7 +92,7 @@ class PaSST(nn.Module):
         """The published checkpoint: a local file, or torch.hub's cached copy, fetched if need be."""
         if config.path is None:
             return [_published()]
-        path = Path(config.path).expanduser()
+        path = user_path(config.path)
         if not path.is_file():
             raise UserError(f"classifier.path '{config.path}' is not a file: give the PaSST checkpoint, {_url()}")
         return [path]

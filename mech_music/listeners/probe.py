@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from mech_music.base.errors import UserError, first_line
+from mech_music.base.paths import user_path
 from mech_music.config.schema import ClassifierConfig, RunConfig
 from mech_music.listeners.embedding import Embedding
 from mech_music.models.content import Content
@@ -49,7 +50,7 @@ class Probe:
         if len(classes) < 2:
             raise UserError("a probe needs two classes or more: name: folder, below classes, in its YAML")
         self._embedding = Embedding(config, device)
-        files = {name: _files(name, Path(folder).expanduser()) for name, folder in classes.items()}
+        files = {name: _files(name, user_path(folder)) for name, folder in classes.items()}
         self._contents = {name: Content(lambda found=found: found) for name, found in files.items()}
         self._examples = {
             name: dict(sorted(zip(self._contents[name].digests, found, strict=True))) for name, found in files.items()

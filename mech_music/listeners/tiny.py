@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mech_music.base.errors import UserError, first_line
+from mech_music.base.paths import user_path
 from mech_music.config.schema import ClassifierConfig
 from mech_music.listeners.passt import PaSST, PaSSTConfig
 
@@ -22,7 +23,7 @@ class TinyPaSST(PaSST):
         """The folder's two files."""
         from mech_music.tiny import bundle_dir
 
-        folder = Path(config.path).expanduser() if config.path else bundle_dir()
+        folder = user_path(config.path) if config.path else bundle_dir()
         if lacking := [name for name in _FILES if not (folder / name).is_file()]:
             raise UserError(
                 f"no classifier in '{folder}': {lacking[0]} is missing; it must hold {' and '.join(_FILES)}"

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mech_music.base.errors import UserError, first_line, unknown
+from mech_music.base.paths import user_path
 from mech_music.config.paths import find_config, options
 from mech_music.listeners.classes import CLASSIFIER, find_class
 from mech_music.prompts.concepts import Category, Concept
@@ -124,7 +125,7 @@ def _made(config: PromptSetConfig) -> PromptSet:
         if name not in hearing:
             raise UserError(f"study: {unknown('category with concepts', name, hearing)}")
     if config.file is not None:
-        own = read_prompts(Path(config.file).expanduser(), categories)
+        own = read_prompts(user_path(config.file), categories)
         return PromptSet(config.name, categories, tuple(study), own=own, source=config.file)
     places = _places(config.template, categories)
     ordered = {name: categories[name] for name in places}

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mech_music.base.errors import UserError
+from mech_music.base.paths import user_path
 from mech_music.cli.explain import run_verb
 from mech_music.config.paths import also_in
 
@@ -35,7 +36,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     wanted, words = parser.parse_known_args(words)
     options = {"out": "", "audio": "1"} | dict(w.split("=", 1) for w in words if w.startswith(("out=", "audio=")))
     folders = [word for word in words if not word.startswith(("out=", "audio="))]
-    strange = next((word for word in folders if "=" in word and not Path(word).expanduser().exists()), "")
+    strange = next((word for word in folders if "=" in word and not user_path(word).exists()), "")
     if strange:
         raise UserError(f"unknown word {strange}; allowed: out=<file>, audio=0, --config-dir <folder>, or a folder")
     if len(folders) not in (1, 2):
@@ -44,8 +45,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         raise UserError(f"the report needs one folder, or two to have them beside each other{more} ({usage})")
     if options["audio"] not in ("0", "1"):
         raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
-    wanted.folders, wanted.audio = [Path(folder).expanduser() for folder in folders], options["audio"] == "1"
-    wanted.out = Path(options["out"]).expanduser() if options["out"] else None
+    wanted.folders, wanted.audio = [user_path(folder) for folder in folders], options["audio"] == "1"
+    wanted.out = user_path(options["out"]) if options["out"] else None
     if wanted.out is not None and wanted.out.is_dir():
         raise UserError(f"out='{wanted.out}' is a folder: name a file, for instance out={wanted.out / 'report.html'}")
     return wanted

@@ -6,6 +6,8 @@ import re
 import shlex
 from pathlib import Path
 
+from mech_music.base.paths import user_path
+
 _QUOTED = r"(?<=')~?/[^'\n]*/[^'\n]*(?=')"
 _IN_YAML = r"(?<=\w: )~?/[^\n]*/[^\n]*$"
 _BARE = r"""(?<![\w.:/~'-])~?/(?:[^\s/'",;()<>]+/)+[^\s/'",;()<>]*"""
@@ -30,7 +32,7 @@ def _is_path(value: str) -> bool:
 
 
 def _short(path: str, folder: Path) -> str:
-    found, here = Path(path).expanduser(), folder.resolve()
+    found, here = user_path(path), folder.resolve()
     if found != here and found.is_relative_to(here):
         return str(found.relative_to(here))
     return found.name

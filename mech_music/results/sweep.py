@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mech_music.base.atomic import remains
+
 TABLE, SUMMARY, FAILED = "table.parquet", "summary.parquet", "failed.txt"
 _DRAWN = ("report.html", "beside-*.html", "figures/*.png", "figures/*.svg")
 _SIGN = b"mech_music"  # the program that made it, which a page and a figure name near their beginning
@@ -34,7 +36,8 @@ def remove_results(folder: Path) -> None:
     Other files stay; what cannot be removed is written over, or found to be in the way then.
     """
     drawn = [path for pattern in _DRAWN for path in folder.glob(pattern) if _is_own(path)]
-    for path in [*drawn, *_clips(folder / "audio"), *(folder / name for name in (TABLE, SUMMARY, FAILED))]:
+    left = [path for place in ("", "figures", "audio") for path in remains(folder / place)]
+    for path in [*drawn, *left, *_clips(folder / "audio"), *(folder / name for name in (TABLE, SUMMARY, FAILED))]:
         with suppress(OSError):
             path.unlink()
     for name in ("figures", "audio"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,19 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mech_music.base.errors import UserError
+from mech_music.base.paths import user_path
 from mech_music.config.paths import default_store_dir
 from mech_music.store import upkeep
 
 _KINDS = ("clips", "readings", "records", "audio", "streams", "training", "damaged", "remains", "old", "rows")
 _OF = {"rows": upkeep.SHARDED}
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not (math.isfinite(days) and days >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}': expected a number of days, 0 or more")
+    return days
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -32,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--what", nargs="+", choices=_KINDS, default=["rows"], help=both)
     prune.add_argument("--old", action="store_true", help="what earlier versions of mech_music left here")
     prune.add_argument("--model", help="only clips and readings of this model, by its config's name")
-    prune.add_argument("--older-than", type=float, metavar="DAYS", help="only files older than this")
+    prune.add_argument("--older-than", type=_days, metavar="DAYS", help="only files older than this")
     prune.add_argument("--yes", action="store_true", help="really remove them")
     return parser
 
@@ -50,7 +59,7 @@ def _table(holdings: Sequence[upkeep.Holding]) -> Table:
 def run(arguments: Sequence[str] | None, console: Console) -> int:
     """Do what the arguments say; the exit code. UserError for a folder that is no store."""
     options = _parser().parse_args(arguments)
-    folder = upkeep.check_store(options.store.expanduser())
+    folder = upkeep.check_store(user_path(options.store))
     if options.command == "verify":
         return _verify(folder, console)
     if options.command == "compact":

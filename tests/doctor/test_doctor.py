@@ -85,7 +85,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_the_bundled_model_can_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor(monkeypatch, "duration=0.4") == 0
     out = capsys.readouterr().out
-    assert out.endswith("model=tiny can run here: python -m mech_music.run model=tiny\n")
+    assert out.endswith("model=tiny can run here: python -m mech_music.run duration=0.4\n")
     (tiny,) = [line.split() for line in out.splitlines() if line.startswith("tiny ")]
     assert float(tiny[-1]) > 0
     assert "…" not in out, "nothing is cut in 80 columns"
@@ -236,6 +236,23 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> No
     with pytest.raises(UserError) as caught:
         verdict.readable(tmp_path / name)
     assert "\n" not in str(caught.value) and "fetch it again" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("model.dtype=float16", "needs a GPU"),
+        ("duration=nan", "duration=nan: expected a number of seconds"),
+        ("layer=99", "layer"),
+        ("engine.device=cuda:7", "is not there"),
+        (f"engine.store={__file__}/x", "is a file, expected a folder"),
+    ],
+)
+def test_what_a_run_refuses_is_refused(
+    word: str, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor(monkeypatch, "--quick", word) == 1
+    assert reason in capsys.readouterr().out.partition("model=tiny cannot run here:\n")[2]
 
 
 def test_a_mistake_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

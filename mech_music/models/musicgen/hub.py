@@ -16,6 +16,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from mech_music.base.errors import UserError
+from mech_music.base.paths import user_path
 from mech_music.models.musicgen.bundled import bundle_dir, planted_folder, verify_bundle
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
 
 
 def _local(path: str) -> Path:
-    folder = Path(path).expanduser()
+    folder = user_path(path)
     if folder.parent == planted_folder() and folder.is_dir():
         verify_bundle(folder)
     for name in FILES:
@@ -151,7 +152,7 @@ def _cached(wanted: _Wanted, repo: str, cache: Path) -> Path | None:
 
 
 def _repo_folder(repo: str, cache: Path) -> Path:
-    return cache.expanduser() / f"models--{repo.replace('/', '--')}"
+    return user_path(cache) / f"models--{repo.replace('/', '--')}"
 
 
 def _absent(wanted: _Wanted, caches: Sequence[str]) -> str:

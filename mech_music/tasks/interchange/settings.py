@@ -81,6 +81,8 @@ class InterchangeSettings(RunConfig):
             for name in names:
                 if name not in options(kind):
                     raise UserError(unknown(kind, name, options(kind)))
+                if names.count(name) > 1:
+                    raise UserError(f"{kind}s=[{','.join(names)}]: {name} is there twice; name each once")
         for technique in (self.technique, *(one for _, by_layer in parts for one in by_layer.values())):
             _check_technique(technique, self.study.concepts)
 
