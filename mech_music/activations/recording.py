@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mech_music.activations.means import HEAD_POINTS, POINTS, MeanRecorder, means_at_once
 from mech_music.activations.recipes import Making, has_recipe, make, resolver_of, version_of
-from mech_music.activations.similarity import SimilarityRecorder
+from mech_music.activations.similarity import MEASURES, SimilarityRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_memory
 from mech_music.base.workers import Advance
@@ -270,7 +270,9 @@ class Recording:
 
 
 def _points(source: Source) -> tuple[str, ...]:
-    """Part of a recording's key."""
+    """Part of a recording's key: what is recorded."""
+    if isinstance(source, Similarity):
+        return MEASURES
     return HEAD_POINTS if isinstance(source, Mean) and source.heads else POINTS
 
 

@@ -78,8 +78,8 @@ class Interchange:
 
     @staticmethod
     def figures() -> Sequence[Figure]:
-        """By layer, by component, by strength; and over many pairs."""
-        from mech_music.tasks.interchange import figures, pooled
+        """By layer, by component, by strength; over many pairs; and as the paper has them."""
+        from mech_music.tasks.interchange import figures, pooled, published
 
         return (
             figures.layer_curves,
@@ -89,6 +89,10 @@ class Interchange:
             figures.dose_response,
             pooled.pooled_curves,
             pooled.pooled_tradeoff,
+            published.component_curves,
+            published.size_curves,
+            published.depth_tradeoff,
+            published.kind_bars,
         )
 
     @staticmethod
