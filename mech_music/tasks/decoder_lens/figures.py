@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 _CONTROL = DECODER_LENS.role("other")
 _ABOUT = (
-    "Control: the same layers on prompts that name another concept of the category, for the same labels. "
-    "Dotted: the full model's own clips. A curve above its control carries the concept."
+    "Control: the same layers on prompts that name another concept of the category, for the same labels. A curve above "
+    "its control carries the concept."
 )
+_FULL = " Dotted: the full model's own clips."
 
 
 def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
@@ -45,7 +46,9 @@ def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                     axes.tick_params(labelbottom=True)
             first = lines[0]
             where = f"{canvas.POINT_WORDS[first['component']]}, {canvas.READING_WORDS[first['reading']]}"
-            sheet.words(f"What layers play: {where}, model {first['model']}", f"{canvas.how_measured(lines)} {_ABOUT}")
+            sheet.words(
+                f"What layers play: {where}, model {first['model']}", f"{canvas.how_measured(lines)} {_ABOUT}{_FULL}"
+            )
             name = canvas.file_name("lens", first["model"], *canvas.telling(summary, first, keys[1:]))
             paths += sheet.save(folder, name)
     return paths
@@ -71,7 +74,7 @@ def category_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
             where = f"{canvas.LENS_WORDS[first['lens']]} {canvas.READING_WORDS[first['reading']]}"
             sheet.words(
                 f"What layers play: {where}, model {first['model']}",
-                f"{canvas.how_measured(lines)} {_ABOUT} Dotted, in the concept's colour: its control.",
+                f"{canvas.how_measured(lines)} {_ABOUT} Dotted, in a concept's colour: its control.",
             )
             told = canvas.telling(summary, first, keys[1:])
             paths += sheet.save(folder, canvas.file_name("categories", first["model"], *told))

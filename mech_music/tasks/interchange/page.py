@@ -197,7 +197,7 @@ def page() -> View:
         colours={"component": COLOURS},
         plain=("pair",),
         more=("pair",),
-        heat=Heat(down="component", finer="head", turns=True),
+        heat=Heat(down="component", finer=("head",), turns=True),
         glance_note="The best single layer of each component, and every set of layers.",
         clips=Clips(
             before="Original (no edit)",

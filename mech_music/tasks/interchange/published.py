@@ -79,7 +79,7 @@ def size_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                     axes.set_ylabel(measure.label)
                 for axes in sheet.axes[-len(techniques) :]:
                     axes.set_xlabel("layer edited")
-                title = f"{measure.title.capitalize()} by size, mean of {_pairs(lines)}"
+                title = f"{measure.name.capitalize()} by size, mean of {_pairs(lines)}"
                 sheet.words(title + _told(summary, lines[0]), _curve_caption(lines, controls_run(summary)))
                 paths += sheet.save(folder, _name(f"sizes_{measure.name}", summary, "+".join(models), lines[0]))
     return paths
@@ -101,7 +101,7 @@ def depth_tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
                 own = [line for line in lines if line["component"] == component]
                 _depths(axes, own, controls)
                 axes.set_title(canvas.COMPONENT_WORDS[component], fontsize=9, fontweight="normal")
-                axes.set_xlabel(f"{EFFECTIVENESS.label}")
+                axes.set_xlabel(f"{EFFECTIVENESS.title}\n→ nearer the desired concept")
                 axes.margins(0.12)
                 canvas.level(axes, _mean(own, "ideal_precision"), IDEAL_PRECISION.title)
                 canvas.zeros(axes)

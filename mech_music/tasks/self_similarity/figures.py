@@ -113,12 +113,12 @@ def _layers(lines: list[Line]) -> list[int]:
 
 
 def _map(axes: Axes, lines: list[Line], layers: list[int], measure: str, most: float | None = None) -> None:
-    """``most``: the end of the scale of distances, where several maps share it."""
+    """``most``: the end of the scale of distances, where several maps share it; in these, near is dark."""
     values = np.full((len(layers), len(layers)), np.nan)
     for (a, b), (mean, _, _) in _mean(lines, "layers", measure).items():
         values[layers.index(a), layers.index(b)] = values[layers.index(b), layers.index(a)] = mean
     scale: dict[str, Any] = {"vmin": 0.0, "vmax": most} if measure in _DISTANCES else {"vmax": 1.0}
-    image = axes.imshow(values, origin="lower", cmap=_COLOURS[measure], **scale)
+    image = axes.imshow(values, origin="lower", cmap="viridis" if most else _COLOURS[measure], **scale)
     ticks = range(0, len(layers), max(1, -(-len(layers) // 8)))
     axes.set_xticks(ticks, [str(layers[at]) for at in ticks])
     axes.set_yticks(ticks, [str(layers[at]) for at in ticks])
