@@ -8,7 +8,8 @@ UV := $(DEPS)/bin/uv
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 # The pairs that `make figures` takes of those that the study has.
-WITHIN := piano-violin+violin-trumpet+classical-rock+jazz-pop
+INSTRUMENTS := piano-violin+violin-trumpet
+WITHIN := $(INSTRUMENTS)+classical-rock+jazz-pop
 ACROSS := violin-jazz+rock-piano
 
 # A mirror that pip was told of serves uv as well.
@@ -35,11 +36,13 @@ demo: $(INSTALLED) ## what turns a piano into a violin in the bundled model? eac
 	@echo "Look and listen: open multirun/demo/report.html in a browser."
 
 figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model
-	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9; do \
+	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9 within across; do \
 		echo "== $$figure"; \
 		case $$figure in \
-			fig[4-6]|fig[89]) size="prompts=10 pair=$(WITHIN)";; \
-			fig7) size="prompts=10 pair=$(ACROSS)";; \
+			fig[4578]) size="prompts=10 pair=$(INSTRUMENTS)";; \
+			fig[69]) size="prompts=10 pair=$(WITHIN)+$(ACROSS)";; \
+			within) size="prompts=10 pair=$(WITHIN)";; \
+			across) size="prompts=10 pair=$(ACROSS)";; \
 			lens_fit) size="";; \
 			*) size="prompts=20";; \
 		esac; \

@@ -55,7 +55,7 @@ COMMANDS = {
     "genres": "pair=genres component=ca layer=together controls=[] classifier=tiny prompts=2 duration=1",
     "sampling": f"-m sampling.top_k=0,20 sampling.guidance=1,1.5 sampling.temperature=0.8 seed=5 layer=2 {_SMALL}",
     "bfloat16": f"model.dtype=bfloat16 component=ca layer=together {_SMALL}",
-    "experiment": f"""experiment=velez2024/fig9 model=tiny pair=jazz-rock 'layer="1,6"' {_SMALL}""",
+    "experiment": f"""experiment=velez2024/fig4 model=tiny pair=jazz-rock 'layer="1,6"' {_SMALL}""",
     # Lenses and self-similarity.
     "decoder_lens": "-m task=decoder_lens component=mlp,sa,ca reading=free,forced concept=piano "
     f"""'layer="0,last"' {_SMALL}""",

@@ -72,8 +72,8 @@ def test_together_edits_every_layer_of_one_clip() -> None:
 def test_controls_are_planned_beside_every_effect() -> None:
     run = compose_run("prompts=4", "layer='3,5'", "design.draws=2")
     rows = Interchange().plan(run)
-    # Unedited, two of the noise floor, and at each layer: technique, self, two others, two random directions.
-    assert len(rows) == 4 + 2 * 4 + 6 * 2 * 4
+    # Unedited, two of the noise floor; at each layer technique, self of two seeds, two others, two random directions.
+    assert len(rows) == 4 + 2 * 4 + 7 * 2 * 4
     assert len({row.seed for row in rows if not row.edits}) == 3
     randoms = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], RandomDirection)]
     assert len({edit.seed for edit in randoms}) == 4 * 2, "a direction for every prompt and draw, at both layers"
@@ -81,6 +81,20 @@ def test_controls_are_planned_beside_every_effect() -> None:
     own = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], Edit)]
     names = {edit.shift[0].source.prompts.name.partition(",")[0] for edit in own}
     assert names == {"guitar", "piano", "trumpet", "violin"}
+
+
+def test_a_control_without_anything_to_draw_has_a_clip_of_another_seed() -> None:
+    """Its effect counts in the control's mean, beside the same unedited clip; what its edit costs cannot be told."""
+    run = compose_run("prompts=3", "layer=3", "design.draws=2", "controls=[self]")
+    own = {draw: [one for one in trials(run) if (one.role, one.repeat) == ("self", draw)] for draw in (0, 1)}
+    for first, second in zip(own[0], own[1], strict=True):
+        assert first.row.seed == first.baseline.seed == second.baseline.seed != second.row.seed
+        assert first.row.edits == second.row.edits and first.index == second.index
+    assert len({one.row for one in [*own[0], *own[1]]}) == 6
+    table = Interchange().score(run, answered(outcomes_of(Interchange().plan(run)))).query("role == 'self'")
+    precise = table["precision"].notna().to_numpy()
+    assert (precise == (table["repeat"] == 0)).all() and table["effectiveness"].notna().all()
+    assert not table["failed"].any()
 
 
 def test_directions_differ_between_pairs_and_seeds() -> None:

@@ -44,7 +44,7 @@ class Contexts(StrEnum):
 
 @dataclass
 class DesignConfig:
-    """``seeds``: clips of each prompt. ``draws``: how many random directions (and other concepts) a control has for
+    """``seeds``: clips of each prompt. ``draws``: how many random directions, other concepts or seeds a control has for
     each clip. ``mean_prompts``: how many prompts are behind a concept's means, 0 for as many as are evaluated."""
 
     name: str = MISSING

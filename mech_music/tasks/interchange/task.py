@@ -195,6 +195,8 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
                 measured[name] = kept_words(kept, prompts, reading["logits"][good])
         for name, values in measured.items():
             columns[name][good] = values
+        # What an edit costs is told of clips that share their noise: another seed would add a cost of its own.
+        columns["precision"][[t.row.edits != () and t.row.seed != t.baseline.seed for t in trials]] = np.nan
     columns["reliability"] = _reliability(run, trials, answers)
     columns["reliability"][failed] = np.nan
     wanted_rows = _wanted(run, original, desired)

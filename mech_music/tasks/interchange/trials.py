@@ -41,13 +41,14 @@ class Trial:
 class _Condition:
     """An edit, the techniques by layer, and what a line of it is there for.
 
-    ``other``: whether it moves towards a third concept instead.
+    ``other``: whether it moves towards a third concept instead. ``reseeded``: whether its draws have their own seeds.
     """
 
     role: str
     techniques: Mapping[int, TechniqueConfig]
     other: bool
     draws: int
+    reseeded: bool
 
     @property
     def name(self) -> str:
@@ -82,7 +83,8 @@ def trials(run: Settings) -> Iterator[Trial]:
                     aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
                     seed = direction_seed(original, desired, index, baseline.seed, draw)
                     edits = tuple(_edit(run, layer, heads, own, aim, seed) for layer, own in one.techniques.items())
-                    row, repeat = replace(baseline, edits=edits), clip * draws + draw
+                    sampling = baseline.seed + (draw * ANOTHER_SEED if one.reseeded else 0)
+                    row, repeat = replace(baseline, seed=sampling, edits=edits), clip * draws + draw
                     names = (one.role, one.name, label, head, original, desired)
                     yield Trial(*names, numbers[index], repeat, prompts[index], row, baseline)
 
@@ -117,7 +119,7 @@ def _conditions(
     left_out: dict[tuple[str, str], None],
 ) -> Iterator[_Condition]:
     """The techniques at some layers, then every control that has an edit of its own; those left out are told."""
-    yield (effect := _Condition(INTERCHANGE.roles[0], parts, False, 1))
+    yield (effect := _Condition(INTERCHANGE.roles[0], parts, False, 1, reseeded=False))
     for role, control in controls.items():
         if control.technique is None:
             continue
@@ -126,7 +128,7 @@ def _conditions(
         if all(_is_the_same(technique, own[layer], other) for layer, technique in parts.items()):
             left_out[role, effect.name] = None
         else:
-            yield _Condition(role, own, other, run.design.draws if control.drawn else 1)
+            yield _Condition(role, own, other, run.design.draws, reseeded=not control.drawn)
 
 
 def _of_control(control: Control, technique: TechniqueConfig, strength: float) -> TechniqueConfig:
