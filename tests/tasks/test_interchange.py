@@ -70,11 +70,11 @@ def test_together_edits_every_layer_of_one_clip() -> None:
 
 
 def test_controls_are_planned_beside_every_effect() -> None:
-    run = compose_run("prompts=4", "layer='3,5'", "design.draws=2")
+    run = compose_run("prompts=4", "layer='3,5'")
     rows = Interchange().plan(run)
-    # Unedited, two of the noise floor; at each layer technique, self of two seeds, two others, two random directions.
-    assert len(rows) == 4 + 2 * 4 + 7 * 2 * 4
-    assert len({row.seed for row in rows if not row.edits}) == 3
+    # Unedited, six of the noise floor; at each layer technique, self of two seeds, two others, two random directions.
+    assert len(rows) == 4 + 6 * 4 + 7 * 2 * 4
+    assert len({row.seed for row in rows if not row.edits}) == 7
     randoms = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], RandomDirection)]
     assert len({edit.seed for edit in randoms}) == 4 * 2, "a direction for every prompt and draw, at both layers"
     assert {edit.edit.scale for edit in randoms} == {0.0}, "as far as replacing moves"
@@ -154,13 +154,13 @@ def test_a_prompt_that_names_the_desired_concept_is_not_evaluated() -> None:
 
 
 def test_several_seeds_are_several_clips_of_each_prompt() -> None:
-    run = compose_run("prompts=2", "layer=1", "design.seeds=3", "design.draws=2", "controls=[random,noise]", "seed=5")
+    run = compose_run("prompts=2", "layer=1", "design.seeds=3", "design.noise=4", "controls=[random,noise]", "seed=5")
     found = list(trials(run))
     counts = {role: sum(trial.role == role for trial in found) for role in ("technique", "random", "noise")}
-    assert counts == {"technique": 6, "random": 12, "noise": 12}
+    assert counts == {"technique": 6, "random": 12, "noise": 24}
     assert {trial.baseline.seed for trial in found} == {5, 6, 7}
     assert all(len({(t.index, t.repeat) for t in found if t.role == role}) == n for role, n in counts.items())
-    assert len({trial.row for trial in found if trial.role == "noise"}) == 12, "every draw another clip"
+    assert len({trial.row for trial in found if trial.role == "noise"}) == 24, "every draw another clip"
 
 
 @pytest.mark.parametrize(

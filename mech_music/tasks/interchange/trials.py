@@ -65,9 +65,9 @@ def trials(run: Settings) -> Iterator[Trial]:
         numbers = run.numbers(original, prompts)
         for role in (role for role, control in controls.items() if control.technique is None):
             for index, clip, baseline in _clips(run, prompts):
-                for draw in range(run.design.draws):
+                for draw in range(run.design.noise):
                     other = replace(baseline, seed=baseline.seed + (draw + 1) * ANOTHER_SEED)
-                    again = clip * run.design.draws + draw
+                    again = clip * run.design.noise + draw
                     yield Trial(
                         role, "none", "", "", original, desired, numbers[index], again, prompts[index], other, baseline
                     )
