@@ -34,7 +34,7 @@ def test_both_layers_together_add_what_one_did(folder: Path) -> None:
         torch.testing.assert_close(after[names[0]] + after[names[1]], before[names[0]], atol=1e-4, rtol=1e-3)
         attention = whole.musicgen.lm.transformer.layers[FIRST].cross_attention
         own = slice(HEAD * WIDTH, (HEAD + 1) * WIDTH)
-        by_head = before[zs][..., own] @ attention.out_proj.weight[:, own].T
+        by_head = before[zs][..., HEAD, :] @ attention.out_proj.weight[:, own].T
         torch.testing.assert_close(after[names[1]], 0.25 * by_head.detach(), atol=1e-4, rtol=1e-3)
 
 
