@@ -103,6 +103,8 @@ def depth_tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
                 axes.set_title(canvas.COMPONENT_WORDS[component], fontsize=9, fontweight="normal")
                 axes.set_xlabel(f"{EFFECTIVENESS.title}\n→ nearer the desired concept")
                 axes.margins(0.12)
+                axes.set_xlim(canvas.room(axes.get_xlim(), own, "pooled_effectiveness"))
+                axes.set_ylim(canvas.room(axes.get_ylim(), own, "pooled_precision"))
                 canvas.level(axes, _mean(own, "ideal_precision"), IDEAL_PRECISION.title)
                 canvas.zeros(axes)
             sheet.axes[0].set_ylabel(PRECISION.label)
@@ -224,6 +226,8 @@ def _curves(axes: Axes, lines: Sequence[Line], measure: Metric, controls: Sequen
         highest = {layer: [line[column] for line in lines if int(line["layer"]) == layer] for layer in layers}
         course = [max((value for value in own if value == value), default=np.nan) for own in highest.values()]
         axes.plot(layers, course, linewidth=0.9, zorder=1, **canvas.control_style(control))
+    beside = [f"{control.name}_pooled_{measure.name}" for control in controls]
+    axes.set_ylim(canvas.room(axes.get_ylim(), lines, f"pooled_{measure.name}", beside))
     axes.axhline(0, color="black", linewidth=0.6, zorder=0)
     if measure is PRECISION:
         canvas.level(axes, _mean(lines, "ideal_precision"), IDEAL_PRECISION.title)
@@ -312,6 +316,7 @@ def _curve_caption(lines: Sequence[Line], controls: Sequence[Role]) -> str:
     text = (
         f"Means over pairs, {_clips(lines)}. Bands: {100 * lines[0]['level']:g} % bootstrap-t intervals over prompts. "
     )
+    text += "Some may be cut at the frame. "
     if controls:
         return text + "Controls: at each layer the highest of all curves' own. Higher is better in both."
     return text + "No controls were run."
