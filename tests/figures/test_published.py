@@ -47,7 +47,7 @@ def test_component_curves_are_the_means_over_pairs(
     assert set(sheets) == {"components_tiny", "components_small"}
     a, b = sheets["components_small"].axes
     assert (a.get_title(loc="left")[:2], b.get_title(loc="left")[:2]) == ("A.", "B.")
-    curves = [line for line in a.lines if line.get_color() == canvas.COLOURS["mlp"] and len(line.get_xdata()) == 4]
+    curves = [line for line in a.lines if line.get_color() == canvas.COLOURS["mlp"] and np.size(line.get_xdata()) == 4]
     assert [line.get_linestyle() for line in curves] == ["-", "--"], "replace solid, adjust dashed"
     axes = {"role": "technique", "model": "small", "component": "mlp", "technique": "replace"}
     wanted = [mean(summary, "effectiveness", layer=layer, **axes) for layer in LAYERS]

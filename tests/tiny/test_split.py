@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,8 @@ def test_both_layers_together_add_what_one_did(folder: Path) -> None:
         before = dict(whole.run_with_cache([prompt], [names[0], zs], **how)[1].items())
         after = dict(split.run_with_cache([prompt], names, **how)[1].items())
         torch.testing.assert_close(after[names[0]] + after[names[1]], before[names[0]], atol=1e-4, rtol=1e-3)
-        attention = whole.musicgen.lm.transformer.layers[FIRST].cross_attention
+        layers: Any = whole.musicgen.lm.transformer.layers
+        attention = layers[FIRST].cross_attention
         own = slice(HEAD * WIDTH, (HEAD + 1) * WIDTH)
         by_head = before[zs][..., HEAD, :] @ attention.out_proj.weight[:, own].T
         torch.testing.assert_close(after[names[1]], 0.25 * by_head.detach(), atol=1e-4, rtol=1e-3)

@@ -295,7 +295,7 @@ def _site(line: Line) -> tuple[str, str]:
 
 
 def _component(line: Line) -> str:
-    return canvas.COMPONENT_WORDS.get(line["component"], line["component"])
+    return canvas.COMPONENT_WORDS[line["component"]]
 
 
 def _mean(lines: Sequence[Line], column: str) -> float:

@@ -34,7 +34,7 @@ def concept_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
         concepts = [(kind, concept) for kind, own in kinds.items() for concept in own]
         layers, columns = _layers(lines), min(_COLUMNS, len(concepts))
         rows = -(-len(concepts) // columns)
-        size: dict[str, float] = {"width": max(6.6, 1.2 + 2.4 * columns), "height": 1.4 + 2.0 * rows * len(_DISTANCES)}
+        size: dict[str, Any] = {"width": max(6.6, 1.2 + 2.4 * columns), "height": 1.4 + 2.0 * rows * len(_DISTANCES)}
         with Sheet(rows * columns * len(_DISTANCES), **size, columns=columns, share_x=False) as sheet:
             for block, measure in enumerate(_DISTANCES):
                 panels = sheet.axes[block * rows * columns : (block + 1) * rows * columns]
