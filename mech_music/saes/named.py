@@ -161,3 +161,25 @@ class ConceptDirection:
     def recorded(self) -> tuple[Any, ...]:
         """What has to be recorded first."""
         return (*recorded_for(self.firing.sae), self.firing)
+
+
+@stored
+@dataclass(frozen=True)
+class ConceptFeatures:
+    """The ``n`` features that tell a concept's clips from others of the harvest with the highest AUROC, as a vector over
+    features: each one's mean activation on the concept's clips, 0 for all others. ``prompts``, ``others``: as in
+    `ConceptDirection`.
+
+    ``draw``: in their place as many others that fire about as often, drawn at random from this seed.
+    """
+
+    firing: Firing
+    prompts: Prompts
+    others: Prompts
+    n: int = 1
+    draw: int | None = None
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        return (*recorded_for(self.firing.sae), self.firing)
