@@ -155,11 +155,13 @@ class RandomDirection:
 
     The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
     (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
-    direction, to the side where the value has less of it.
+    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction is
+    taken in the place of the drawn one.
     """
 
-    edit: Edit | Projection
+    edit: Any
     seed: int
+    along: Any = None
 
     @property
     def hook(self) -> str:
@@ -179,7 +181,12 @@ class RandomDirection:
 
     @property
     def shift(self) -> tuple[Term, ...]:
-        return self.edit.shift
+        return getattr(self.edit, "shift", ())
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        return tuple(one for part in (self.edit, self.along) for one in getattr(part, "recorded", ()))
 
 
 @stored

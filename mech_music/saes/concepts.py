@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
 from mech_music.base.errors import UserError
-from mech_music.saes.named import ConceptDirection
+from mech_music.saes.named import ConceptDirection, ConceptFeatures
 
 
 def auroc(
@@ -28,8 +28,8 @@ def auroc(
     return (ranks[positive].sum(axis=0) - n * (n + 1) / 2) / (n * others)
 
 
-def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:
-    """The feature that a direction names. UserError for a rank beyond the features that fire."""
+def ranked_features(source: ConceptDirection | ConceptFeatures, record: Mapping[str, np.ndarray]) -> list[int]:
+    """The features that fire, those first that tell the concept best. UserError where there are no clips of it."""
     prompts = [row.prompt for row in source.firing.harvest.rows]
     own, others = (np.isin(prompts, one.texts) for one in (source.prompts, source.others))
     counted = own | others
@@ -39,7 +39,12 @@ def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> 
             f"no feature can be found for '{source.prompts.name or 'the concept'}': the clips that features are looked "
             "for in have none of its prompts; use more sae.clips"
         )
-    ranked = [int(feature) for feature in np.argsort(-scores, kind="stable") if record["largest"][feature] > 0]
+    return [int(feature) for feature in np.argsort(-scores, kind="stable") if record["largest"][feature] > 0]
+
+
+def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:
+    """The feature that a direction names. UserError for a rank beyond the features that fire."""
+    ranked = ranked_features(source, record)
     if source.rank >= len(ranked):
         raise UserError(f"rank {source.rank} of {len(ranked)} features that fire: allowed are 0 to {len(ranked) - 1}")
     return ranked[source.rank]

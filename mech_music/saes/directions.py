@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from mech_music.activations.recipes import resolves
 from mech_music.base.errors import UserError
-from mech_music.saes.concepts import auroc, best_feature
-from mech_music.saes.named import ConceptDirection, ConceptFeatures, FeatureDirection, Firing
+from mech_music.edits.row import Prompts
+from mech_music.saes.concepts import best_feature, ranked_features
+from mech_music.saes.named import (
+    ConceptDirection,
+    ConceptFeatures,
+    ConceptShift,
+    FeatureDirection,
+    Firing,
+    RandomFeatures,
+)
 from mech_music.saes.recorded import open_sae
 from mech_music.saes.sae import Sae
 
@@ -34,16 +42,76 @@ def feature_direction(source: FeatureDirection, hook: str, passes: PassRunner) -
 def concept_direction(source: ConceptDirection, hook: str, passes: PassRunner) -> Tensor:
     """UserError if fewer features fire."""
     sae, record = open_sae(source.firing.sae, hook, passes), passes.recording.get(source.firing)
-    feature = best_feature(source, {name: tensor.numpy() for name, tensor in record.items()})
-    own = _direction(sae, record, feature)
-    if source.draw is None:
-        return own
-    others = [int(one) for one in (record["largest"] > 0).nonzero()[:, 0] if int(one) != feature]
-    if not others:
-        raise UserError(f"no feature but {feature} fires: there is none to draw")
-    drawn = others[int(np.random.default_rng([source.draw, feature]).integers(len(others)))]
-    other = sae.W_dec[drawn]
-    return (own.norm() / other.norm() * other)[None, None]
+    return _direction(sae, record, best_feature(source, _arrays(record)))
+
+
+@resolves(ConceptShift)
+def concept_shift(source: ConceptShift, hook: str, passes: PassRunner) -> Tensor:
+    """UserError where there are no clips of either concept, or fewer features."""
+    sae, record = open_sae(source.firing.sae, hook, passes), _arrays(passes.recording.get(source.firing))
+    if not 1 <= source.n <= sae.n_features:
+        raise UserError(f"{source.n} features asked for: the SAE has {sae.n_features}")
+    means = [_mean(source.firing, record, prompts) for prompts in (source.prompts, source.others)]
+    shift = torch.from_numpy(means[0] - means[1]).float()
+    longest = (shift.abs() * sae.W_dec.norm(dim=1)).topk(source.n).indices
+    return (shift[longest] @ sae.W_dec[longest])[None, None]
+
+
+@resolves(RandomFeatures)
+def random_features(source: RandomFeatures, hook: str, passes: PassRunner) -> Tensor:
+    """UserError if fewer features fire."""
+    sae, record = open_sae(source.firing.sae, hook, passes), passes.recording.get(source.firing)
+    fire = np.flatnonzero(record["largest"].numpy() > 0)
+    if source.n > len(fire):
+        raise UserError(f"{source.n} random features asked for: {len(fire)} fire")
+    rng = np.random.default_rng([source.seed, source.n])
+    drawn = torch.from_numpy(rng.choice(fire, source.n, replace=False))
+    signs = torch.from_numpy(rng.choice([-1.0, 1.0], source.n) if source.n > 1 else np.ones(1)).float()
+    return (signs @ torch.nn.functional.normalize(sae.W_dec[drawn], dim=1))[None, None]
+
+
+@resolves(ConceptFeatures)
+def concept_features(source: ConceptFeatures, hook: str, passes: PassRunner) -> Tensor:
+    """``[1, 1, feature]``. UserError if fewer features fire."""
+    record = _arrays(passes.recording.get(source.firing))
+    told = ranked_features(source, record)
+    if not 1 <= source.n <= len(told):
+        raise UserError(f"{source.n} features asked for: allowed are 1 to the {len(told)} that fire")
+    features = told[: source.n]
+    if source.draw is not None:
+        features = as_often(record, features, source.draw)
+    levels = np.maximum(_mean(source.firing, record, source.prompts), np.finfo(np.float32).tiny)
+    found = torch.zeros(len(levels))
+    found[features] = torch.from_numpy(levels[features]).float()
+    return found[None, None]
+
+
+def as_often(record: Mapping[str, np.ndarray], features: Sequence[int], seed: int) -> list[int]:
+    """For each feature another that is none of them and fires in about as many frames: one of the `_NEAR` nearest that
+    are left, at random. UserError if there are not as many others."""
+    share = np.nanmean(record["share"], axis=0)
+    left = [int(one) for one in np.flatnonzero(record["largest"] > 0) if int(one) not in {*features}]
+    if len(left) < len(features):
+        n_fire = len(left) + len(features)
+        raise UserError(f"{len(features)} features of {n_fire} that fire: there are not as many others to draw")
+    rng, drawn = np.random.default_rng([seed, len(features)]), []
+    for feature in features:
+        near = sorted(left, key=lambda one: (abs(share[one] - share[feature]), one))[:_NEAR]
+        drawn.append(near[int(rng.integers(len(near)))])
+        left.remove(drawn[-1])
+    return drawn
+
+
+def _arrays(record: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in record.items()}
+
+
+def _mean(firing: Firing, record: Mapping[str, np.ndarray], prompts: Prompts) -> Float[np.ndarray, " feature"]:
+    """Of the features on some prompts' clips. UserError where there are none."""
+    own = np.isin([row.prompt for row in firing.harvest.rows], prompts.texts)
+    if not np.isfinite(record["l0"][own]).any():
+        raise UserError(f"the clips that features are looked for in have none of '{prompts.name}': use more sae.clips")
+    return np.nanmean(record["activation"][own], axis=0)
 
 
 def _direction(sae: Sae, record: Mapping[str, Tensor], feature: int) -> Tensor:

@@ -147,15 +147,12 @@ class FeatureDirection:
 class ConceptDirection:
     """The direction of the feature that tells a concept's clips from others of the harvest with the ``rank``-th highest
     AUROC, from 0. ``prompts``: the concept's; ``others``: those that it is told from.
-
-    ``draw``: in its place another feature that fires, drawn at random from this seed, made as long; None for its own.
     """
 
     firing: Firing
     prompts: Prompts
     others: Prompts
     rank: int = 0
-    draw: int | None = None
 
     @property
     def recorded(self) -> tuple[Any, ...]:
@@ -166,8 +163,8 @@ class ConceptDirection:
 @stored
 @dataclass(frozen=True)
 class ConceptFeatures:
-    """The ``n`` features that tell a concept's clips from others of the harvest with the highest AUROC, as a vector over
-    features: each one's mean activation on the concept's clips, 0 for all others. ``prompts``, ``others``: as in
+    """The ``n`` features that tell a concept's clips from others of the harvest with the highest AUROC, as a vector
+    over features: each one's mean activation on the concept's clips, 0 for all others. ``prompts``, ``others``: as in
     `ConceptDirection`.
 
     ``draw``: in their place as many others that fire about as often, drawn at random from this seed.
@@ -178,6 +175,39 @@ class ConceptFeatures:
     others: Prompts
     n: int = 1
     draw: int | None = None
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        return (*recorded_for(self.firing.sae), self.firing)
+
+
+@stored
+@dataclass(frozen=True)
+class ConceptShift:
+    """``Σ_j (mean f_j on the concept's clips − mean f_j on others) · W_dec[j]`` over the ``n`` features with the
+    longest terms: the difference of means, as far as these features have it. ``others``: of the concept to leave."""
+
+    firing: Firing
+    prompts: Prompts
+    others: Prompts
+    n: int
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        return (*recorded_for(self.firing.sae), self.firing)
+
+
+@stored
+@dataclass(frozen=True)
+class RandomFeatures:
+    """A direction made of ``n`` features that fire, drawn at random from ``seed``: their decoder's rows as unit
+    vectors, of several each with a random sign."""
+
+    firing: Firing
+    n: int
+    seed: int
 
     @property
     def recorded(self) -> tuple[Any, ...]:

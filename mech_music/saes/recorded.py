@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
 from mech_music.saes.files import Place, check_sae, read_sae

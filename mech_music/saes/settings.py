@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, cast
 
-from mech_music.base.errors import UserError
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import Dtype
 from mech_music.edits.row import Half, Prompts
 from mech_music.prompts.concepts import Prompt
@@ -50,6 +55,15 @@ class SaeConfig:
             return f"file {find_sae(self.path).digest[:12]}"
         weight = "" if self.activation in (Training.topk, Training.batchtopk) else f", sparsity {self.sparsity:g}"
         return f"{self.clips} clips, {self.epochs} epochs, batch {self.batch}, rate {self.rate:g}{weight}"
+
+
+def sae_of(written: Mapping[str, Any]) -> SaeConfig:
+    """The axes that a config gives as plain values; all others have their defaults. UserError for one that is none."""
+    try:
+        merged: Any = OmegaConf.merge(OmegaConf.structured(SaeConfig), dict(written))
+        return cast(SaeConfig, OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise UserError(f"sae: {first_line(error)}") from error
 
 
 def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:

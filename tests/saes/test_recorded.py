@@ -191,18 +191,6 @@ def test_features_are_ranked_by_what_they_tell() -> None:
         best_feature(replace(direction, prompts=Prompts.of(["elsewhere"], "flutes")), record)
 
 
-def test_a_random_features_direction_is_as_long(own: MadeEngine) -> None:
-    texts = HARVEST.prompts.texts
-    direction = ConceptDirection(FIRING, Prompts.of(texts[:2]), Prompts.of(texts[2:]))
-    resolve = own.passes.recording.resolve
-    chosen, *drawn = (resolve(replace(direction, draw=draw), HOOK)[0, 0] for draw in (None, *range(40)))
-    for one in drawn:
-        assert float(one.norm()) == pytest.approx(float(chosen.norm()), rel=1e-5)
-        assert not torch.allclose(one, chosen), "another one"
-    assert len({tuple(one.tolist()) for one in drawn}) > 5
-    assert resolve(direction, HOOK).shape == (own.passes.n_steps, 2, 32)
-
-
 def test_recordings_come_after_what_they_need() -> None:
     groups = recipes.in_order([SPLICED, FIRING, TrainedSae(OTHER, FIT)])
     place = {source: number for number, group in enumerate(groups) for source in group}

@@ -140,7 +140,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
         "frames": run.frames,
         "half": run.half.value,
         "history": run.history.value,
-        "design": run.design.told,
+        "design": run.told_design,
         "seeds": run.design.seeds,
         "duration": float(run.duration),
         "seed": run.seed,

@@ -12,6 +12,8 @@ from mech_music.edits.row import Edit, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import ANOTHER_SEED
 from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.saes.concept_prompts import feature_of
+from mech_music.saes.settings import sae_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import Control, load_control
 from mech_music.tasks.interchange.design import Means, direction_seed
@@ -142,7 +144,7 @@ def _is_the_same(technique: TechniqueConfig, control: TechniqueConfig, other: bo
         for one in both
     ]
     moved = other and any(name == "desired" for _, name in weights[1])
-    ways = [(one.scale, one.direction) for one in both]
+    ways = [(one.scale, one.direction, one.sae) for one in both]
     return not moved and weights[0] == weights[1] and ways[0] == ways[1]
 
 
@@ -161,14 +163,23 @@ def _edit(
     """The technique's edit at one layer; ``seed``: of its direction, where that is random."""
     hook, where = Hook(layer, run.point).name, {"frames": run.steps, "half": run.half, "heads": heads}
     if technique.along:
-        edit = Projection(hook, float(technique.scale), _terms(run, technique.along, aim), **where)
+        edit = Projection(hook, float(technique.scale), _terms(run, hook, technique, technique.along, aim), **where)
     else:
-        edit = Edit(hook, float(technique.scale), _terms(run, technique.shift, aim), **where)
+        edit = Edit(hook, float(technique.scale), _terms(run, hook, technique, technique.shift, aim), **where)
     return edit if technique.direction is Direction.mean else RandomDirection(edit, seed)
 
 
-def _terms(run: Settings, weights: Mapping[str, float], aim: _Aim) -> tuple[Term, ...]:
-    """What a sum of means consists of; ``others`` stands for the original's peers, each with the same weight."""
+def _terms(
+    run: Settings, hook: str, technique: TechniqueConfig, weights: Mapping[str, float], aim: _Aim
+) -> tuple[Term, ...]:
+    """What a sum of means (or of directions of features) consists of; ``others`` stands for the original's peers, each
+    with the same weight."""
+
+    def terms(concept: Concept, weight: float) -> tuple[Term, ...]:
+        if technique.sae:
+            return (Term(weight, feature_of(sae_of(technique.sae), hook, run.study, concept)),)
+        return aim.means.terms(concept, weight, aim.prompt)
+
     others = [concept for concept in run.study.peers(aim.original) if concept != aim.original]
     named = {name: [concept] for name, concept in run.study.concepts.items()}
     named |= {"original": [aim.original], "desired": [aim.desired], "others": others}
@@ -177,5 +188,5 @@ def _terms(run: Settings, weights: Mapping[str, float], aim: _Aim) -> tuple[Term
         for name, weight in sorted(weights.items())
         if weight
         for concept in named[name]
-        for term in aim.means.terms(concept, float(weight) / len(named[name]), aim.prompt)
+        for term in terms(concept, float(weight) / len(named[name]))
     )
