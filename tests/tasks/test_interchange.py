@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from mech_music.base.errors import UserError
+from mech_music.cli.validation import validate
 from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row, Term
 from mech_music.prompts.declared import load_prompt_set
+from mech_music.saes.named import ConceptDirection
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
 from mech_music.tasks.interchange.trials import trials
@@ -177,6 +179,50 @@ def test_the_control_other_is_the_edit_towards_third_concepts_scored_as_the_pair
         third = STUDY.third_concepts(original, desired)
         assert len(set(third)) == len(third) >= 2 and not {original, desired} & {*third}
         assert {concept.category for concept in third} == {desired.category}
+
+
+def test_a_features_direction_is_a_technique_with_the_same_controls() -> None:
+    """As long as its largest activation, of the concept that it is moved towards; and of none of the evaluated clips'
+    own means."""
+    words = ("technique=feature", "layer=2", "component=resid", "prompts=3", "strength=1.5", "half=cond")
+    run = compose_run(*words, "technique.sae.width=128", "design.draws=2")
+    planned = list(trials(run))
+    assert {one.role for one in planned} == {"technique", "self", "other", "random", "noise"}
+    (edit,) = next(one.row.edits for one in planned if one.role == "technique")
+    (term,) = edit.shift
+    assert isinstance(edit, Edit) and (edit.hook, edit.scale, edit.half) == ("blocks.2.hook_resid_post", 1.0, Half.cond)
+    assert isinstance(term.source, ConceptDirection) and term.weight == 1.5
+    assert (term.source.prompts.name, term.source.firing.sae.fit.n_features) == ("piano", 128)
+    assert term.source.firing.sae.hook == edit.hook
+    others = {one.row.edits[0].shift[0].source.prompts.name for one in planned if one.role == "other"}
+    assert others == {"trumpet", "violin"}
+    random = next(one.row.edits[0] for one in planned if one.role == "random")
+    assert isinstance(random, RandomDirection) and random.edit == edit, "as far as that"
+    assert isinstance(next(one.row.edits[0] for one in planned if one.role == "self").shift[0].source, Mean)
+    task = Interchange()
+    table = task.score(run, answered(outcomes_of(task.plan(run))))
+    assert (table["design"] == run.told_design).all() and "features of 128/16 topk, cond, seed 0" in run.told_design
+    assert compose_run("layer=2").told_design == compose_run("layer=2").design.told, "no other table changes"
+
+
+def test_a_feature_of_a_layer_beside_another_technique() -> None:
+    run = compose_run("layer=2:feature+4:ablate", "component=resid", "prompts=2", "controls=[]")
+    edits = next(iter(trials(run))).row.edits
+    assert [type(edit.shift[0].source) if edit.shift else None for edit in edits] == [ConceptDirection, None]
+    assert "features of 256/16" in run.told_design
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("technique.sae.k=500",), "sae.k=500: expected 1 to sae.width, 256"),
+        (("+technique.sae.witdh=3",), "sae: Key 'witdh' not in 'SaeConfig'"),
+        (("component=ca", "head=1"), "head=1: technique feature adds features of a whole output"),
+    ],
+)
+def test_what_is_no_feature_is_one_line(words: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UserError, match=f"^{line}"):
+        validate(compose_run("technique=feature", "layer=2", *words))
 
 
 def test_scores_are_those_of_the_known_effect() -> None:

@@ -50,14 +50,14 @@ def _panel(axes: Axes, lines: Sequence[Line], metric: str) -> None:
     for role in SAE_STEER.declared:
         own = [line for line in lines if line["role"] == role.name]
         if role.level and own:
-            mean, _ = of_pairs(own, metric)
-            axes.axhline(mean[0][mean[1]], **canvas.control_style(role), linewidth=1.0)
+            found, column = of_pairs(own, metric)
+            axes.axhline(found[0][column], **canvas.control_style(role), linewidth=1.0)
             continue
         for number, way in enumerate(ways if role.name != "means" else ways[:1]):
             there = [line for line in own if (line["steer"], line["schedule"]) == way]
             if not there:
                 continue
-            found, column = of_pairs(there, metric)[0], of_pairs(there, metric)[1]
+            found, column = of_pairs(there, metric)
             style = _style(role.name, way, number, len(ways))
             canvas.layer_curve(axes, found, column, x="strength", **style)
     axes.set_ylabel(SAE_STEER.metric(metric).label)
