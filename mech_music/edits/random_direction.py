@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mech_music.edits.protocol import Batch, CompiledEdit, Edits, Take, Targets, compiler_of, compiles
-from mech_music.edits.row import Projection, RandomDirection
+from mech_music.edits.row import Projection, RandomDirection, Term
 from mech_music.models.hooks import Hook
 
 
@@ -67,9 +67,12 @@ def compile_random(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Random
         signs = [1.0 if entry.edit.edit.scale > 1.0 else -1.0 for entry in entries]
         along = torch.tensor(signs, device=batch.model.device)[:, None, None]
     seeds = [[entry.edit.seed, hook.layer, *hook.point.encode()] for entry in entries]
-    named = [(entry.edit.along, entry.half) for entry in entries]
-    given = [None if one is None else take(batch.resolve(one, hook.name)[0, half]).cpu() for one, half in named]
+    given = [_given(hook, entry.edit.along, entry.half, batch, take) for entry in entries]
     return Randomised(batch.targets(entries), sizes, seeds, along, given)
+
+
+def _given(hook: Hook, along: Term | None, half: int, batch: Batch, take: Take) -> Float[Tensor, " width"] | None:
+    return along and along.weight * take(batch.resolve(along.source, hook.name)[0, half]).cpu()
 
 
 def _unit(seed: Sequence[int], width: int) -> Float[Tensor, " width"]:

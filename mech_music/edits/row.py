@@ -155,13 +155,13 @@ class RandomDirection:
 
     The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
     (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
-    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction is
-    taken in the place of the drawn one.
+    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction
+    (or, with a negative weight, its opposite) is taken in the place of the drawn one.
     """
 
     edit: Any
     seed: int
-    along: Any = None
+    along: Term | None = None
 
     @property
     def hook(self) -> str:
@@ -186,7 +186,8 @@ class RandomDirection:
     @property
     def recorded(self) -> tuple[Any, ...]:
         """What has to be recorded first."""
-        return tuple(one for part in (self.edit, self.along) for one in getattr(part, "recorded", ()))
+        parts = (self.edit, self.along.source if self.along else None)
+        return tuple(one for part in parts for one in getattr(part, "recorded", ()))
 
 
 @stored

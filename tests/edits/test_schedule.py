@@ -48,7 +48,7 @@ def test_at_full_weight_it_is_the_edit_bit_for_bit() -> None:
 def test_a_random_direction_goes_as_far_as_the_scheduled_edit() -> None:
     """Beside a plain edit's random direction in the same pass; and along a direction that is given."""
     rows = [Row("a", 0, (RandomDirection(scheduled("every:2"), 1),)), Row("b", 0, (RandomDirection(ADD, 2),)),
-            Row("c", 0, (RandomDirection(scheduled("decay:0.5"), 3, mean("guitar", 3)),))]  # fmt: skip
+            Row("c", 0, (RandomDirection(scheduled("decay:0.5"), 3, Term(-2.0, mean("guitar", 3))),))]  # fmt: skip
     for step in range(STEPS):
         before, after = run(rows, step)
         plain_before, plain = run([Row("a", 0, (ADD,))] * 3, step)
@@ -57,7 +57,7 @@ def test_a_random_direction_goes_as_far_as_the_scheduled_edit() -> None:
         torch.testing.assert_close(moved[1].norm(), length, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(moved[2].norm(), length * COURSES["decay:0.5"][step], rtol=1e-4, atol=1e-5)
         along = torch.cosine_similarity(moved[2], MEANS["guitar"][0, 0], dim=0)
-        torch.testing.assert_close(along, torch.tensor(1.0))
+        torch.testing.assert_close(along, torch.tensor(-1.0))
 
 
 @pytest.mark.parametrize("text", ["never", "first:0", "first:1.5", "every:0", "every:1.5", "decay:-1", "decay"])

@@ -16,14 +16,17 @@ from scipy.stats import mannwhitneyu
 
 from mech_music.activations import recipes
 from mech_music.edits.content import canonical, from_json, to_json
-from mech_music.edits.row import Edit, Half, Prompts, Row, Term
-from mech_music.edits.splice import Splice
+from mech_music.edits.row import Edit, Half, Prompts, RandomDirection, Row, Term
+from mech_music.edits.schedule import Course, Schedule, Scheduled
+from mech_music.edits.splice import Change, How, Splice
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.saes.concepts import auroc, best_feature
 from mech_music.saes.named import (
     ConceptDirection,
+    ConceptFeatures,
     Firing,
     Harvest,
+    RandomFeatures,
     SaeFit,
     SplicedIn,
     TrainedSae,
@@ -102,8 +105,12 @@ def test_everything_that_decides_an_sae_is_in_its_key(own: MadeEngine) -> None:
 
 
 def test_names_are_read_back(own: MadeEngine) -> None:
-    direction = ConceptDirection(FIRING, Prompts.of(["a"]), Prompts.of(["b"]), 1, 3)
-    row = Row("a", 0, (Splice(HOOK, SAE), Edit(HOOK, 1.0, (Term(2.0, direction),))))
+    direction = ConceptDirection(FIRING, Prompts.of(["a"]), Prompts.of(["b"]), 1)
+    features = ConceptFeatures(FIRING, Prompts.of(["a"]), Prompts.of(["b"]), 2, 7)
+    splice = Splice(HOOK, SAE, (Change(features, How.set, 2.0), Change(3, How.zero)))
+    random = Term(-1.0, RandomFeatures(FIRING, 4, 1))
+    scheduled = RandomDirection(Scheduled(splice, Schedule(Course.decay, 0.5)), 3, random)
+    row = Row("a", 0, (Splice(HOOK, SAE), Edit(HOOK, 1.0, (Term(2.0, direction),)), scheduled))
     payloads: dict[str, Any] = {}
     written = to_json(row, payloads)
     found = from_json(json.loads(json.dumps(written)), payloads)

@@ -44,6 +44,7 @@ SAE_STEER = Schema(
         POINT,
         Column("layer", "str", "", "the layer that is edited"),
         Column("steer", "str", "", "the way of steering: feature, features, swap"),
+        Column("contrast", "float64", "", "how far the unconditional half goes the other way, of the conditional one"),
         Column("schedule", "str", "", "at which steps, and how strongly"),
         Column("original", "str", "", "the concept in the prompt"),
         Column("desired", "str", "", "the concept that is aimed at"),
@@ -70,7 +71,7 @@ SAE_STEER = Schema(
     ),
     Comparison(
         "both",
-        edit=("steer", "schedule", "strength", "half"),
+        edit=("steer", "contrast", "schedule", "strength", "half"),
         also=("heard",),
         dose="strength",
         pooled=("original", "desired"),

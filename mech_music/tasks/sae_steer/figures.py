@@ -24,7 +24,7 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Means over pairs with their bands against the strength, each way of steering beside its controls: one for each
     layer and SAE."""
     paths: list[Path] = []
-    keys = SAE_STEER.axes_beside("strength", "steer", "schedule", "original", "desired", "training")
+    keys = SAE_STEER.axes_beside("strength", "steer", "contrast", "schedule", "original", "desired", "training")
     for lines in blocks_of(summary, keys):
         with Sheet(len(_PANELS), height=9.0) as sheet:
             for axes, metric in zip(sheet.axes, _PANELS, strict=True):
@@ -46,7 +46,7 @@ def dose_response(summary: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _panel(axes: Axes, lines: Sequence[Line], metric: str) -> None:
-    ways = list(dict.fromkeys((line["steer"], line["schedule"]) for line in lines))
+    ways = list(dict.fromkeys(map(way_of, lines)))
     for role in SAE_STEER.declared:
         own = [line for line in lines if line["role"] == role.name]
         if role.level and own:
@@ -54,13 +54,20 @@ def _panel(axes: Axes, lines: Sequence[Line], metric: str) -> None:
             axes.axhline(found[0][column], **canvas.control_style(role), linewidth=1.0)
             continue
         for number, way in enumerate(ways if role.name != "means" else ways[:1]):
-            there = [line for line in own if (line["steer"], line["schedule"]) == way]
+            there = [line for line in own if way_of(line) == way]
             if not there:
                 continue
             found, column = of_pairs(there, metric)
             style = _style(role.name, way, number, len(ways))
             canvas.layer_curve(axes, found, column, x="strength", **style)
     axes.set_ylabel(SAE_STEER.metric(metric).label)
+
+
+def way_of(line: Line) -> str:
+    """The way of steering in words: ``features, contrast 1, decay:0.5``."""
+    contrast = [f"contrast {line['contrast']:g}"] if line["contrast"] else []
+    schedule = [line["schedule"]] if line["schedule"] != "all" else []
+    return ", ".join([line["steer"], *contrast, *schedule])
 
 
 def of_pairs(lines: Sequence[Line], metric: str) -> tuple[list[Line], str]:
@@ -72,13 +79,12 @@ def of_pairs(lines: Sequence[Line], metric: str) -> tuple[list[Line], str]:
     return [some[0] for some in by_strength.values()], f"pooled_{metric}" if pooled else metric
 
 
-def _style(role: str, way: tuple[str, str], number: int, n_ways: int) -> dict[str, Any]:
+def _style(role: str, way: str, number: int, n_ways: int) -> dict[str, Any]:
     own = SAE_STEER.role(role)
-    words = f"{way[0]}, {way[1]}" if way[1] != "all" else way[0]
     shade = _SHADES[number % len(_SHADES)]
     if role == SAE_STEER.roles[0]:
-        return {"color": shade, "label": words if n_ways > 1 else own.word}
+        return {"color": shade, "label": way if n_ways > 1 else own.word}
     style = canvas.control_style(own)
     if n_ways > 1 and role != "means":
-        style |= {"label": f"{own.label}, {words}", "color": shade, "alpha": 0.5}
+        style |= {"label": f"{own.label}, {way}", "color": shade, "alpha": 0.5}
     return style

@@ -34,16 +34,18 @@ class Steer(StrEnum):
 @dataclass
 class SaeSteerSettings(RunConfig):
     """Where (``component``, ``layer``, ``half``), when (``schedule``), how (``steer``) and for which ``pair`` features
-    of ``sae`` are used, at which ``strengths`` (α). Of the candidates (``candidates`` features that tell the desired
-    concept best, or, where several are used at once, the numbers of them in ``features``) the one with which the
-    desired is heard, and the rest kept, most often on ``choice_prompts`` prompts is tested on ``prompts`` others;
-    beside ``draws`` random ones of each."""
+    of ``sae`` are used, at which ``strengths`` (α). ``contrast``: beside the conditional half the unconditional one is
+    edited the opposite way, this many times as far, which guidance adds up. Of the candidates (``candidates`` features
+    that tell the desired concept best, or, where several are used at once, the numbers of them in ``features``) the one
+    with which the desired is heard, and the rest kept, most often on ``choice_prompts`` prompts is tested on
+    ``prompts`` others; beside ``draws`` random ones of each."""
 
     component: Component = Component.resid
     layer: str = "4"
     pair: str = "guitar-piano"
     half: Half = Half.cond
     steer: Steer = Steer.feature
+    contrast: float = 0.0
     schedule: str = "all"
     strengths: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
     candidates: int = 3
@@ -75,6 +77,7 @@ class SaeSteerSettings(RunConfig):
     def check(self) -> None:
         check_component(self.component, self.model)
         check_sae_config(self.sae, self.study)
+        self._check_contrast()
         _ = self.course
         if bad := [one for one in self.strengths if not (math.isfinite(one) and one != 0)]:
             raise UserError(f"strengths={bad[0]:g}: expected finite numbers other than 0")
@@ -95,6 +98,15 @@ class SaeSteerSettings(RunConfig):
                     f"'{original.name}'"
                 )
         _ = [firing_on(self.sae, hook, self.study) for hook in self.hooks.values()]
+
+    def _check_contrast(self) -> None:
+        if not (math.isfinite(self.contrast) and self.contrast >= 0):
+            raise UserError(f"contrast={self.contrast:g}: expected 0 or more")
+        if self.contrast and (self.half is not Half.cond or self.steer is Steer.swap):
+            raise UserError(
+                f"contrast={self.contrast:g} goes with half=cond and steer=feature or features, not with "
+                f"half={self.half.value} and steer={self.steer.value}"
+            )
 
     def told_apart(self) -> list[str]:
         return ["sae_steer", self.steer.value, self.pair, f"layer {self.layer}"]

@@ -136,6 +136,7 @@ def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) 
         "component": run.component.value,
         "layer": str(one.layer),
         "steer": run.steer.value,
+        "contrast": run.contrast,
         "schedule": run.schedule,
         "strength": one.strength,
         "original": one.original.name,

@@ -11,10 +11,11 @@ from rich.text import Text
 from mech_music.results.tables import Line, lines_of, title_of
 from mech_music.results.terminal import empty_table, number, spread
 from mech_music.tasks.sae_steer.columns import SAE_STEER
-from mech_music.tasks.sae_steer.figures import of_pairs
+from mech_music.tasks.sae_steer.figures import of_pairs, way_of
 
 _SHOWN = ("heard", "kept", "both", "surprise")
-_WAY = ("layer", "width", "k", "activation", "sae_seed", "steer", "schedule", "half")
+_SITE = ("layer", "width", "k", "activation", "sae_seed", "half")
+_WAY = (*_SITE, "steer", "contrast", "schedule")
 
 
 def steering_table(summary: pd.DataFrame) -> RenderableType:
@@ -35,7 +36,7 @@ def steering_table(summary: pd.DataFrame) -> RenderableType:
         parts.append(_pairs([line for line in lines if line["role"] == SAE_STEER.roles[0]]))
     slopes = {(*(line[key] for key in _WAY),): line for line in lines if line["role"] == SAE_STEER.roles[0]}
     told = [
-        f"{line['steer']}: {spread(line, 'slope', '+')}" for line in slopes.values() if line["slope"] == line["slope"]
+        f"{way_of(line)}: {spread(line, 'slope', '+')}" for line in slopes.values() if line["slope"] == line["slope"]
     ]
     note = f"Heard and kept, for a unit of α (first pair): {'; '.join(told)}. " if told else ""
     meaning = f"{SAE_STEER.metric('surprise').title}: {SAE_STEER.metric('surprise').meaning}."
@@ -60,11 +61,10 @@ def _pairs(lines: Sequence[Line]) -> RenderableType:
     for line in lines:
         cells = (spread(line, metric) for metric in _SHOWN)
         pair = f"{line['original']} → {line['desired']}"
-        table.add_row(pair, line["steer"], f"{line['strength']:g}", *cells, number(line["p_above"]))
+        table.add_row(pair, way_of(line), f"{line['strength']:g}", *cells, number(line["p_above"]))
     return table
 
 
 def _name(line: Line, lines: Sequence[Line]) -> str:
-    words = [line["steer"], *([line["schedule"]] if line["schedule"] != "all" else [])]
-    told = [f"{key} {line[key]}" for key in _WAY[:-3] if len({one[key] for one in lines}) > 1]
-    return ", ".join([*words, *told])
+    told = [f"{key} {line[key]}" for key in _SITE if len({one[key] for one in lines}) > 1]
+    return ", ".join([way_of(line), *told])

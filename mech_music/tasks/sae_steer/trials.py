@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mech_music.edits.row import Edit, Mean, Prompts, RandomDirection, Row, Term
+from mech_music.edits.row import Edit, Half, Mean, Prompts, RandomDirection, Row, Term
 from mech_music.edits.schedule import Scheduled
 from mech_music.edits.splice import Change, How, Splice
 from mech_music.prompts.concepts import Concept, Prompt
 from mech_music.saes.concept_prompts import feature_of, firing_on, known, others, prompts_with
-from mech_music.saes.named import ConceptFeatures, ConceptShift, RandomFeatures
+from mech_music.saes.named import ConceptDirection, ConceptFeatures, ConceptShift, Firing, RandomFeatures
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings as Settings
 from mech_music.tasks.sae_steer.settings import Steer
 
@@ -50,39 +50,54 @@ class _Way:
     original: Concept
     desired: Concept
 
-    def edit(self, candidate: int, strength: float) -> Any:
-        """The edit of a candidate."""
-        run, sae, study = self.run, self.run.sae, self.run.study
-        firing, (first, second) = firing_on(sae, self.hook, study), (self.original, self.desired)
-        match run.steer:
-            case Steer.feature:
-                return self._added(Term(strength, feature_of(sae, self.hook, study, second, candidate)))
-            case Steer.features:
-                shift = ConceptShift(firing, known(sae, study, second), known(sae, study, first), candidate)
-                return self._added(Term(strength, shift))
-            case Steer.swap:
-                there = [known(sae, study, one) for one in (first, second)]
-                rest = [others(sae, study, one) for one in (first, second)]
-                old, new = (ConceptFeatures(firing, *told, candidate) for told in zip(there, rest, strict=True))
-                changes = (Change(old, How.zero), Change(new, How.set, strength))
-                return self._scheduled(Splice(self.hook, firing.sae, changes, half=run.half))
+    def edits(self, candidate: int, strength: float) -> tuple[Any, ...]:
+        """Those of a candidate."""
+        if self.run.steer is Steer.swap:
+            return (self._scheduled(self._swapped(candidate, strength)),)
+        return self._added(Term(strength, self._direction(candidate)))
 
-    def random(self, candidate: int, strength: float, seed: int) -> Any:
-        """As far as that at every step, along as many features as it uses."""
+    def random(self, candidate: int, strength: float, seed: int) -> tuple[Any, ...]:
+        """As far as these at every step, along as many features; with a contrast, the other half the other way."""
         n = {Steer.feature: 1, Steer.features: candidate, Steer.swap: 2 * candidate}[self.run.steer]
-        firing = firing_on(self.run.sae, self.hook, self.run.study)
-        return RandomDirection(self.edit(candidate, strength), seed, RandomFeatures(firing, n, seed))
+        drawn = RandomFeatures(self._firing, n, seed)
+        edits = zip(self.edits(candidate, strength), (1.0, -1.0), strict=False)
+        return tuple(RandomDirection(edit, seed, Term(sign, drawn)) for edit, sign in edits)
 
-    def means(self, strength: float) -> Any:
+    def means(self, strength: float) -> tuple[Any, ...]:
         """The difference of means."""
         return self._added(Term(strength, self._mean(self.desired)), Term(-strength, self._mean(self.original)))
+
+    @property
+    def _firing(self) -> Firing:
+        return firing_on(self.run.sae, self.hook, self.run.study)
+
+    def _direction(self, candidate: int) -> ConceptDirection | ConceptShift:
+        sae, study = self.run.sae, self.run.study
+        if self.run.steer is Steer.feature:
+            return feature_of(sae, self.hook, study, self.desired, candidate)
+        there, here = (known(sae, study, one) for one in (self.desired, self.original))
+        return ConceptShift(self._firing, there, here, candidate)
+
+    def _swapped(self, candidate: int, strength: float) -> Splice:
+        sae, study = self.run.sae, self.run.study
+        old, new = (
+            ConceptFeatures(self._firing, known(sae, study, one), others(sae, study, one), candidate)
+            for one in (self.original, self.desired)
+        )
+        changes = (Change(old, How.zero), Change(new, How.set, strength))
+        return Splice(self.hook, self._firing.sae, changes, half=self.run.half)
 
     def _mean(self, concept: Concept) -> Mean:
         texts = known(self.run.sae, self.run.study, concept).texts[:_MEAN_PROMPTS]
         return Mean(Prompts.of(texts, concept.name), self.run.sae.seed)
 
-    def _added(self, *shift: Term) -> Any:
-        return self._scheduled(Edit(self.hook, 1.0, shift, half=self.run.half))
+    def _added(self, *shift: Term) -> tuple[Any, ...]:
+        """In the half that is edited; with a contrast, the opposite in the unconditional one."""
+        own = Edit(self.hook, 1.0, shift, half=self.run.half)
+        if not (contrast := self.run.contrast):
+            return (self._scheduled(own),)
+        opposite = tuple(Term(-contrast * term.weight, term.source) for term in shift)
+        return self._scheduled(own), self._scheduled(Edit(self.hook, 1.0, opposite, half=Half.uncond))
 
     def _scheduled(self, edit: Edit | Splice) -> Any:
         return edit if self.run.course is None else Scheduled(edit, self.run.course)
@@ -112,13 +127,13 @@ def _edits(way: _Way, index: int, choice: bool) -> Iterator[tuple[str, float, in
     run = way.run
     for strength in [choice_strength(run)] if choice else run.strengths:
         for candidate in run.tried:
-            yield "candidate", strength, candidate, 0, (way.edit(candidate, strength),)
+            yield "candidate", strength, candidate, 0, way.edits(candidate, strength)
         if choice:
             continue
         for candidate in run.tried:
             for repeat in range(run.draws):
                 seed = run.draws * index + repeat  # other features for each prompt, so that none decides the control
-                yield "random", strength, candidate, repeat, (way.random(candidate, strength, seed),)
-        yield "means", strength, -1, 0, (way.means(strength),)
+                yield "random", strength, candidate, repeat, way.random(candidate, strength, seed)
+        yield "means", strength, -1, 0, way.means(strength)
     if not choice:
         yield "unedited", 0.0, -1, 0, ()
