@@ -48,11 +48,15 @@ def concept_direction(source: ConceptDirection, hook: str, passes: PassRunner) -
 @resolves(ConceptShift)
 def concept_shift(source: ConceptShift, hook: str, passes: PassRunner) -> Tensor:
     """UserError where there are no clips of either concept, or fewer features."""
-    sae, record = open_sae(source.firing.sae, hook, passes), _arrays(passes.recording.get(source.firing))
+    record = _arrays(passes.recording.get(source.firing))
+    values = record["activation"] if source.n else record["neuron"]
+    there, here = (_mean(source.firing, values, prompts) for prompts in (source.prompts, source.others))
+    shift = torch.from_numpy(there - here).float()
+    if not source.n:
+        return shift[None, None]
+    sae = open_sae(source.firing.sae, hook, passes)
     if not 1 <= source.n <= sae.n_features:
         raise UserError(f"{source.n} features asked for: the SAE has {sae.n_features}")
-    means = [_mean(source.firing, record, prompts) for prompts in (source.prompts, source.others)]
-    shift = torch.from_numpy(means[0] - means[1]).float()
     longest = (shift.abs() * sae.W_dec.norm(dim=1)).topk(source.n).indices
     return (shift[longest] @ sae.W_dec[longest])[None, None]
 
@@ -80,7 +84,7 @@ def concept_features(source: ConceptFeatures, hook: str, passes: PassRunner) -> 
     features = told[: source.n]
     if source.draw is not None:
         features = as_often(record, features, source.draw)
-    levels = np.maximum(_mean(source.firing, record, source.prompts), np.finfo(np.float32).tiny)
+    levels = np.maximum(_mean(source.firing, record["activation"], source.prompts), np.finfo(np.float32).tiny)
     found = torch.zeros(len(levels))
     found[features] = torch.from_numpy(levels[features]).float()
     return found[None, None]
@@ -106,12 +110,12 @@ def _arrays(record: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in record.items()}
 
 
-def _mean(firing: Firing, record: Mapping[str, np.ndarray], prompts: Prompts) -> Float[np.ndarray, " feature"]:
-    """Of the features on some prompts' clips. UserError where there are none."""
+def _mean(firing: Firing, values: Float[np.ndarray, "clip feature"], prompts: Prompts) -> Float[np.ndarray, " feature"]:
+    """Over some prompts' clips, those that failed left out. UserError where there are none."""
     own = np.isin([row.prompt for row in firing.harvest.rows], prompts.texts)
-    if not np.isfinite(record["l0"][own]).any():
+    if not np.isfinite(values[own]).any():
         raise UserError(f"the clips that features are looked for in have none of '{prompts.name}': use more sae.clips")
-    return np.nanmean(record["activation"][own], axis=0)
+    return np.nanmean(values[own], axis=0)
 
 
 def _direction(sae: Sae, record: Mapping[str, Tensor], feature: int) -> Tensor:

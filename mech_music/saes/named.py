@@ -186,7 +186,9 @@ class ConceptFeatures:
 @dataclass(frozen=True)
 class ConceptShift:
     """``Σ_j (mean f_j on the concept's clips − mean f_j on others) · W_dec[j]`` over the ``n`` features with the
-    longest terms: the difference of means, as far as these features have it. ``others``: of the concept to leave."""
+    longest terms: the difference of means, as far as these features have it. ``others``: of the concept to leave.
+    ``n = 0``: the difference of the hook's own means on these clips, whatever the SAE makes of them.
+    """
 
     firing: Firing
     prompts: Prompts

@@ -39,6 +39,12 @@ def test_of_all_features_the_shift_is_the_difference_of_means_as_the_sae_has_it(
     longest = terms.norm(dim=1).argsort(descending=True)[:3]
     few = resolve(ConceptShift(FIRING, OWN, OTHERS, 3), HOOK)[0, 0]
     torch.testing.assert_close(few, terms[longest].sum(0), rtol=1e-4, atol=1e-5)
+    of_hook = resolve(ConceptShift(FIRING, OWN, OTHERS, 0), HOOK)[0, 0].numpy()
+    neuron, prompts = own.passes.recording.get(FIRING)["neuron"].numpy(), [row.prompt for row in HARVEST.rows]
+    sides = [
+        np.mean([x for x, p in zip(neuron, prompts, strict=True) if p in one.texts], axis=0) for one in (OWN, OTHERS)
+    ]
+    np.testing.assert_allclose(of_hook, sides[0] - sides[1], rtol=1e-4, atol=1e-6)
     back = resolve(ConceptShift(FIRING, OTHERS, OWN, 3), HOOK)[0, 0]
     torch.testing.assert_close(back, -few)
     with pytest.raises(UserError, match="have none of 'flutes': use more sae.clips"):

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mech_music.base.errors import UserError
 from mech_music.cli.validation import validate
-from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row
+from mech_music.edits.row import Edit, Half, RandomDirection, Row
 from mech_music.edits.schedule import Scheduled
 from mech_music.edits.splice import How, Splice
 from mech_music.prompts.declared import load_prompt_set
@@ -93,7 +93,7 @@ def test_a_random_one_goes_as_far_along_as_many_features() -> None:
             (edit,) = one.row.edits
             assert isinstance(edit, RandomDirection)
             assert edit.edit == edits[one.candidate, one.strength, one.prompt], "as far as that"
-            assert (edit.along.n, edit.along.seed) == (n[one.candidate], 2 * one.index + one.repeat)
+            assert (edit.along.source.n, edit.along.source.seed) == (n[one.candidate], 2 * one.index + one.repeat)
 
 
 def test_what_the_ways_of_steering_are() -> None:
@@ -116,8 +116,21 @@ def test_what_the_ways_of_steering_are() -> None:
     ]
     planned = trials(compose_run(*RUN))
     means = next(one.row.edits[0].shift for one in planned if one.role == "means" and one.strength == 2)
-    assert [(term.weight, term.source.prompts.name) for term in means] == [(2.0, "piano"), (-2.0, "guitar")]
-    assert isinstance(means[0].source, Mean)
+    assert [(one.weight, one.source.n) for one in means] == [(2.0, 0)], "of the hook's own values"
+    assert (means[0].source.prompts.name, means[0].source.others.name) == ("piano", "guitar")
+
+
+@pytest.mark.parametrize("steer", ["feature", "features"])
+def test_a_contrast_is_the_opposite_in_the_other_half(steer: str) -> None:
+    """Of the controls too, so that only the direction differs."""
+    planned = trials(compose_run(*RUN, f"steer={steer}", "features=[6]", "contrast=0.5"))
+    for one in (one for one in planned if one.role != "unedited"):
+        here, there = one.row.edits
+        if one.role == "random":
+            assert (here.along.source, here.along.weight, there.along.weight) == (there.along.source, 1, -1)
+            here, there = here.edit, there.edit
+        assert (here.half, there.half) == (Half.cond, Half.uncond) and here.shift[0].source == there.shift[0].source
+        assert (here.shift[0].weight, there.shift[0].weight) == (one.strength, -0.5 * one.strength)
 
 
 def test_the_feature_with_the_largest_effect_is_shown_beside_that_of_highest_auroc() -> None:
@@ -139,10 +152,7 @@ def test_several_features_have_no_line_of_the_best_by_auroc() -> None:
     summary = tables.summarise(table, 99, 0.95, 0)
     assert set(summary.query("role == 'chosen'")["over"]) <= {"random", "means", "unedited"}
     assert np.isfinite(summary.query("role == 'chosen'")["slope"]).all()
-    assert (
-        list(table.query("role == 'chosen'")["candidate"].unique()) == [4]
-        and "of 4 by 3 prompts" in table["training"][0]
-    )
+    assert list(table.query("role == 'chosen'")["candidate"].unique()) == [4] and table["training"][0].endswith("; 4")
 
 
 def test_the_figure_and_the_terminal_table_show_every_role(tmp_path: Path) -> None:
@@ -179,6 +189,9 @@ BAD = {
     "features=[0]": "features=0: expected 1 to sae.width, 256",
     "features=[]": r"features=\[\]: expected at least one number",
     "draws=0": "draws=0: expected 1 or more",
+    "contrast=-1": "contrast=-1: expected 0 or more",
+    "contrast=1 steer=swap": "contrast=1 goes with half=cond and steer=feature or features, not with half=cond and",
+    "contrast=1 half=both": "contrast=1 goes with half=cond",
     "schedule=sometimes": "schedule=sometimes: expected all, first",
     "strengths=[0]": r"strengths=0: expected finite numbers other than 0",
     "strengths=[]": r"strengths=\[\]: expected at least one number",
@@ -191,4 +204,4 @@ BAD = {
 @pytest.mark.parametrize("word", BAD)
 def test_what_cannot_be_is_one_line(word: str) -> None:
     with pytest.raises(UserError, match=f"^{BAD[word]}"):
-        validate(compose_run(*RUN, word))
+        validate(compose_run(*RUN, *word.split()))

@@ -122,12 +122,14 @@ def _best(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> int:
     for one, values in zip(own, measured, strict=True):
         if one.choice:
             found.setdefault(one.candidate, []).append((values["both"], values["effect"]))
+    if not found:
+        return next(one.candidate for one in own if one.role == "candidate")  # there is but one
     return max(found, key=lambda one: tuple(np.nanmean(np.array(found[one]), axis=0)))
 
 
 def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) -> dict[str, Any]:
     tried = ", ".join(map(str, run.tried))
-    chosen = f"of {tried} by {run.choice_prompts} prompts at {choice_strength(run):g}"
+    chosen = f"of {tried} by {run.choice_prompts} prompts at {choice_strength(run):g}" if run.tried[1:] else tried
     return {
         "task": SAE_STEER.task,
         "model": run.model.name,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mech_music.edits.row import Edit, Half, Mean, Prompts, RandomDirection, Row, Term
+from mech_music.edits.row import Edit, Half, RandomDirection, Row, Term
 from mech_music.edits.schedule import Scheduled
 from mech_music.edits.splice import Change, How, Splice
 from mech_music.prompts.concepts import Concept, Prompt
@@ -15,7 +15,6 @@ from mech_music.saes.named import ConceptDirection, ConceptFeatures, ConceptShif
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings as Settings
 from mech_music.tasks.sae_steer.settings import Steer
 
-_MEAN_PROMPTS = 50
 _CHOICE_STRENGTH = 1.0  # or the nearest of those asked for
 
 
@@ -65,7 +64,7 @@ class _Way:
 
     def means(self, strength: float) -> tuple[Any, ...]:
         """The difference of means."""
-        return self._added(Term(strength, self._mean(self.desired)), Term(-strength, self._mean(self.original)))
+        return self._added(Term(strength, self._shift(0)))
 
     @property
     def _firing(self) -> Firing:
@@ -75,8 +74,11 @@ class _Way:
         sae, study = self.run.sae, self.run.study
         if self.run.steer is Steer.feature:
             return feature_of(sae, self.hook, study, self.desired, candidate)
-        there, here = (known(sae, study, one) for one in (self.desired, self.original))
-        return ConceptShift(self._firing, there, here, candidate)
+        return self._shift(candidate)
+
+    def _shift(self, n: int) -> ConceptShift:
+        there, here = (known(self.run.sae, self.run.study, one) for one in (self.desired, self.original))
+        return ConceptShift(self._firing, there, here, n)
 
     def _swapped(self, candidate: int, strength: float) -> Splice:
         sae, study = self.run.sae, self.run.study
@@ -86,10 +88,6 @@ class _Way:
         )
         changes = (Change(old, How.zero), Change(new, How.set, strength))
         return Splice(self.hook, self._firing.sae, changes, half=self.run.half)
-
-    def _mean(self, concept: Concept) -> Mean:
-        texts = known(self.run.sae, self.run.study, concept).texts[:_MEAN_PROMPTS]
-        return Mean(Prompts.of(texts, concept.name), self.run.sae.seed)
 
     def _added(self, *shift: Term) -> tuple[Any, ...]:
         """In the half that is edited; with a contrast, the opposite in the unconditional one."""
@@ -113,6 +111,7 @@ def trials(run: Settings) -> Iterator[Trial]:
     for original, desired in run.pairs:
         prompts = prompts_with(run.study, original)
         chosen_by, tested = prompts[: run.choice_prompts], prompts[-run.prompts :]
+        chosen_by = chosen_by if len(run.tried) > 1 else []  # of one, none is chosen
         for layer, hook in run.hooks.items():
             way = _Way(run, hook, original, desired)
             for choice, some in ((True, chosen_by), (False, tested)):
