@@ -72,6 +72,11 @@ COMMANDS = {
     # Sparse autoencoders: trained, and steered with.
     "sae": f"task=sae 'layer=\"2,4\"' {_SAE}",
     "sae_steer": f"task=sae_steer 'strengths=[0.5,1]' candidates=2 choice_prompts=3 prompts=3 {_SAE}",
+    "sae_features": f"task=sae_steer steer=features features=[4] contrast=1 schedule=every:2 'strengths=[1,2]' "
+    f"prompts=3 {_SAE}",
+    "sae_swap": f"task=sae_steer steer=swap features=[2,4] choice_prompts=3 'strengths=[1,2]' prompts=3 {_SAE}",
+    "sae_erase": f"task=sae_erase concept=guitar+rock features=[1,4] prompts=3 {_SAE}",
+    "feature": f"technique=feature component=resid half=cond layer=4 technique.sae.width=32 {_SMALL}",
     "two_tasks": f"-m task=decoder_lens,self_similarity concept=trumpet+rock {_SMALL}",
     # Launchers and the engine.
     "packed": f"-m hydra/launcher=packed engine.store=own component=mlp,sa,ca,resid layer=2 {_SMALL}",
