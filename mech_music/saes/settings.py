@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mech_music.base.errors import UserError, first_line
+from mech_music.base.errors import UserError, first_line, unknown
 from mech_music.config.schema import Dtype
 from mech_music.edits.row import Half, Prompts
 from mech_music.prompts.concepts import Prompt
@@ -59,6 +59,9 @@ class SaeConfig:
 
 def sae_of(written: Mapping[str, Any]) -> SaeConfig:
     """The axes that a config gives as plain values; all others have their defaults. UserError for one that is none."""
+    allowed = [item.name for item in fields(SaeConfig)]
+    if strange := [key for key in written if key not in allowed]:
+        raise UserError(unknown("key of sae", strange[0], allowed))
     try:
         merged: Any = OmegaConf.merge(OmegaConf.structured(SaeConfig), dict(written))
         return cast(SaeConfig, OmegaConf.to_object(merged))

@@ -216,7 +216,7 @@ def test_a_feature_of_a_layer_beside_another_technique() -> None:
     ("words", "line"),
     [
         (("technique.sae.k=500",), "sae.k=500: expected 1 to sae.width, 256"),
-        (("+technique.sae.witdh=3",), "sae: Key 'witdh' not in 'SaeConfig'"),
+        (("+technique.sae.witdh=3",), "unknown key of sae 'witdh'; did you mean width"),
         (("component=ca", "head=1"), "head=1: technique feature adds features of a whole output"),
     ],
 )
