@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from mech_music.results.tables import Line, lines_of, title_of
@@ -43,10 +44,7 @@ def steering_table(summary: pd.DataFrame) -> RenderableType:
     return Group(*parts, Text(f"{note}{meaning}", style="dim"))
 
 
-def _rows(table: object, word: str, lines: Sequence[Line], effect: bool) -> None:
-    from rich.table import Table
-
-    assert isinstance(table, Table)
+def _rows(table: Table, word: str, lines: Sequence[Line], effect: bool) -> None:
     columns = {metric: of_pairs(lines, metric)[1] for metric in _SHOWN}
     for line in of_pairs(lines, "both")[0]:
         strength = f"{line['strength']:g}" if line["strength"] else ""
