@@ -20,7 +20,7 @@ _WAY = (*_SITE, "steer", "contrast", "schedule")
 
 
 def steering_table(summary: pd.DataFrame) -> RenderableType:
-    """Means over pairs, and below them the chosen features' lines of each pair where there are several."""
+    """Means over pairs, and below them the chosen features' lines of each pair."""
     table, lines = empty_table(title=title_of(summary), title_style="bold"), lines_of(summary)
     for name in ("steered with", "α", *(SAE_STEER.metric(name).title for name in _SHOWN)):
         table.add_column(name, justify="left" if name == "steered with" else "right", no_wrap=True)
@@ -32,16 +32,11 @@ def steering_table(summary: pd.DataFrame) -> RenderableType:
             _rows(
                 table, role.word, [line for line in own if line["role"] == role.name], role.name == SAE_STEER.roles[0]
             )
-    parts: list[RenderableType] = [table]
-    if len({(line["original"], line["desired"]) for line in lines}) > 1:
-        parts.append(_pairs([line for line in lines if line["role"] == SAE_STEER.roles[0]]))
-    slopes = {(*(line[key] for key in _WAY),): line for line in lines if line["role"] == SAE_STEER.roles[0]}
-    told = [
-        f"{way_of(line)}: {spread(line, 'slope', '+')}" for line in slopes.values() if line["slope"] == line["slope"]
-    ]
-    note = f"Heard and kept, for a unit of α (first pair): {'; '.join(told)}. " if told else ""
-    meaning = f"{SAE_STEER.metric('surprise').title}: {SAE_STEER.metric('surprise').meaning}."
-    return Group(*parts, Text(f"{note}{meaning}", style="dim"))
+    pairs = _pairs([line for line in lines if line["role"] == SAE_STEER.roles[0]])
+    note = (
+        f"{SAE_STEER.metric('surprise').title}: {SAE_STEER.metric('surprise').meaning}. Slope and p: of heard and kept."
+    )
+    return Group(table, pairs, Text(note, style="dim"))
 
 
 def _rows(table: Table, word: str, lines: Sequence[Line], effect: bool) -> None:
@@ -54,12 +49,14 @@ def _rows(table: Table, word: str, lines: Sequence[Line], effect: bool) -> None:
 
 def _pairs(lines: Sequence[Line]) -> RenderableType:
     table = empty_table()
-    for name in ("pair", "steer", "α", *(SAE_STEER.metric(name).title for name in _SHOWN), "above every control, p"):
+    for name in ("pair", "steer", "α", *(SAE_STEER.metric(name).title for name in _SHOWN), "slope", "p, above all"):
         table.add_column(name, justify="left" if name in ("pair", "steer") else "right", no_wrap=True)
     for line in lines:
         cells = (spread(line, metric) for metric in _SHOWN)
         pair = f"{line['original']} → {line['desired']}"
-        table.add_row(pair, way_of(line), f"{line['strength']:g}", *cells, number(line["p_above"]))
+        table.add_row(
+            pair, way_of(line), f"{line['strength']:g}", *cells, spread(line, "slope", "+"), number(line["p_above"])
+        )
     return table
 
 
