@@ -49,7 +49,7 @@ class SaeSteerSettings(RunConfig):
     schedule: str = "all"
     strengths: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
     candidates: int = 3
-    features: list[int] = field(default_factory=lambda: [2, 4, 8])
+    features: list[int] = field(default_factory=lambda: [32])
     choice_prompts: int = 16
     draws: int = 2
     sae: SaeConfig = field(default_factory=SaeConfig)

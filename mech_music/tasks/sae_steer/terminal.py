@@ -22,7 +22,7 @@ _WAY = (*_SITE, "steer", "contrast", "schedule")
 def steering_table(summary: pd.DataFrame) -> RenderableType:
     """Means over pairs, and below them the chosen features' lines of each pair."""
     table, lines = empty_table(title=title_of(summary), title_style="bold"), lines_of(summary)
-    for name in ("steered with", "α", *(SAE_STEER.metric(name).title for name in _SHOWN)):
+    for name in ("steered with", "α", *_SHOWN):
         table.add_column(name, justify="left" if name == "steered with" else "right", no_wrap=True)
     ways = list(dict.fromkeys(tuple(line[key] for key in _WAY) for line in lines))
     for way in ways:
@@ -49,7 +49,7 @@ def _rows(table: Table, word: str, lines: Sequence[Line], effect: bool) -> None:
 
 def _pairs(lines: Sequence[Line]) -> RenderableType:
     table = empty_table()
-    for name in ("pair", "steer", "α", *(SAE_STEER.metric(name).title for name in _SHOWN), "slope", "p, above all"):
+    for name in ("pair", "steer", "α", *_SHOWN, "slope", "p, above all"):
         table.add_column(name, justify="left" if name in ("pair", "steer") else "right", no_wrap=True)
     for line in lines:
         cells = (spread(line, metric) for metric in _SHOWN)
