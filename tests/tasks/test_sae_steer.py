@@ -186,7 +186,7 @@ def test_the_clips_of_all_strengths_are_beside_the_unedited_one() -> None:
 
 
 BAD = {
-    "features=[0]": "features=0: expected 1 to sae.width, 256",
+    "steer=swap features=[0]": "features=0: expected 1 to sae.width, 256",
     "features=[]": r"features=\[\]: expected at least one number",
     "draws=0": "draws=0: expected 1 or more",
     "contrast=-1": "contrast=-1: expected 0 or more",

@@ -88,7 +88,7 @@ class SaeSteerSettings(RunConfig):
             if (value := getattr(self, key)) < 1:
                 raise UserError(f"{key}={value}: expected 1 or more")
         most = self.sae.width if self.sae.path is None else max(self.features)
-        if bad := [n for n in self.features if not 1 <= n <= most]:
+        if bad := [n for n in self.tried if self.steer is not Steer.feature and not 1 <= n <= most]:
             raise UserError(f"features={bad[0]}: expected 1 to sae.width, {most}")
         for original, _ in self.pairs:
             n = len(prompts_with(self.study, original))
