@@ -91,7 +91,7 @@ def test_a_random_one_goes_as_far_along_as_many_features() -> None:
         assert len(random) == 2 * len(edits)
         for one in random:
             (edit,) = one.row.edits
-            assert isinstance(edit, RandomDirection)
+            assert isinstance(edit, RandomDirection) and edit.along is not None
             assert edit.edit == edits[one.candidate, one.strength, one.prompt], "as far as that"
             assert (edit.along.source.n, edit.along.source.seed) == (n[one.candidate], 2 * one.index + one.repeat)
 
@@ -108,9 +108,10 @@ def test_what_the_ways_of_steering_are() -> None:
     (term,) = first("steer=features", "features=[6]").row.edits[0].shift
     assert isinstance(term.source, ConceptShift) and (term.weight, term.source.n) == (2, 6)
     assert (term.source.prompts.name, term.source.others.name) == ("piano", "guitar")
-    splice = first("steer=swap", "features=[6]").row.edits[0]
-    assert isinstance(splice, Splice) and splice.error, "what the SAE does not explain is kept"
-    assert [(one.how, one.value, one.feature.prompts.name, one.feature.n) for one in splice.changes] == [
+    splice: Any = first("steer=swap", "features=[6]").row.edits[0]
+    assert type(splice) is Splice and splice.error, "what the SAE does not explain is kept"
+    changes: Any = splice.changes
+    assert [(one.how, one.value, one.feature.prompts.name, one.feature.n) for one in changes] == [
         (How.zero, 0.0, "guitar", 6),
         (How.set, 2.0, "piano", 6),
     ]
