@@ -19,13 +19,19 @@ def auroc(
 
     NaN without positive or without other clips; clips that failed (NaN) are left out.
     """
+    return aurocs(values, positive[None])[0]
+
+
+def aurocs(
+    values: Float[np.ndarray, "clip feature"], positive: Bool[np.ndarray, "word clip"]
+) -> Float[np.ndarray, "word feature"]:
+    """`auroc` of several words at once: clips are ranked but once."""
     whole = np.isfinite(values).all(axis=1)
-    values, positive = values[whole], positive[whole]
-    n, others = int(positive.sum()), int((~positive).sum())
-    if not n or not others:
-        return np.full(values.shape[1], np.nan)
-    ranks = rankdata(values, axis=0)
-    return (ranks[positive].sum(axis=0) - n * (n + 1) / 2) / (n * others)
+    values, own = values[whole], positive[:, whole].astype(float)
+    n = own.sum(axis=1, keepdims=True)
+    others = own.shape[1] - n
+    above = own @ rankdata(values, axis=0) - n * (n + 1) / 2
+    return np.divide(above, n * others, out=np.full(above.shape, np.nan), where=n * others > 0)
 
 
 def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:

@@ -126,7 +126,7 @@ class _SplicedIn:
 
 
 register(TrainedSae, _Training())
-register(Firing, _Firing(), version=2)
+register(Firing, _Firing(), version=3)
 register(SplicedIn, _SplicedIn())
 
 

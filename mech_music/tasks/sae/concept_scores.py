@@ -1,16 +1,18 @@
-"""How well single features tell the words of a prompt set: chosen on some clips, measured on others."""
+"""How well features tell the words of a prompt set: chosen on some clips, measured on others, beside what else could."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from mech_music.prompts.prompt_set import PromptSet
-from mech_music.saes.concepts import auroc
+from mech_music.saes.concepts import aurocs
 from mech_music.saes.named import Harvest
+from mech_music.saes.probing import SIZES, Probing
 
 Record = Mapping[str, np.ndarray]
 
@@ -21,6 +23,9 @@ class Word:
 
     category: str
     text: str
+
+
+Labels = Mapping[Word, Bool[np.ndarray, " clip"]]
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,16 @@ def labels(study: PromptSet, harvest: Harvest, shuffle: int | None = None) -> di
 
 def best_features(
     chosen_by: Float[np.ndarray, "clip feature"],
-    chosen_labels: Mapping[Word, np.ndarray],
+    chosen_labels: Labels,
     tested: Float[np.ndarray, "tested feature"],
-    tested_labels: Mapping[Word, np.ndarray],
+    tested_labels: Labels,
     signed: bool = False,
 ) -> list[Best]:
     """For each word. ``signed``: a low value may tell it as well (of neurons, whose sign says nothing)."""
+    here = aurocs(chosen_by, np.stack(list(chosen_labels.values())))
+    there = aurocs(tested, np.stack([tested_labels[word] for word in chosen_labels]))
     found = []
-    for word, positive in chosen_labels.items():
-        scores, held = auroc(chosen_by, positive), auroc(tested, tested_labels[word])
+    for word, scores, held in zip(chosen_labels, here, there, strict=True):
         if not (np.isfinite(scores).any() and np.isfinite(held).any()):
             continue
         turned = np.maximum(scores, 1 - scores) if signed else scores
@@ -67,7 +73,60 @@ def best_features(
     return found
 
 
-def components(record: Record, n: int) -> Float[np.ndarray, "width n"]:
-    """The first ``n`` principal directions of vectors, or all."""
-    _, vectors = np.linalg.eigh(record["covariance"].astype(float))
-    return vectors[:, ::-1][:, :n]
+@dataclass(frozen=True)
+class Candidates:
+    """What may tell words: each feature in each pooling (`mech_music.saes.pooling`), on both sets of clips."""
+
+    chosen: Record
+    tested: Record
+    chosen_labels: Labels
+    tested_labels: Labels
+    signed: bool = False
+
+    @cached_property
+    def columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """All poolings beside each other, on the clips that features are chosen by and on those held out."""
+        names = list(self.chosen)
+        return tuple(np.concatenate([record[name] for name in names], 1) for record in (self.chosen, self.tested))
+
+    def named(self, column: int) -> tuple[str, int]:
+        """The pooling and the feature of a column."""
+        n = next(iter(self.chosen.values())).shape[1]
+        return list(self.chosen)[column // n], column % n
+
+    @property
+    def by_mean(self) -> list[Best]:
+        """The best features by what they are on average in a clip."""
+        both = self.chosen["mean"], self.chosen_labels, self.tested["mean"], self.tested_labels
+        return best_features(*both, self.signed)
+
+    @property
+    def by_any(self) -> list[Best]:
+        """The best features in the pooling that is best for the word; ``feature`` is a column."""
+        return best_features(self.columns[0], self.chosen_labels, self.columns[1], self.tested_labels, self.signed)
+
+    def scores(self) -> Iterator[tuple[Word, dict[str, float]]]:
+        """For each word: the best feature, and sparse probes; by clip means, and with every pooling (``…_pooled``)."""
+        plain, whole = Probing(self.chosen["mean"], self.tested["mean"]), Probing(*self.columns)
+        for mean, pooled in zip(self.by_mean, self.by_any, strict=True):
+            found, word = {"auroc": mean.auroc, "auroc_pooled": pooled.auroc}, mean.word
+            both = self.chosen_labels[word], self.tested_labels[word]
+            for probing, ending in ((plain, ""), (whole, "_pooled")):
+                fitted = probing.sparse(*both, SIZES)
+                found |= {f"probe_{size}{ending}": fitted[size][1] for size in SIZES}
+            yield word, found
+
+    def dense(self) -> Iterator[tuple[Word, dict[str, float]]]:
+        """For each word, a probe of every column."""
+        plain, whole = Probing(self.chosen["mean"], self.tested["mean"]), Probing(*self.columns)
+        for word, own in self.chosen_labels.items():
+            both = own, self.tested_labels[word]
+            yield word, {"auroc": plain.dense(*both), "auroc_pooled": whole.dense(*both)}
+
+    def difference(self) -> Iterator[tuple[Word, dict[str, float]]]:
+        """For each word, the difference of means; pooled in the way that tells the clips best that it is made of."""
+        probings = {name: Probing(self.chosen[name], self.tested[name]) for name in self.chosen}
+        for word, own in self.chosen_labels.items():
+            each = {name: one.difference(own, self.tested_labels[word]) for name, one in probings.items()}
+            best = max(each.values(), key=lambda pair: np.nan_to_num(pair[0]))
+            yield word, {"auroc": each["mean"][1], "auroc_pooled": best[1]}
