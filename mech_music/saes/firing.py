@@ -89,9 +89,10 @@ def firing_of(sae: Sae, hook: str, harvest: Harvest, activations: Path) -> dict[
 
     ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``peak`` and
     ``peak_step [clip, feature]``: the largest, and the first step that has it; ``by_step [step, feature]``: the share
-    of clips in which it fires there, ``by_shifted_step`` the same with each clip turned by a number of steps drawn for it;
-    ``l0 [clip]``; ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and ``variance [clip, half]``: sums
-    of squares, left over and about the mean of all clips; ``mean [half, width]`` and ``covariance`` of vectors.
+    of clips in which it fires there, and ``by_shifted_step`` the same with each clip turned by a number of steps drawn
+    for it; ``l0 [clip]``; ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and
+    ``variance [clip, half]``: sums of squares, left over and about the mean of all clips; ``mean [half, width]`` and
+    ``covariance`` of vectors.
     """
     places = {row: place for place, row in enumerate(harvest.rows)}
     tally: _Tally | None = None

@@ -64,7 +64,10 @@ class Sampled:
 @stored
 @dataclass(frozen=True)
 class Meanings:
-    """The entropies of what is sampled where an SAE's features fire (conditional half), beside ``draws`` of each null."""
+    """The entropies of what is sampled where features fire (conditional half), beside ``draws`` of each null.
+
+    ``clusters``: of each codebook's tokens.
+    """
 
     sae: Dictionary
     hook: str

@@ -2,15 +2,16 @@
 
 ``H_tok`` is the entropy of those tokens, ``H_sem`` that of the clusters they are in (k-means of the tokens' rows in the
 model's heads), both in nats and a mean over codebooks; ``R = 1 − H_sem / H_tok``. As there are fewer clusters than
-tokens, R is far from 0 for frames drawn at random: it says nothing without that null. Two are made, each with exactly as
-many firings: the tokens dealt out over all frames, and over whole clips (so that a feature's runs, and its steps, stay).
-Entropies are those of observed shares; their bias is the same in the nulls.
+tokens, R is far from 0 for frames drawn at random: it says nothing without that null. Two are made, each with exactly
+as many firings: the tokens dealt out over all frames, and over whole clips (a feature's runs, and its steps, stay).
+Entropies are those of observed shares, whose bias is that of the nulls where these have as many different tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,8 @@ def clusters_of(rows: Float[np.ndarray, "codebook card width"], n: int) -> Clust
     except ImportError:
         raise UserError("clusters of tokens need scikit-learn: pip install scikit-learn") from None
     n = min(n, rows.shape[1])
-    return np.stack([KMeans(n, n_init=4, random_state=_SEED).fit(one).labels_ for one in rows])
+    how: dict[str, Any] = {"n_clusters": n, "n_init": 4, "random_state": _SEED}
+    return np.stack([KMeans(**how).fit_predict(one) for one in rows])
 
 
 def dealt_out(

@@ -34,7 +34,7 @@ class _Pooled:
     def together(self, source: Pooled) -> Hashable:
         return source.harvest
 
-    def make(self, sources: Sequence[Pooled], making: Making) -> dict[Pooled, Mapping[str, np.ndarray]]:
+    def make(self, sources: Sequence[Pooled], making: Making) -> dict[Pooled, dict[str, np.ndarray]]:
         hooks = list(dict.fromkeys(source.hook for source in sources))
         activations = gather(sources[0].harvest, hooks, making)
         courses = {source: _courses(source, making) for source in sources}
@@ -66,7 +66,7 @@ def moments(activations: Path, hook: str) -> tuple[Float32[Tensor, " width"], Fl
 @torch.no_grad()
 def pooled(
     courses: Mapping[Pooled, Courses], activations: Path, passes: PassRunner
-) -> dict[Pooled, Mapping[str, np.ndarray]]:
+) -> dict[Pooled, dict[str, np.ndarray]]:
     """One reading of the activations for all."""
     found: dict[Pooled, dict[str, np.ndarray]] = {source: {} for source in courses}
     places = {row: place for place, row in enumerate(next(iter(courses)).harvest.rows)}

@@ -1,8 +1,8 @@
 """From a feature's time course in a clip to numbers that tell clips apart: what becomes of time is a declared choice.
 
 A clip's mean tells little of when a feature fires; a tempo is when. ``pulse`` is the autocorrelation of the time course
-at half a beat, one and two beats of a tempo (as `mech_music.listeners.tempo` has it of onsets in the sound), for each of
-`TEMPI`: a grid that knows nothing of a prompt set's words.
+at half a beat, one and two beats of a tempo (as `mech_music.listeners.tempo` has it of onsets in the sound), for each
+of `TEMPI`: a grid that knows nothing of a prompt set's words.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ def onsets(course: Course) -> Pooled:
 
 
 def autocorrelation(course: Course) -> Float32[Tensor, "lag feature"]:
-    """About its mean, 1 at lag 0; 0 throughout for a feature that does not vary. Long lags, for which fewer steps speak,
-    count less."""
+    """About its mean, 1 at lag 0; 0 throughout for a feature that does not vary.
+
+    Long lags, for which fewer steps speak, count less.
+    """
     n = len(course)
     spectrum = torch.fft.rfft(course - course.mean(0), 2 * n, dim=0)
     products = torch.fft.irfft(spectrum.abs().square(), 2 * n, dim=0)[:n]

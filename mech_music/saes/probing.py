@@ -73,13 +73,14 @@ class Probing:
         return float(auroc(scores[:, None], held)[0])
 
     def difference(self, positive: Positive, tested: Positive) -> tuple[float, float]:
-        """The AUROC of what clips have along the positive ones' mean less that of the others, in the columns' own units:
-        on the clips that the means are of, and on the tested ones."""
+        """The AUROC of what clips have along the positive ones' mean less that of the others (in the columns' own
+        units), on the clips that the means are of, and on the tested ones."""
         own, held = self._labels(positive, tested)
         if not (_both(own) and _both(held)):
             return float("nan"), float("nan")
         direction = (self._here[own].mean(0) - self._here[~own].mean(0)) * self._spread**2
-        return tuple(float(auroc((x @ direction)[:, None], y)[0]) for x, y in ((self._here, own), (self._there, held)))
+        here, there = (auroc((x @ direction)[:, None], y) for x, y in ((self._here, own), (self._there, held)))
+        return float(here[0]), float(there[0])
 
     def _labels(self, positive: Positive, tested: Positive) -> tuple[Positive, Positive]:
         return positive[self._kept[0]], tested[self._kept[1]]

@@ -1,8 +1,8 @@
 """Which features are worth a look: a rule that is data, and part of the result.
 
-In order: the share of clips that a feature fires in (Singh et al.: 1 to 25 % of tracks), how much of its firing its place
-in the clip decides, and, where sound was listened to, how far it follows loudness and how much of it is in silence. A
-feature is dropped by the first that it does not meet.
+In order: the share of clips that a feature fires in (Singh et al.: 1 to 25 % of tracks), how much of its firing its
+place in the clip decides, and, where sound was listened to, how far it follows loudness and how much of it is in
+silence. A feature is dropped by the first that it does not meet.
 """
 
 from __future__ import annotations

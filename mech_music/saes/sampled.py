@@ -11,6 +11,8 @@ from jaxtyping import Int, Int32
 from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
+from mech_music.base.workers import Advance
+from mech_music.edits.row import Row
 from mech_music.saes.measured import Sampled
 from mech_music.saes.named import Harvest
 from mech_music.saes.progress import progress
@@ -37,12 +39,12 @@ class _Sampled:
 def _tokens(harvest: Harvest, making: Making) -> Int32[np.ndarray, "clip codebook frame"]:
     """Generated again: shards of activations have none."""
     passes, rows = making.passes, harvest.rows
-    found: dict[object, np.ndarray] = {}
+    found: dict[Row, np.ndarray] = {}
     packs = passes.packs(rows, min(_ROWS, making.most), making.n_workers)
     with progress("tokens", len(rows), making.quiet) as show:
         each = len(rows) / len(packs)
 
-        def work(pack: tuple, advance: object) -> np.ndarray:
+        def work(pack: tuple[Row, ...], advance: Advance) -> np.ndarray:
             tokens = passes.stored_tokens(pack).to(torch.int32).cpu().numpy()
             advance(1)
             return tokens

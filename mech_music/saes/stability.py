@@ -51,8 +51,8 @@ class _Overlap:
 def nearest(
     own: Float32[Tensor, "feature width"], other: Float32[Tensor, "other width"]
 ) -> tuple[Int[Tensor, " feature"], Float32[Tensor, " feature"], Tensor]:
-    """For each row, the row of the other that points the most in its direction, their cosine, and whether that is so the
-    other way round, too. Cosines are taken in blocks: no matrix of all pairs is held."""
+    """For each row, the row of the other that points the most in its direction, their cosine, and whether it is that
+    row's own nearest, too. Cosines are taken in blocks: no matrix of all pairs is held."""
     own, other = (torch.nn.functional.normalize(one, dim=1) for one in (own, other))
     cosine, match = _highest(own, other)
     _, back = _highest(other, own)

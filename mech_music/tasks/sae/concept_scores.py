@@ -1,4 +1,4 @@
-"""How well features tell the words of a prompt set: chosen on some clips, measured on others, beside what else could."""
+"""How well features tell the words of a prompt set, chosen on some clips and measured on others."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Candidates:
     def columns(self) -> tuple[np.ndarray, np.ndarray]:
         """All poolings beside each other, on the clips that features are chosen by and on those held out."""
         names = list(self.chosen)
-        return tuple(np.concatenate([record[name] for name in names], 1) for record in (self.chosen, self.tested))
+        here, there = (np.concatenate([record[name] for name in names], 1) for record in (self.chosen, self.tested))
+        return here, there
 
     def named(self, column: int) -> tuple[str, int]:
         """The pooling and the feature of a column."""

@@ -46,8 +46,8 @@ def feature_table(site: Site, answers: Answers) -> pd.DataFrame:
 def _told(site: Site, answers: Answers) -> dict[str, Any]:
     chosen, tested = site.labels()
     words, signs = list(chosen), np.stack(list(chosen.values()))
-    records = (answers.records[one] for one in site.pooled("sae"))
-    candidates = Candidates(*records, chosen, tested)
+    record, held_record = (answers.records[one] for one in site.pooled("sae"))
+    candidates = Candidates(record, held_record, chosen, tested)
     here = aurocs(candidates.columns[0], signs)
     there = aurocs(candidates.columns[1], np.stack([tested[word] for word in words]))
     n = candidates.chosen["mean"].shape[1]
@@ -103,10 +103,12 @@ def feature_lines(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     lines = min(n, _MOST)
     for measured, own in groups.items():
         for role, metrics in _shown(own).items():
-            means = pd.DataFrame(metrics).groupby(own["feature"].to_numpy() * lines // n).mean()
-            for index, values in means.iterrows():
-                line = {"measured": measured, "role": role, "index": index, "repeat": 0, "prompts": lines}
-                yield line | {"prompt": f"feature {index}" if lines == n else f"features, part {index}"} | dict(values)
+            parts = own["feature"].to_numpy() * lines // n
+            for part in np.unique(parts):
+                line = {"measured": measured, "role": role, "index": int(part), "repeat": 0, "prompts": lines}
+                told = f"feature {part}" if lines == n else f"features, part {part}"
+                means = {name: float(values[parts == part].mean()) for name, values in metrics.items()}
+                yield line | {"prompt": told} | means
 
 
 def _shown(own: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:

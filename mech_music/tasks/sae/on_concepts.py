@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mech_music.saes.measured import SIMILAR
-from mech_music.tasks.sae.concept_scores import Candidates, Word, best_features
+from mech_music.tasks.sae.concept_scores import Candidates, Record, Word, best_features
 from mech_music.tasks.sae.site import SHUFFLE, Site
 
 if TYPE_CHECKING:
@@ -30,15 +30,20 @@ def concept_lines(site: Site, answers: Answers) -> Iterator[dict[str, Any]]:
 
 def _scores(site: Site, answers: Answers) -> Iterator[tuple[str, list[tuple[Word, dict[str, float]]]]]:
     own, dealt = site.labels(), site.labels(SHUFFLE)
-    records = {role: [answers.records[one] for one in site.pooled(role)] for role in ("sae", "random", "neuron", "pca")}
+    records = {role: _both(site, answers, role) for role in ("sae", "random", "neuron", "pca")}
     again = _again(site, answers)
     for role, (chosen, tested) in records.items():
-        found = Candidates(chosen, tested, *own, signed=role in ("neuron", "pca")).scores()
-        yield role, [(word, scores | again.get(role, {}).get(word, {})) for word, scores in found]
+        candidates = Candidates(chosen, tested, own[0], own[1], signed=role in ("neuron", "pca"))
+        yield role, [(word, scores | again.get(role, {}).get(word, {})) for word, scores in candidates.scores()]
     yield "shuffled", list(Candidates(*records["sae"], *dealt).scores())
     hook = Candidates(*records["neuron"], *own)
     yield "dense", list(hook.dense())
     yield "difference", list(hook.difference())
+
+
+def _both(site: Site, answers: Answers, role: str) -> tuple[Record, Record]:
+    chosen, tested = site.pooled(role)
+    return answers.records[chosen], answers.records[tested]
 
 
 def _again(site: Site, answers: Answers) -> dict[str, dict[Word, dict[str, float]]]:
