@@ -59,7 +59,7 @@ def by_step(
 ) -> Int[Tensor, "clip step codebook"]:
     """What is sampled at each step; −1 where that is no token of the music."""
     n_frames = tokens.shape[2]
-    places = torch.arange(n_steps + 1).expand(1, generator.n_codebooks, -1)  # the start is position 0
+    places = torch.arange(n_steps + 1).repeat(1, generator.n_codebooks, 1)  # the start is position 0
     at = generator.to_frames(places.to(generator.device), n_frames)[0].cpu() - 1  # the step of each token
     found = torch.full((len(tokens), n_steps, generator.n_codebooks), -1, dtype=tokens.dtype)
     for codebook, steps in enumerate(at):
