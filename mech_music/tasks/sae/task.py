@@ -67,10 +67,10 @@ class SaeTask:
 
     @staticmethod
     def figures() -> Sequence[Figure]:
-        """What is explained, kept and told, by layer."""
-        from mech_music.tasks.sae.figures import layer_curves
+        """What is explained, kept and told, by layer; words by readout; features beside their nulls."""
+        from mech_music.tasks.sae.figures import concept_panels, feature_panels, layer_curves
 
-        return (layer_curves,)
+        return (layer_curves, concept_panels, feature_panels)
 
     @staticmethod
     def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
