@@ -18,7 +18,7 @@ def test_each_pooling_by_hand() -> None:
     np.testing.assert_allclose(found["mean"], [10 / 7, 0, 1])
     np.testing.assert_allclose(found["peak"], [4, 0, 1])
     np.testing.assert_allclose(found["share"], [4 / 7, 0, 1])
-    np.testing.assert_allclose(found["spread"], [np.std([2, 0, 0, 3, 1, 0, 4]), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(found["spread"], [float(np.std([2, 0, 0, 3, 1, 0, 4])), 0.0, 0.0], atol=1e-6)
     assert found["onsets"].tolist() == [3, 0, 1]
     assert list(pool(COURSE, ["peak"], RATE)) == ["peak"]
 

@@ -127,7 +127,7 @@ def test_an_sae_for_each_layer_and_its_controls() -> None:
     overlaps = [one for one in plan if isinstance(one, Overlap)]
     assert [type(one.other) for one in overlaps] == [TrainedSae, RandomSae] * 2
     for one in overlaps:
-        if isinstance(one.other, TrainedSae):
+        if isinstance(one.other, TrainedSae) and isinstance(one.sae, TrainedSae):
             assert one.other == replace(one.sae, fit=replace(one.sae.fit, seed=4)), "the same clips"
 
 
@@ -197,7 +197,7 @@ def test_a_line_for_each_feature_beside_its_nulls() -> None:
     assert lines.loc["sae", "r_above"].sum() == 1 and not lines.loc["sae", "r_below"].any()
     assert abs(lines.loc[("frames", 2), "r"]) < 0.01 and abs(lines.loc[("patterns", 2), "r"]) < 0.01
     assert lines.loc[("sae", 0), "positional"] > 0.9 and lines.loc[("turned", 0), "positional"] == 0
-    assert (table["measured"] == "features, one concept").any()
+    assert "features, one concept" in set(table["measured"])
 
 
 def test_many_features_share_lines() -> None:
