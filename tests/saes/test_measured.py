@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import entropy as scipy_entropy
 
+from mech_music.activations.recipes import Making
 from mech_music.edits.row import Prompts
 from mech_music.listeners.loudness import QUIET
 from mech_music.listeners.loudness import Loudness as LoudnessListener
@@ -200,16 +201,20 @@ def test_levels_are_those_of_frames(made: HookedMusicGen) -> None:
     )
 
 
-def test_features_go_along_with_loudness(own: MadeEngine, made: HookedMusicGen) -> None:
-    found = record(own, LOUD)
-    tokens = own.passes.recording.get(Sampled(HARVEST))["tokens"].long()
-    levels = LoudnessListener().read(Clips([], tokens, made))["db"]
+def test_features_go_along_with_loudness(own: MadeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Levels are drawn: an untrained codec's clips are all as loud."""
+    assert set(record(own, LOUD)) == {"correlation", "correlation_null", "silence", "silent"}
+    draw = np.random.default_rng(0)
+    levels = draw.uniform(-80, 0, (HARVEST.n_clips, own.passes.n_steps - 3)).astype(np.float32)
+    monkeypatch.setattr(loudness, "_levels", lambda source, making: torch.from_numpy(levels))
+    found = loudness._Loudness().make([LOUD], Making(own.passes, 8, quiet=True))[LOUD]
     here = features(own)[:, : levels.shape[1]].numpy()
     for shift, name in ((0, "correlation"), (-1, "correlation_null")):
         for feature in range(12):
             course = here[..., feature].ravel()
             wanted = np.corrcoef(course, np.roll(levels, shift, 0).ravel())[0, 1] if course.any() else np.nan
             np.testing.assert_allclose(found[name][feature], wanted, atol=1e-4)
+    assert np.isfinite(found["correlation"]).sum() > 3
     silent = levels < loudness.SILENT
     np.testing.assert_allclose(found["silent"], silent.mean())
     fired = (here > 0) & silent[..., None]
