@@ -8,17 +8,20 @@ from mech_music.base.errors import UserError
 from mech_music.config.axes import check_component, single_layers
 from mech_music.config.schema import RunConfig
 from mech_music.models.hooks import Component, Hook
+from mech_music.saes.browsing import BrowserConfig
 from mech_music.saes.named import Dictionary
 from mech_music.saes.settings import SaeConfig, check_sae_config, named_by
 
 
 @dataclass
 class SaeSettings(RunConfig):
-    """Where vectors are read (``component``, ``layer``), and what ``sae`` is trained or read."""
+    """Where vectors are read (``component``, ``layer``), what ``sae`` is trained or read, and what its feature
+    ``browser`` holds."""
 
     component: Component = Component.resid
     layer: str = "4"
     sae: SaeConfig = field(default_factory=SaeConfig)
+    browser: BrowserConfig = field(default_factory=BrowserConfig)
 
     @property
     def saes(self) -> dict[int, tuple[str, Dictionary]]:
@@ -30,6 +33,7 @@ class SaeSettings(RunConfig):
     def check(self) -> None:
         check_component(self.component, self.model)
         check_sae_config(self.sae, self.study)
+        self.browser.check()
         if self.sae.path is not None and len(self.saes) > 1:
             raise UserError(f"layer={self.layer}: the SAE in '{self.sae.path}' is of one layer: give that one")
         _ = self.saes

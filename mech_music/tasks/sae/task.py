@@ -21,6 +21,7 @@ from mech_music.saes.fitting import from_record
 from mech_music.saes.named import Dictionary, Firing, RandomSae, SplicedIn, TrainedSae
 from mech_music.saes.sae import About
 from mech_music.saes.settings import held_out, spliced, trained_on
+from mech_music.tasks.sae import browsed
 from mech_music.tasks.sae.columns import SAE, told_of
 from mech_music.tasks.sae.concept_scores import best_features, components, labels
 from mech_music.tasks.sae.features import feature_table
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mech_music.engine.engine import Answers
+    from mech_music.saes.catalogue import Catalogue
     from mech_music.tasks.protocol import Figure
 
 _SHUFFLE = 7  # seed of the labels that are dealt out
@@ -83,6 +85,14 @@ class SaeTask:
         from mech_music.tasks.sae.terminal import sae_table
 
         return sae_table(summary)
+
+    def browsed(self, run: Settings) -> list[Any]:
+        """Recordings of the features' clips and directions."""
+        return browsed.needed(run)
+
+    def catalogue(self, run: Settings, answers: Answers) -> Catalogue:
+        """What the browser shows of each feature."""
+        return browsed.catalogue(run, answers)
 
     def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
         """Each SAE in SAELens' format, and what its features tell as ``features.csv``."""
