@@ -101,7 +101,8 @@ def _make(wanted: argparse.Namespace, console: Console) -> None:
     for found in parts:
         if wanted.audio:
             _browse(found, wanted.labels, console)
-        page, out = build(found, wanted.audio), wanted.out or found.folder / "report.html"
+        out = wanted.out or found.folder / "report.html"
+        page = build(found, wanted.audio, out.parent)
         write(page, out)
         clips = f", {page.clips} clips" if page.clips else ", no clips"
         console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB{clips}. Open it in a browser.")

@@ -27,7 +27,7 @@ from mech_music.saes.sae import Sae
 Tensors = Mapping[str, np.ndarray]
 KINDS = ("strongest", "median", "random")
 _AT_ONCE = 256  # features whose clips are ranked, or whose logits are held, at a time
-_DRAWN = 256  # random directions that a readout is compared with
+_DRAWN, _DRAWN_BY = 256, 730_011  # random directions that a readout is compared with; a seed that no SAE starts from
 
 
 @stored
@@ -165,8 +165,8 @@ def read_decoder(
     one of random directions.
     """
     directions = torch.nn.functional.normalize(W_dec.float(), dim=1)
-    drawn = torch.randn(_DRAWN, W_dec.shape[1], generator=torch.Generator().manual_seed(0)).to(W_dec.device)
-    drawn = torch.nn.functional.normalize(drawn, dim=1)
+    drawn = torch.randn(_DRAWN, W_dec.shape[1], generator=torch.Generator().manual_seed(_DRAWN_BY))
+    drawn = torch.nn.functional.normalize(drawn, dim=1).to(W_dec.device)
     n_nearest = min(n_nearest, len(W_dec) - 1)
     parts: dict[str, list[Tensor]] = {name: [] for name in ("nearest", "cosine", "token", "effect")}
     for start, block in _blocks(directions):

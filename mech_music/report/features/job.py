@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from mech_music.base.errors import UserError
 from mech_music.report.features.media import Media
 from mech_music.report.features.table import read_labels, read_table
-from mech_music.report.features.write import FOLDER, INDEX, Browser, write_browser
+from mech_music.report.features.write import FOLDER, Browser, write_browser
+from mech_music.report.page import FEATURES
 from mech_music.saes.progress import progress
 from mech_music.tasks.protocol import Browsing
 
@@ -40,7 +41,7 @@ def browser_again(task: object, run: Any, engine: Engine, folder: Path, labels: 
     if not isinstance(task, Browsing) or not (wanted := task.browsed(run)):
         return ""
     if any(source not in engine.passes.recording for source in wanted):
-        there = (folder / FOLDER / INDEX).is_file()
+        there = (folder / FEATURES).is_file()
         return f"features of {folder.name} {'are left as they are' if there else 'are not shown'}: {_LOST}"
     found = browser_of(task, run, engine, folder, labels)
     return "" if found is None else said(found)

@@ -97,7 +97,8 @@ def _value(value: Any) -> Any:
 
 
 def columns(of: Listed) -> dict[str, dict[str, Any]]:
-    """The table column by column: ``{"kind": "number" | "flag", "values"}``, or words as places in ``words``."""
+    """The table column by column: ``{"kind": "number" | "flag", "values"}``, or words as places in ``words``; empty
+    ones are left out."""
     found = {str(name): _column(cast(pd.Series, of.table[name])) for name in of.table}
     return {name: column for name, column in found.items() if column is not None}
 
@@ -109,6 +110,7 @@ def _column(values: pd.Series) -> dict[str, Any] | None:
     if all(isinstance(value, bool | np.bool_) for value in present):
         return {"kind": "flag", "values": [None if pd.isna(value) else int(value) for value in values]}
     if pd.api.types.is_numeric_dtype(values):
-        return {"kind": "number", "values": [_value(value) for value in values.tolist()]}
+        whole = bool((present == present.round()).all()) and not ((present >= 0) & (present <= 1)).all()
+        return {"kind": "number", "whole": whole, "values": [_value(value) for value in values.tolist()]}
     places, words = pd.factorize(values.astype("string"))
     return {"kind": "word", "values": places.tolist(), "words": [str(word) for word in words]}

@@ -20,12 +20,12 @@ from mech_music.edits.row import Row
 from mech_music.report.features.details import CHUNK, page_of
 from mech_music.report.features.media import Media
 from mech_music.report.features.table import Listed, columns, listed
-from mech_music.report.page import part, template
+from mech_music.report.page import FEATURES, part, template
 from mech_music.report.payload import as_json
 from mech_music.saes.catalogue import LEVEL, Catalogue, FeatureSet
 from mech_music.saes.moments import KINDS
 
-FOLDER, INDEX = "features", "index.html"
+FOLDER, INDEX = FEATURES.parent.name, FEATURES.name
 _DATA, _SCRIPT = "data", "browser.js"
 _SCRIPTS = ("dom.js", "player.js", "features_data.js", "features_list.js", "features_draw.js", "features_page.js")
 

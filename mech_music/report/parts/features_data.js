@@ -48,13 +48,17 @@ function siteOf(set, feature) { return `layer ${set.layer} · ${feature}`; }
 function figure(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
-  const size = Math.abs(value), text = Number.isInteger(value) ? String(value) : size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.095 ? value.toFixed(2) : String(+value.toPrecision(2));
+  const size = Math.abs(value), text = size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 0.095 ? value.toFixed(2) : value === 0 ? "0" : String(+value.toPrecision(2));
   return text.replace("-", "−");
 }
 
 function share(value) { return value === null || value === undefined ? "–" : value > 0 && value < 0.001 ? "< 0.1 %" : `${+(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`; }
 function isShare(name) { return name.startsWith("fires") || name.startsWith("share") || name === ABOUT.names.rate; }
-function told(name, value) { return isShare(name) ? share(value) : figure(value); }
+function told(set, name, feature) {
+  const value = cell(set, name, feature), column = set.columns[name];
+  if (value === null || !column) return "–";
+  return column.kind === "flag" ? ["no", "yes"][value] : column.whole ? String(value) : isShare(name) ? share(value) : figure(value);
+}
 
 // -- addresses ------------------------------------------------------------------------------
 

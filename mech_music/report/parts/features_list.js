@@ -74,8 +74,9 @@ function drawAsked() {
 let drawn = new Map();
 
 function heads() {
-  const { score, rate } = ABOUT.names;
-  byId("heads").replaceChildren(...["feature", "label", "concept it tells best", columnWord(score), columnWord(rate), "sound"].map((word) => el("span", {}, word)));
+  const { score } = ABOUT.names;
+  document.body.classList.toggle("unlabelled", !SETS.some((set) => Object.keys(set.labels).length));
+  byId("heads").replaceChildren(...["feature", "label", "concept it tells best", columnWord(score), "fires in", "sound"].map((word) => el("span", {}, word)));
 }
 
 function row(place) {
@@ -85,14 +86,14 @@ function row(place) {
     el("span", { class: "site" }, siteOf(set, feature)),
     el("span", { class: label ? "label" : "label none" }, label ?? (dead ? "dead" : "no label"), label && set.labels[feature][1] !== null ? el("span", { class: "interval" }, ` ${figure(set.labels[feature][1])}`) : null),
     el("span", { class: "concept" }, conceptOf(set, feature) ?? "–"),
-    el("span", { class: "score" }, figure(cell(set, score, feature))),
-    el("span", { class: "often" }, el("span", { class: "share", "aria-hidden": "true" }, el("span", { style: `width: ${100 * (often ?? 0)}%` })), told(rate, often)),
+    el("span", { class: "score" }, told(set, score, feature)),
+    el("span", { class: "often" }, el("span", { class: "share", "aria-hidden": "true" }, el("span", { style: `width: ${100 * (often ?? 0)}%` })), share(often)),
     el("span", { class: "marks" }, marks, marks ? el("span", { class: "unseen" }, " has sound") : null));
 }
 
 // The rows on the screen and a few around them; the rest of the list is empty space.
 function drawRows() {
-  const box = byId("rows"), top = box.getBoundingClientRect().top, height = parseFloat(getComputedStyle(box).getPropertyValue("--row"));
+  const box = byId("rows"), { top, height: whole } = box.getBoundingClientRect(), height = whole / LISTED.length || 1;
   const from = Math.max(0, Math.floor(-top / height) - 8), to = Math.min(LISTED.length, Math.ceil((innerHeight - top) / height) + 8), next = new Map();
   for (let place = from; place < to; place++) next.set(place, drawn.get(place) ?? box.appendChild(row(place)));
   for (const [place, node] of drawn) if (!next.has(place)) node.remove();

@@ -33,7 +33,7 @@ function head(set, feature, page, best) {
   const { score, rate } = ABOUT.names, label = labelOf(set, feature);
   const facts = [
     set.dead.has(feature) ? el("b", {}, "Dead: it never fires on these clips.") : null,
-    best ? el("span", {}, "tells ", el("b", {}, best), ` best (${columnWord(score)} ${figure(cell(set, score, feature))})`) : null,
+    best ? el("span", {}, "tells ", el("b", {}, best), ` best (${columnWord(score)} ${told(set, score, feature)})`) : null,
     cell(set, rate, feature) === null ? null : el("span", {}, `${columnWord(rate)}: ${share(cell(set, rate, feature))} of clips`),
     el("span", {}, set.hook),
   ].filter(Boolean);
@@ -44,9 +44,9 @@ function head(set, feature, page, best) {
 }
 
 function labelled(page) {
-  if (!page.labels.length) return section("labels", "Labels", el("p", { class: "note" }, "No label: labels.csv had none for it when this browser was written."));
+  if (!page.labels.length) return el("p", { class: "note" }, "No label: there was none for it in labels.csv when this browser was written.");
   const interval = (one) => (one.score === null || one.score === undefined ? "–" : `${figure(one.score)}${one.score_low === null || one.score_low === undefined ? "" : ` [${figure(one.score_low)}, ${figure(one.score_high)}]`}`);
-  const rows = page.labels.map((one) => ({ cells: [el("span", {}, el("b", {}, String(one.label ?? "–")), one.description ? el("div", { class: "note" }, String(one.description)) : ""), String(one.labeller ?? "–"), figure(one.confidence), interval(one), figure(one.control), figure(one.n_clips)] }));
+  const rows = page.labels.map((one) => ({ cells: [el("span", {}, el("b", {}, String(one.label ?? "–")), one.description ? el("div", { class: "note" }, String(one.description)) : ""), String(one.labeller ?? "–"), figure(one.confidence), interval(one), figure(one.control), String(one.n_clips ?? "–")] }));
   return section("labels", "Labels", scrolling("Labels", "", table(["label", "by", "confidence", "held-out score", "control", "clips"], rows, 2)),
     el("p", { class: "note" }, "Held-out score: how well the label predicts on other clips where the feature fires, with its interval; control: the same of a label that is not its own."));
 }
@@ -65,15 +65,25 @@ function moments(set, page, clips) {
 function moment(set, one, clips, what) {
   const values = unpacked(one.trace), file = clips.files[one.clip], most = one.trace.most;
   const seconds = (one.step + 0.5) / set.frame_rate, words = one.peak > 0 ? `peak ${figure(one.peak)} at ${seconds.toFixed(2)} s, fires in ${share(one.share)} of steps` : "does not fire";
-  const now = el("output", { class: "now" });
   const card = el("div", { class: "card" }, el("p", { class: "prompt" }, clips.prompts[clips.prompt[one.clip]]),
-    file ? clipPlayer([{ version: "original", title: words, audio: file.sound, image: file.image, ...file, over: overlay(values, most, set.frames) }], what, "none")
-      : el("figure", {}, el("figcaption", {}, words), el("div", { class: "bare" }, overlay(values, most, set.frames))), now);
-  card.querySelector(".pair")?.addEventListener("at", ({ detail }) => {
-    const value = values[Math.min(Math.floor(detail * set.frame_rate), set.frames - 1)] ?? 0;
-    now.textContent = `${detail.toFixed(2)} s: ${value > 0 ? `activation ${figure(value)}` : "does not fire"}`;
-  });
+    file ? clipPlayer([{ version: "original", title: words, audio: file.sound, image: file.image, ...file, over: overlay(values, most, set.frames) }], what, "metadata")
+      : el("figure", {}, el("figcaption", {}, words), el("div", { class: "bare" }, overlay(values, most, set.frames))));
+  if (file) inTime(card.querySelector(".pair"), set, values);
   return card;
+}
+
+// What the activation is at the moment that is heard; a press on the spectrogram goes there.
+function inTime(pair, set, values) {
+  const now = el("output", { class: "now", "aria-live": "off" }), audio = pair.querySelector("audio"), picture = pair.querySelector(".picture");
+  pair.querySelector(".time").firstChild.after(now);
+  pair.addEventListener("at", ({ detail }) => {
+    const value = values[Math.min(Math.floor(detail * set.frame_rate), set.frames - 1)] ?? 0;
+    now.textContent = `${detail.toFixed(2)} s: ${value > 0 ? figure(value) : "does not fire"}`;
+  });
+  picture.addEventListener("click", (event) => {
+    const box = picture.getBoundingClientRect();
+    if (audio.duration) audio.currentTime = (audio.duration * (event.clientX - box.left)) / box.width;
+  });
 }
 
 // -- steering -------------------------------------------------------------------------------
@@ -83,8 +93,8 @@ function steering(set, feature, page, clips) {
   const { clip, versions } = page.steered, file = clips.files[clip];
   const all = [{ version: "original", title: "original", audio: file.sound, image: file.image, ...file }, ...versions.map((one) => ({ ...one, version: one.name, title: one.name, audio: one.sound }))];
   return section("steering", "Steered with it",
-    el("p", { class: "note" }, "The same prompt and seed with the feature erased (all else kept), and with its direction added in the conditional half at strength α, in its largest activations. The versions change places at the same moment. One clip shows what is heard and proves nothing: whether a feature steers is what task=sae_steer measures, on other prompts and beside random features."),
-    el("p", { class: "prompt" }, clips.prompts[clips.prompt[clip]]), el("div", { class: "in-place" }, clipPlayer(all, `the clip steered with feature ${feature}`, "none")));
+    el("p", { class: "note" }, "The same prompt and seed with the feature erased (all else kept), and with its direction added in the conditional half at strength α, in its largest activations. The versions change places at the same moment. One clip lets you hear it and proves nothing: whether a feature steers has to be measured on many prompts, beside random features."),
+    el("p", { class: "prompt" }, clips.prompts[clips.prompt[clip]]), el("div", { class: "in-place" }, clipPlayer(all, `the clip steered with feature ${feature}`, "metadata")));
 }
 
 // -- its direction --------------------------------------------------------------------------
@@ -96,7 +106,7 @@ function nearest(set, page) {
 }
 
 function numbers(set, feature) {
-  const rows = Object.keys(set.columns).map((name) => ({ cells: [columnWord(name), told(name, set.columns[name].kind === "flag" ? ["no", "yes"][cell(set, name, feature)] : cell(set, name, feature))] }));
+  const rows = Object.keys(set.columns).map((name) => ({ cells: [columnWord(name), told(set, name, feature)] }));
   return section("numbers", "All numbers", rows.length ? table(["of features.csv", ""], rows, 1) : el("p", { class: "note" }, "There was no features.csv."));
 }
 
@@ -149,8 +159,10 @@ async function start() {
     if (number === 0) heads();
     drawAsked();
     drawList();
-    document.body.dataset.ready = "yes"; // the first SAE's features are on the screen
+    document.body.dataset.ready = "yes"; // the first SAE's features are in the page, and soon on the screen
+    if (number === 0) requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
   }
+  history.scrollRestoration = "manual";
   byId("asked").addEventListener("submit", (event) => event.preventDefault());
   addEventListener("scroll", () => { if (!byId("list").hidden) drawRows(); }, { passive: true });
   addEventListener("resize", () => { if (!byId("list").hidden) drawRows(); });

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mech_music.engine.engine import Answers
+    from mech_music.report.view import View
     from mech_music.saes.catalogue import Catalogue
     from mech_music.tasks.protocol import Figure
 
@@ -85,6 +86,13 @@ class SaeTask:
         from mech_music.tasks.sae.terminal import sae_table
 
         return sae_table(summary)
+
+    @staticmethod
+    def page() -> View:
+        """The page of the HTML report."""
+        from mech_music.tasks.sae.page import page
+
+        return page()
 
     def browsed(self, run: Settings) -> list[Any]:
         """Recordings of the features' clips and directions."""
