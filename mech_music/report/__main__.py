@@ -45,7 +45,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     folders = [word for word in words if not word.startswith(given)]
     strange = next((word for word in folders if "=" in word and not Path(word).expanduser().exists()), "")
     if strange:
-        raise UserError(f"unknown word {strange}; allowed: out=<file>, audio=0, labels=<folder>, --config-dir <folder>, or a folder")
+        raise UserError(
+            f"unknown word {strange}; allowed: out=<file>, audio=0, labels=<folder>, --config-dir <folder>, or a folder"
+        )
     if len(folders) not in (1, 2):
         more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
         usage = "usage: python -m mech_music.report <folder> [<other folder>] [out=<file>]"

@@ -27,7 +27,10 @@ _SPARE = 300_000  # of text around the data, bytes
 FEATURES = Path("features/index.html")  # the browser of a job's features, in its folder
 _NO_CLIPS = Heard(notes=["This page was made without clips (audio=0)."])
 _PARTS = files("mech_music.report") / "parts"
-_BEFORE, _AFTER = ("dom.js", "base.js", "address.js", "heat.js", "player.js", "listen.js", "charts.js", "curves.js"), ("page.js",)
+_BEFORE, _AFTER = (
+    ("dom.js", "base.js", "address.js", "heat.js", "player.js", "listen.js", "charts.js", "curves.js"),
+    ("page.js",),
+)
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,12 @@ def _export_job(job: Job, wanted: argparse.Namespace, several: bool) -> list[str
     from mech_music.engine.opening import open_engine
     from mech_music.report.features.table import read_labels
     from mech_music.saes.neuronpedia import export
-    from mech_music.tasks.protocol import Browsing, Task
+    from mech_music.tasks.protocol import Browsing
     from mech_music.tasks.registry import task_of
 
-    task = cast("Task", task_of(job.run)) if job.run is not None else None
-    if not isinstance(task, Browsing) or not (needed := task.browsed(job.run)):
+    if job.run is None or not isinstance(task := cast(object, task_of(job.run)), Browsing):
+        return []
+    if not (needed := task.browsed(job.run)):
         return []
     engine = open_engine(job.run)
     if lost := sum(source not in engine.passes.recording for source in needed):

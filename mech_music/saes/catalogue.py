@@ -82,7 +82,9 @@ class Steering:
     def edits(self, hook: str, feature: int) -> dict[str, AnyEdit]:
         """By name: erased (the rest kept with the error term), and added at each strength."""
         direction = FeatureDirection(self.firing, feature)
-        edits: dict[str, AnyEdit] = {"erased": Splice(hook, self.firing.sae, (Change(feature, How.zero),), half=self.half)}
+        edits: dict[str, AnyEdit] = {
+            "erased": Splice(hook, self.firing.sae, (Change(feature, How.zero),), half=self.half)
+        }
         for strength in self.strengths:
             edits[f"α = {strength:g}"] = Edit(hook, 1.0, (Term(strength, direction),), half=self.half)
         return edits
@@ -120,7 +122,8 @@ def feature_set(
     records: Mapping[object, Mapping[str, np.ndarray]],
     steering: Steering | None = None,
 ) -> FeatureSet:
-    """One SAE's features. ``delay``: steps that a clip has more than frames; ``words``: which clips' prompts have each."""
+    """One SAE's features. ``delay``: steps that a clip has more than frames; ``words``: which clips' prompts have
+    each."""
     firing, kept = records[moments.firing], records[moments]
     rows = moments.firing.harvest.rows
     readout = records[DecoderReadout(moments.firing.sae, moments.firing.hook)]

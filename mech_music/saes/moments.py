@@ -18,6 +18,7 @@ from torch import Tensor
 from mech_music.activations.recipes import Making, register
 from mech_music.activations.shards import read_stream
 from mech_music.edits.content import stored
+from mech_music.edits.row import Row
 from mech_music.models.unembedding import Unembedding
 from mech_music.saes.harvest import gather
 from mech_music.saes.named import Dictionary, Firing, recorded_for
@@ -113,7 +114,7 @@ def _of_one(source: Moments, ranked: np.ndarray, whole: np.ndarray, feature: int
 
 @torch.no_grad()
 def _traces(
-    sae: Sae, hook: str, clips: Int32[np.ndarray, "feature place"], places: Mapping[object, int], activations: Path
+    sae: Sae, hook: str, clips: Int32[np.ndarray, "feature place"], places: Mapping[Row, int], activations: Path
 ) -> Float16[np.ndarray, "feature place step"]:
     """Each feature's activation at every step of its clips; memory does not grow with the number of clips."""
     flat = clips.ravel()
@@ -178,7 +179,12 @@ def read_decoder(
         raised, lowered = logits.topk(n, dim=-1), (-logits).topk(n, dim=-1)
         token = torch.cat([raised.indices, lowered.indices], dim=-1)
         effect = torch.cat([raised.values, -lowered.values], dim=-1)
-        for name, tensor in (("nearest", nearest.int()), ("cosine", cosine), ("token", token.int()), ("effect", effect)):
+        for name, tensor in (
+            ("nearest", nearest.int()),
+            ("cosine", cosine),
+            ("token", token.int()),
+            ("effect", effect),
+        ):
             parts[name].append(tensor.cpu())
     random_effect = direct_logits(drawn, unembed).amax(-1).mean(0)
     found = {name: torch.cat(some).numpy() for name, some in parts.items()}

@@ -2,7 +2,8 @@
 
 Each folder has ``batch-N.jsonl.gz``, a JSON object a line, with the field names of Neuronpedia's exports
 (https://docs.neuronpedia.org/api-and-data/exports, and the tables of its open-source web application). It is made for
-text, so what stands for a token here is the step of generation; sound is not part of the format. Same input, same bytes.
+text, so what stands for a token here is the step of generation; sound is not part of the format. The same input gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -47,10 +48,10 @@ def export(of: FeatureSet, labels: pd.DataFrame, model: str, source: str, folder
         if not re.fullmatch(r"[\w.-]+", name) or name.strip(".") == "":
             raise UserError(f"{what}='{name}': expected letters, digits, '.', '_' and '-', as in an address")
     place, counts = folder / "v1" / model / source, {"features": 0, "activations": 0, "explanations": 0}
-    own = labels[labels["hook"] == of.hook] if len(labels) else labels
+    own = cast(pd.DataFrame, labels[labels["hook"] == of.hook]) if len(labels) else labels
     for number, start in enumerate(range(0, of.n_features, BATCH)):
         batch = range(start, min(start + BATCH, of.n_features))
-        told = own[own["feature"].isin(batch)] if len(own) else own
+        told = cast(pd.DataFrame, own[own["feature"].isin(list(batch))]) if len(own) else own
         parts = {
             "features": [_feature(of, feature, model, source) for feature in batch],
             "activations": [one for feature in batch for one in _activations(of, feature, model, source)],
@@ -86,7 +87,8 @@ def _feature(of: FeatureSet, feature: int, model: str, source: str) -> dict[str,
 
 def _tokens(token: np.ndarray, effect: np.ndarray) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """The tokens raised and those lowered most over all codebooks, called ``codebook:token``."""
-    names = [(f"{codebook}:{token[codebook, at]}", _number(effect[codebook, at])) for codebook, at in np.ndindex(*token.shape)]  # fmt: skip
+    places = list(np.ndindex(*token.shape))
+    names = [(f"{codebook}:{token[codebook, at]}", _number(float(effect[codebook, at]))) for codebook, at in places]
     ranked = sorted(names, key=lambda one: -one[1])
     n = token.shape[1] // 2
     return ranked[:n], ranked[::-1][:n]
@@ -99,9 +101,8 @@ def _activations(of: FeatureSet, feature: int, model: str, source: str) -> Itera
             continue
         row, values = of.rows[clip], _numbers(trace)
         tokens = [f"{row.prompt} ", *(f"[{step}]" for step in range(len(values)))]
-        identity = hashlib.sha256(json.dumps([model, source, feature, row.prompt, row.seed]).encode()).hexdigest()
         yield {
-            "id": f"c{identity[:24]}",
+            "id": _identity(model, source, feature, row.prompt, row.seed),
             "modelId": model,
             "layer": source,
             "index": str(feature),
@@ -122,9 +123,8 @@ def _explanations(labels: pd.DataFrame, model: str, source: str) -> Iterator[dic
         if not said:
             continue
         description = ": ".join(said)
-        identity = hashlib.sha256(json.dumps([model, source, int(line["feature"]), description, str(line["labeller"])]).encode())  # fmt: skip
         yield {
-            "id": f"c{identity.hexdigest()[:24]}",
+            "id": _identity(model, source, int(line["feature"]), description, str(line["labeller"])),
             "modelId": model,
             "layer": source,
             "index": str(int(line["feature"])),
@@ -136,7 +136,9 @@ def _explanations(labels: pd.DataFrame, model: str, source: str) -> Iterator[dic
 
 def read_back(folder: Path, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a source's folder, batch by batch."""
-    paths = sorted((folder / kind).glob("batch-*.jsonl.gz"), key=lambda path: int(path.name.split("-")[1].split(".")[0]))
+    paths = sorted(
+        (folder / kind).glob("batch-*.jsonl.gz"), key=lambda path: int(path.name.split("-")[1].split(".")[0])
+    )
     return [json.loads(line) for path in paths for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
@@ -144,6 +146,11 @@ def _write(path: Path, lines: Iterable[dict[str, Any]]) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     with replacing(path) as partial:
         partial.write_bytes(gzip.compress(text.encode(), compresslevel=6, mtime=0))
+
+
+def _identity(*deciding: str | int) -> str:
+    """25 letters and digits that begin with c, as Neuronpedia's own are; the same for the same line."""
+    return f"c{hashlib.sha256(json.dumps(deciding).encode()).hexdigest()[:24]}"
 
 
 def _number(value: float) -> float:

@@ -18,7 +18,9 @@ from mech_music.saes.named import Firing, Harvest, SaeFile
 HOOK = "blocks.4.hook_resid_post"
 STEPS, DELAY, RATE = 13, 3, 25.0
 WORDS = ("guitar", "piano", "jazz")
-ATTACK = "<img src=x onerror=\"document.body.dataset.ran='yes'\"></script><script>document.body.dataset.ran='yes'</script>"
+ATTACK = (
+    "<img src=x onerror=\"document.body.dataset.ran='yes'\"></script><script>document.body.dataset.ran='yes'</script>"
+)
 
 
 class _Steering:

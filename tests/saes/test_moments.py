@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mech_music.activations.shards import read_stream
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.saes.catalogue import feature_set, word_shares
 from mech_music.saes.moments import DecoderReadout, Moments, chosen_clips, direct_logits, read_decoder
-from tests.made_engine import engine
+from tests.made_engine import MadeEngine, engine
 from tests.report.made_features import FIRING
 from tests.saes.test_recorded import FIRING as OWN
 from tests.saes.test_recorded import HOOK, SAE
@@ -72,8 +73,8 @@ def test_traces_are_the_sae_s_own_activations(made: HookedMusicGen, tmp_path: Pa
     assert records[readout]["token"].shape == (SAE.fit.n_features, 4, 10)
 
 
-def records_of(found: object) -> dict[str, np.ndarray]:
-    record = found.passes.recording.get(SAE)  # pyright: ignore[reportAttributeAccessIssue]
+def records_of(found: MadeEngine) -> dict[str, np.ndarray]:
+    record = found.passes.recording.get(SAE)
     return {name: tensor.numpy() for name, tensor in record.items()}
 
 
@@ -86,11 +87,11 @@ def test_a_decoder_s_neighbours_and_direct_effect(made: HookedMusicGen) -> None:
     np.fill_diagonal(cosines, -2)
     assert (found["nearest"] == np.argsort(-cosines, axis=1, kind="stable")[:, :4]).all()
     np.testing.assert_allclose(found["cosine"], -np.sort(-cosines, axis=1)[:, :4], atol=1e-6)
-    heads = [head.weight.detach().double() for head in made.musicgen.lm.linears]
-    norm = made.musicgen.lm.out_norm
+    lm: Any = made.musicgen.lm
+    heads = [head.weight.detach().double() for head in lm.linears]
     for feature in (0, 299):
         d = W_dec[feature].double()
-        scaled = (d - d.mean()) / d.std(unbiased=False) * norm.weight.detach().double()
+        scaled = (d - d.mean()) / d.std(unbiased=False) * lm.out_norm.weight.detach().double()
         for codebook, head in enumerate(heads):
             logits = (head @ scaled).numpy()
             assert found["token"][feature, codebook].tolist() == [*np.argsort(-logits)[:3], *np.argsort(logits)[:3]]
@@ -103,7 +104,8 @@ def test_a_decoder_s_neighbours_and_direct_effect(made: HookedMusicGen) -> None:
 def test_shares_are_means_over_prompts() -> None:
     share = np.array([[0.2], [0.6], [0.4], [0.8], [1.0], [np.nan]], np.float32)
     prompts = ["a", "b", "c", "a", "b", "c"]
-    words, found = word_shares(share, prompts, {("mood", "happy"): np.array([1, 1, 0, 1, 1, 0], bool), ("mood", "sad"): np.array([0, 0, 1, 0, 0, 1], bool)})  # fmt: skip
+    happy = np.array([1, 1, 0, 1, 1, 0], bool)
+    words, found = word_shares(share, prompts, {("mood", "happy"): happy, ("mood", "sad"): ~happy})
     assert [(word.text, word.n_prompts) for word in words] == [("all prompts", 3), ("happy", 2), ("sad", 1)]
     np.testing.assert_allclose(found[0, :, 0], [(0.5 + 0.8 + 0.4) / 3, 0.65, 0.4], atol=1e-6)
     half = 4.302653 * np.std([0.5, 0.8, 0.4], ddof=1) / 3**0.5  # Student's at two degrees of freedom

@@ -22,7 +22,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     of = feature_set()
     done = export(of, LABELS, *NAMES, tmp_path)
     assert done.folder == tmp_path / "v1/tiny/4-resid-post-70"
-    features, activations, explanations = (read_back(done.folder, kind) for kind in ("features", "activations", "explanations"))
+    features, activations, explanations = (
+        read_back(done.folder, kind) for kind in ("features", "activations", "explanations")
+    )
     assert (len(features), len(activations), len(explanations)) == (done.features, done.activations, done.explanations)
     assert [one["index"] for one in features] == [str(number) for number in range(70)]
     first = features[7]
@@ -38,7 +40,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(own[0]["values"][1:], of.trace[7, 0], atol=1e-3)
     assert [one["index"] for one in activations].count("3") == 1, "of a dead feature the random clip"
     assert len({one["id"] for one in activations}) == len(activations)
-    assert [(one["index"], one["explanationModelName"]) for one in explanations] == [("5", "tagger"), ("5", "words"), ("9", "words")]
+    assert [(one["index"], one["explanationModelName"]) for one in explanations] == [
+        ("5", "tagger"),
+        ("5", "words"),
+        ("9", "words"),
+    ]
     assert explanations[2]["description"] == "a bell: rings"
 
 

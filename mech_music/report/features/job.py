@@ -30,10 +30,14 @@ def browser_of(task: object, run: Any, engine: Engine, folder: Path, labels: Pat
     if labels is not None and told[1].empty:
         raise UserError(f"no labels in '{labels}': expected a folder with labels.csv")
     catalogue = task.catalogue(run, engine.answers(wanted))
-    n_features = sum(of.n_features for of in catalogue.sets)
-    place = folder / FOLDER
+    n_features, place = sum(of.n_features for of in catalogue.sets), folder / FOLDER
     with progress("features", n_features) as show:
-        return write_browser(catalogue, *told, place, Media(place, engine.audio, engine.key), show)
+
+        def sounded(n: int) -> None:
+            show(0, f"{len(media.written) // 2} clips")
+
+        media = Media(place, engine.audio, engine.key, sounded)
+        return write_browser(catalogue, *told, place, media, show)
 
 
 def browser_again(task: object, run: Any, engine: Engine, folder: Path, labels: Path | None = None) -> str:

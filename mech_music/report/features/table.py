@@ -50,7 +50,9 @@ def _read(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
         found = pd.read_csv(path, keep_default_na=True)
         found["feature"] = found["feature"].astype(int) if "feature" in found else found["feature"]
     except (ValueError, KeyError, OSError, pd.errors.ParserError) as error:
-        raise UserError(f"'{path}' is no table of features ({first_line(error)}): write it again, or delete it") from None
+        raise UserError(
+            f"'{path}' is no table of features ({first_line(error)}): write it again, or delete it"
+        ) from None
     if lacking := [name for name in needed if name not in found]:
         raise UserError(f"'{path}' has no column {lacking[0]}: expected {', '.join(needed)}")
     return found

@@ -42,7 +42,10 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
     controls = [f"{role.word}: {role.meaning}." for role in SAE.declared[1:]]
     return [
         ("SAEs", each(f"{POINT_WORDS[run.component.value]}; {run.sae.told}." for run in runs)),
-        ("Clips", each(f"{run.duration:g} s each, {sampling(run)}; {run.sae.held_out} prompts held out." for run in runs)),
+        (
+            "Clips",
+            each(f"{run.duration:g} s each, {sampling(run)}; {run.sae.held_out} prompts held out." for run in runs),
+        ),
         ("Controls", controls),
     ]
 
@@ -51,7 +54,8 @@ def _beside(summary: pd.DataFrame) -> pd.DataFrame:
     """A line for each SAE, whatever its metrics were measured on, with those of the controls beside them."""
     keys = [axis for axis in SAE.axes if axis not in ("measured", "role", "prompts")]
     named = [metric + end for metric in SAE.metrics for end in ENDS if metric + end in summary]
-    of = {role: _one_line(summary, role, keys, named) for role in SAE.roles if (summary["role"] == role).any()}
+    there = set(summary["role"])
+    of = {role: _one_line(summary, role, keys, named) for role in SAE.roles if role in there}
     own = cast(pd.DataFrame, summary[summary["role"] == SAE.roles[0]])
     effects = own.drop_duplicates(keys).drop(columns=named).merge(of.pop(SAE.roles[0]), how="left", on=keys)
     for role, lines in of.items():
@@ -95,8 +99,8 @@ def page() -> View:
         charts=(
             Chart("telling", "What the best feature tells, by layer", "Concepts", ("auroc",), lines=("width",)),
             Chart(
-                "explained", "What is explained and kept, by layer", "Reconstruction", ("fvu", "recovered", "agreement"),
-                lines=("width",),
+                "explained", "What is explained and kept, by layer", "Reconstruction",
+                ("fvu", "recovered", "agreement"), lines=("width",),
                 note="On held-out clips. KL recovered: with the SAE spliced in, against the mean vector in its place.",
             ),
         ),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mech_music.base.errors import UserError
 from mech_music.config.axes import check_component, single_layers
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import NEVER, RunConfig
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.browsing import BrowserConfig
 from mech_music.saes.named import Dictionary
@@ -21,7 +21,7 @@ class SaeSettings(RunConfig):
     component: Component = Component.resid
     layer: str = "4"
     sae: SaeConfig = field(default_factory=SaeConfig)
-    browser: BrowserConfig = field(default_factory=BrowserConfig)
+    browser: BrowserConfig = field(default_factory=BrowserConfig, metadata=NEVER)  # decides no number
 
     @property
     def saes(self) -> dict[int, tuple[str, Dictionary]]:
