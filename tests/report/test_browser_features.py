@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.report.browser import opened
-from tests.report.made_features import HOOK, LABELS, feature_set, made_catalogue, written
 from tests.report.test_browser_screens import CUT
+from tests.saes.made_features import HOOK, LABELS, feature_set, made_catalogue, written
 
 READY, OPEN = "body[data-all=yes]", "body[data-feature]"
 INNER = "<b id=inserted onclick=\"document.body.dataset.ran='yes'\">b</b>"

@@ -15,7 +15,7 @@ from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.saes.catalogue import feature_set, word_shares
 from mech_music.saes.moments import DecoderReadout, Moments, chosen_clips, direct_logits, read_decoder
 from tests.made_engine import MadeEngine, engine
-from tests.report.made_features import FIRING
+from tests.saes.made_features import FIRING
 from tests.saes.test_recorded import FIRING as OWN
 from tests.saes.test_recorded import HOOK, SAE
 

@@ -13,7 +13,7 @@ from mech_music.base.errors import UserError
 from mech_music.saes import neuronpedia
 from mech_music.saes.__main__ import main, parse
 from mech_music.saes.neuronpedia import export, read_back
-from tests.report.made_features import LABELS, feature_set
+from tests.saes.made_features import LABELS, feature_set
 
 NAMES = ("tiny", "4-resid-post-70")
 

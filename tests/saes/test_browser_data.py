@@ -14,7 +14,7 @@ import pytest
 from mech_music.base.errors import UserError
 from mech_music.report.features.details import CHUNK, page_of
 from mech_music.report.features.table import columns, listed, read_labels, read_table
-from tests.report.made_features import (
+from tests.saes.made_features import (
     ATTACK,
     HOOK,
     LABELS,
