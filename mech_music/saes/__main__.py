@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mech_music.report.found import Job
 
 FORMATS = ("neuronpedia",)
+_SHORT = "usage: mech-music sae export <folder> [--format neuronpedia] [--out <folder>]"
 USAGE = """\
 The features of a run's sparse autoencoders, for other tools.
 
@@ -35,13 +36,15 @@ The SAEs themselves lie in SAELens' format in saes/ of each job's folder.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (usage: mech-music sae export <folder> [--format neuronpedia] [--out <folder>])")
+        raise UserError(f"{message} ({_SHORT})")
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """The command line. UserError for what it does not know."""
-    if not words or words[0] != "export":
-        raise UserError(unknown("word", words[0] if words else "", ["export"]))
+    if not words:
+        raise UserError(f"expected the word export ({_SHORT})")
+    if words[0] != "export":
+        raise UserError(unknown("word", words[0], ["export"]))
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--format", default=FORMATS[0])

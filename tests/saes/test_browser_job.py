@@ -25,7 +25,7 @@ from tests.saes.made_features import LABELS
 from tests.saes.test_browser_data import piece
 from tests.saes.test_recorded import FIRING, HOOK, SAE
 
-ASKED = BrowserConfig(features=3, strongest=2, median=0, random=1, steered=1, strengths=[2.0])
+ASKED = BrowserConfig(features=3, strongest=2, median=0, random=1, steered=1, strengths=[30.0])
 
 
 class MadeTask:
@@ -37,7 +37,7 @@ class MadeTask:
     def catalogue(self, run: Any, answers: Answers) -> Catalogue:
         moments, _ = sources_of(SAE, FIRING, ASKED)
         words = {("genre", "rock"): np.array(["rock" in row.prompt for row in FIRING.harvest.rows])}
-        of = feature_set(1, 3, 25.0, moments, words, answers.records, Steering(FIRING, (2.0,)))
+        of = feature_set(1, 3, 25.0, moments, words, answers.records, Steering(FIRING, (30.0,)))
         return Catalogue("made", [of], ASKED.features, ASKED.steered)
 
 
@@ -53,16 +53,22 @@ def job(own: MadeEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_job_leaves_its_features_with_sound_and_steered_clips(job: Path) -> None:
+def test_a_job_leaves_its_features_with_sound_and_steered_clips(job: Path, own: MadeEngine) -> None:
     place = job / "features"
     told, clips = piece(place, "0"), piece(place, "0/clips")
     assert piece(place, "about")["sets"][0]["hook"] == HOOK and len(told["heard"]) == 3 and len(told["steered"]) == 1
     page = piece(place, "0/0")[told["steered"][0]]
     versions = page["steered"]["versions"]
-    assert [one["name"] for one in versions] == ["erased", "α = 2"]
+    assert [one["name"] for one in versions] == ["erased", "α = 30"]
     original = clips["files"][str(page["steered"]["clip"])]
-    sounds = [(place / one["sound"]).read_bytes() for one in (original, *versions)]
-    assert len(set(sounds)) >= 2 and all(sounds), "what is added is heard"
+    assert len({one["sound"] for one in (original, *versions)}) == 3
+    assert all((place / one[part]).is_file() for one in (original, *versions) for part in ("sound", "image"))
+    of = MadeTask().catalogue(True, own.answers(MadeTask().browsed(True))).sets[0]
+    found = of.steered(told["steered"][0])
+    assert found is not None and found[0] == of.rows[page["steered"]["clip"]]
+    rows = [found[0], found[1]["α = 30"]]
+    tokens = [own.answers(rows).tokens(row) for row in rows]
+    assert not np.array_equal(*tokens), "what is added is heard"
     assert (place / "index.html").is_file()
 
 

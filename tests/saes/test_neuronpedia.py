@@ -73,6 +73,7 @@ def test_a_name_that_is_no_folder(tmp_path: Path, name: str) -> None:
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse(["export", "here"]).format == "neuronpedia"
     for words, said in {
+        (): "expected the word export",
         ("import", "x"): "unknown word 'import'",
         ("export",): "the following arguments are required: folder",
         ("export", "x", "--format", "csv"): "unknown --format 'csv'",
