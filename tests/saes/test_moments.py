@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mech_music.activations.shards import read_stream
 from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.models.unembedding import Unembedding
 from mech_music.saes.catalogue import feature_set, word_shares
 from mech_music.saes.moments import DecoderReadout, Moments, chosen_clips, direct_logits, read_decoder
 from tests.made_engine import MadeEngine, engine
@@ -78,20 +79,22 @@ def records_of(found: MadeEngine) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in record.items()}
 
 
-def test_a_decoder_s_neighbours_and_direct_effect(made: HookedMusicGen) -> None:
-    W_dec = torch.randn(300, made.d_model, generator=torch.Generator().manual_seed(1)) * 3
-    unembed = made.unembedding(torch.float32)
+def test_a_decoder_s_neighbours_and_direct_effect() -> None:
+    torch.manual_seed(1)
+    W_dec, norm, linears = 3 * torch.randn(300, 16), nn.LayerNorm(16), [nn.Linear(16, 20) for _ in range(2)]
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    unembed = Unembedding(norm, linears)
     found = read_decoder(W_dec, unembed, n_nearest=4, n_tokens=3)
     unit = (W_dec / W_dec.norm(dim=1, keepdim=True)).double().numpy()
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -2)
     assert (found["nearest"] == np.argsort(-cosines, axis=1, kind="stable")[:, :4]).all()
     np.testing.assert_allclose(found["cosine"], -np.sort(-cosines, axis=1)[:, :4], atol=1e-6)
-    lm: Any = made.musicgen.lm
-    heads = [head.weight.detach().double() for head in lm.linears]
+    heads = [head.weight.detach().double() for head in linears]
     for feature in (0, 299):
         d = W_dec[feature].double()
-        scaled = (d - d.mean()) / d.std(unbiased=False) * lm.out_norm.weight.detach().double()
+        scaled = (d - d.mean()) / d.std(unbiased=False) * norm.weight.detach().double()
         for codebook, head in enumerate(heads):
             logits = (head @ scaled).numpy()
             assert found["token"][feature, codebook].tolist() == [*np.argsort(-logits)[:3], *np.argsort(logits)[:3]]
