@@ -22,6 +22,7 @@ from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
 from mech_music.tasks.sae.settings import SaeSettings
+from mech_music.tasks.sae_labels.settings import SaeLabelsSettings
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings
@@ -31,6 +32,7 @@ _SETTINGS = {
     "decoder_lens": DecoderLensSettings,
     "tuned_lens": TunedLensSettings,
     "sae": SaeSettings,
+    "sae_labels": SaeLabelsSettings,
     "sae_steer": SaeSteerSettings,
     "self_similarity": SelfSimilaritySettings,
     "patching": PatchingSettings,
