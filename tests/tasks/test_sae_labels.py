@@ -131,9 +131,9 @@ def test_figures_a_table_in_the_terminal_and_a_page(tmp_path: Path) -> None:
     console = Console(width=120, file=StringIO())
     console.print(terminal_table(summary, 120))
     assert isinstance(console.file, StringIO)
-    (line, kept) = [one for one in console.file.getvalue().splitlines() if one.startswith("attributes, resid 4")]
+    (line, kept) = [one for one in console.file.getvalue().splitlines() if one.startswith("attributes, layer 4")]
     auroc = summary.query("labeller == 'attributes' and layer == '4' and role == 'label' and asked == 0")["auroc"]
-    assert f"{auroc.iloc[0]:.2f}" in line and kept.split()[-6] == "1.00"
+    assert f"{auroc.iloc[0]:.2f}" in line and kept.split()[-1] == "1.00"
     page = SaeLabels.page()
     assert set(page.shown) <= set(SAE_LABELS.metrics) and page.beside(summary)["verdict"].isin([-1, 0, 1]).all()
 
