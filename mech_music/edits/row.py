@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mech_music.edits.content import Payloads, canonical, content_digest, from_json, stored, to_json
+from mech_music.edits.excerpt import Excerpt
 
 
 class Half(StrEnum):
@@ -294,7 +295,7 @@ class Row:
     seed: int
     edits: tuple[Any, ...] = ()
     exit: Exit | None = None
-    prefix: Prefix | None = None
+    prefix: Prefix | Excerpt | None = None
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
@@ -314,6 +315,6 @@ class Row:
 
 
 @lru_cache(maxsize=2**16)
-def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | None) -> str:
+def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | Excerpt | None) -> str:
     """Everything but prompt and seed as text; many rows share the same."""
     return canonical([list(edits), leave, prefix])

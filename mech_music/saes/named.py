@@ -1,18 +1,23 @@
 """SAEs as sources: names that hold everything which decides them, as `mech_music.edits.row` has means and lenses.
 
-A `Harvest` is clips whose activations are kept; an `SaeFit` is trained on one; `Firing` and `SplicedIn` say what an SAE
-does on one. Directions are tensors for affine edits, found in these recordings.
+A `Harvest` is clips whose activations are kept, generated ones or (a `Corpus`) given as sound; an `SaeFit` is trained
+on one; `Firing` and `SplicedIn` say what an SAE does on one. Directions are tensors for affine edits, found in these
+recordings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mech_music.edits.content import stored
+from mech_music.edits.content import content_digest, stored
+from mech_music.edits.excerpt import Excerpt
 from mech_music.edits.row import Half, Prompts, Row
+
+if TYPE_CHECKING:
+    from mech_music.prompts.prompt_set import PromptSet
 
 
 class Training(StrEnum):
@@ -40,6 +45,84 @@ class Harvest:
         texts = self.prompts.texts
         return [Row(texts[i % len(texts)], self.seed + i // len(texts)) for i in range(self.n_clips)]
 
+    @property
+    def units(self) -> list[int]:
+        """Of each clip, the place of its prompt: clips of one are drawn together where intervals are made."""
+        return [place % len(self.prompts.texts) for place in range(self.n_clips)]
+
+    def words(self, study: PromptSet) -> list[Mapping[str, str]]:
+        """Of each clip, the word that its prompt has of each category."""
+        known = {prompt.text: prompt.words for prompt in study.balanced_prompts}
+        return [known[row.prompt] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class GivenClip:
+    """One clip of a corpus: what is heard, the prompt that it is read with, and what is known of it by category."""
+
+    excerpt: Excerpt
+    prompt: str = ""
+    words: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@stored
+@dataclass(frozen=True)
+class Corpus:
+    """Clips of audio files, read along (teacher forcing); an empty prompt is MusicGen's null condition.
+
+    Named by the content of the files, where clips begin, and their prompts; used as a `Harvest` is.
+    """
+
+    digest: str
+    clips: tuple[GivenClip, ...] = field(compare=False, repr=False)
+    dtype: str = field(compare=False, default="float16")
+    seed: ClassVar[int] = 0
+
+    @classmethod
+    def of(cls, clips: Sequence[GivenClip], dtype: str = "float16") -> Corpus:
+        """With the digest of what decides its activations."""
+        return cls(content_digest([dtype, [[one.excerpt.digest, one.prompt] for one in clips]]), tuple(clips), dtype)
+
+    def payload(self) -> dict[str, Any]:
+        """Where the clips are found."""
+        clips = [[one.excerpt.payload(), one.prompt, dict(one.words)] for one in self.clips]
+        return {"clips": clips, "dtype": self.dtype}
+
+    @classmethod
+    def from_payload(cls, digest: str, payload: Mapping[str, Any]) -> Corpus:
+        """From what `payload` gave."""
+        found = [GivenClip(Excerpt.of(**where), prompt, words) for where, prompt, words in payload["clips"]]
+        return cls(digest, tuple(found), payload["dtype"])
+
+    @property
+    def n_clips(self) -> int:
+        return len(self.clips)
+
+    @property
+    def prompts(self) -> Prompts:
+        """Each prompt once; an empty one mostly."""
+        return Prompts.of(list(dict.fromkeys(one.prompt for one in self.clips)), "corpus")
+
+    @property
+    def one_half(self) -> bool:
+        """Whether both guidance halves would read the same: no clip has a prompt."""
+        return not any(one.prompt for one in self.clips)
+
+    @property
+    def rows(self) -> list[Row]:
+        """Every clip."""
+        return [Row(one.prompt, 0, prefix=one.excerpt) for one in self.clips]
+
+    @property
+    def units(self) -> list[int]:
+        """Of each clip, the place of its recording."""
+        places = {track: place for place, track in enumerate(dict.fromkeys(one.excerpt.track for one in self.clips))}
+        return [places[one.excerpt.track] for one in self.clips]
+
+    def words(self, study: PromptSet) -> list[Mapping[str, str]]:
+        """Of each clip, what the manifest knows of it by category."""
+        return [one.words for one in self.clips]
+
 
 @stored
 @dataclass(frozen=True)
@@ -50,7 +133,7 @@ class SaeFit:
     jumprelu (L0). ``rate``: Adam's. ``batch``: vectors.
     """
 
-    harvest: Harvest
+    harvest: Harvest | Corpus
     n_features: int
     k: int
     training: Training
@@ -115,7 +198,7 @@ class Firing:
 
     sae: Dictionary
     hook: str
-    harvest: Harvest
+    harvest: Harvest | Corpus
 
 
 @stored
@@ -125,7 +208,7 @@ class SplicedIn:
 
     sae: Dictionary
     hook: str
-    harvest: Harvest
+    harvest: Harvest | Corpus
 
 
 @stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record,
 from mech_music.saes.harvest import gather
 from mech_music.saes.named import (
     ConceptDirection,
+    Corpus,
     Dictionary,
     FeatureDirection,
     Firing,
@@ -54,8 +55,11 @@ def open_sae(sae: Dictionary, hook: str, passes: PassRunner) -> Sae:
 
 def about_trained(sae: TrainedSae, passes: PassRunner) -> About:
     """Where a trained SAE belongs, and how it was trained."""
-    fit = asdict(sae.fit)
-    fit["harvest"]["prompts"] = sae.fit.harvest.prompts.digest
+    fit = {part.name: getattr(sae.fit, part.name) for part in fields(sae.fit)}
+    harvest = sae.fit.harvest
+    fit["harvest"] = {"n_clips": harvest.n_clips, "seed": harvest.seed, "dtype": harvest.dtype}
+    named = {"corpus": harvest.digest} if isinstance(harvest, Corpus) else {"prompts": harvest.prompts.digest}
+    fit["harvest"] |= named
     return About(passes.source.name, passes.source.weights, sae.hook, sae.hook, passes.model.frame_rate, fit)
 
 
@@ -121,6 +125,7 @@ class _SplicedIn:
         for source in sources:
             sae = open_sae(source.sae, source.hook, making.passes).to(making.passes.model.device)
             mean = making.passes.recording.get(Firing(source.sae, source.hook, source.harvest))["mean"]
+            mean = mean.expand(making.passes.model.halves, -1)  # of a corpus without prompts there is one
             found[source] = spliced_in(sae, source.hook, source.harvest, mean, making)
         return found
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from mech_music.base.errors import UserError
-from mech_music.config.schema import Dtype
+from mech_music.config.schema import IF_GIVEN, NEVER, Dtype
 from mech_music.edits.row import Half, Prompts
 from mech_music.prompts.concepts import Prompt
 from mech_music.prompts.prompt_set import PromptSet
+from mech_music.saes.corpus import OpenCorpus, open_corpus
 from mech_music.saes.folder import find_sae
-from mech_music.saes.named import Dictionary, Harvest, SaeFit, TrainedSae, Training
+from mech_music.saes.named import Corpus, Dictionary, GivenClip, Harvest, SaeFit, TrainedSae, Training
 
 _HELD_OUT_SEED = 3_000_017  # of the noise of held-out clips, beside that of the clips trained on
 _CLIPS_OF_A_PROMPT = 2
@@ -26,6 +27,11 @@ class SaeConfig:
     jumprelu). Trained on ``clips`` of the model's own clips, vectors of ``half``, for ``epochs`` in batches of
     ``batch`` vectors at Adam's ``rate``; kept on disk as ``dtype``. ``held_out`` prompts, two clips of each, are for
     evaluation, and the first ``spliced`` of their clips for what becomes of the model's distributions.
+
+    ``corpus``: in the place of the model's own clips, those of audio files, a folder or a manifest
+    (`mech_music.saes.corpus`): read with ``prompt`` (empty: with none), a clip of ``seconds`` (the run's duration)
+    every ``every`` seconds of a file, or its first; ``held_out`` recordings are for evaluation, unless the manifest
+    says which. ``skip_unreadable``: go on without files that cannot be used.
     """
 
     path: str | None = None
@@ -42,6 +48,19 @@ class SaeConfig:
     half: Half = Half.cond
     dtype: Dtype = Dtype.float16
     seed: int = 0
+    corpus: str | None = field(default=None, metadata=IF_GIVEN)
+    prompt: str = field(default="", metadata=IF_GIVEN)
+    every: float | None = field(default=None, metadata=IF_GIVEN)
+    skip_unreadable: bool = field(default=False, metadata=IF_GIVEN)
+    seconds: float = field(default=4.0, metadata=NEVER)
+
+    @property
+    def opened(self) -> OpenCorpus:
+        """The corpus. UserError if it cannot be used."""
+        assert self.corpus is not None
+        return open_corpus(
+            self.corpus, self.seconds, self.every, self.held_out, self.seed, self.prompt, self.skip_unreadable
+        )
 
     @property
     def told(self) -> str:
@@ -49,7 +68,15 @@ class SaeConfig:
         if self.path is not None:
             return f"file {find_sae(self.path).digest[:12]}"
         weight = "" if self.activation in (Training.topk, Training.batchtopk) else f", sparsity {self.sparsity:g}"
-        return f"{self.clips} clips, {self.epochs} epochs, batch {self.batch}, rate {self.rate:g}{weight}"
+        n, of = self.clips, ""
+        if self.corpus is not None:
+            n, of = min(n, len(self.opened.train)), f" of corpus {self.opened.digest[:12]}{self._how_read}"
+        return f"{n} clips{of}, {self.epochs} epochs, batch {self.batch}, rate {self.rate:g}{weight}"
+
+    @property
+    def _how_read(self) -> str:
+        every = f", every {self.every:g} s" if self.every is not None else ""
+        return every + (f", prompt '{self.prompt}'" if self.prompt else "")
 
 
 def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:
@@ -62,32 +89,48 @@ def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:
     for key in ("rate", "sparsity"):
         if not (math.isfinite(value := getattr(sae, key)) and value > 0):
             raise UserError(f"sae.{key}={value:g}: expected a number above 0")
-    most = len(study.balanced_prompts) // 2
-    if not 2 <= sae.held_out <= most:
-        raise UserError(f"sae.held_out={sae.held_out}: expected 2 to {most} (other prompts are trained on)")
-    if sae.spliced > (n := _CLIPS_OF_A_PROMPT * sae.held_out):
+    if sae.every is not None and not (math.isfinite(sae.every) and sae.every > 0):
+        raise UserError(f"sae.every={sae.every:g}: expected seconds from one clip of a file to the next, or null")
+    if sae.corpus is None:
+        _check_prompts(sae, study)
+    if sae.spliced > (n := held_out(sae, study).n_clips):
         raise UserError(f"sae.spliced={sae.spliced}: expected at most the {n} held-out clips")
     if sae.path is not None:
         find_sae(sae.path)
 
 
-def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest:
-    """The clips that an SAE is trained on, and features are chosen by: prompts in their balanced order."""
+def _check_prompts(sae: SaeConfig, study: PromptSet) -> None:
+    most = len(study.balanced_prompts) // 2
+    if not 2 <= sae.held_out <= most:
+        raise UserError(f"sae.held_out={sae.held_out}: expected 2 to {most} (other prompts are trained on)")
+    for key in ("every", "prompt", "skip_unreadable"):
+        if value := getattr(sae, key):
+            raise UserError(f"sae.{key}={value}: this is said of audio files: give sae.corpus=<folder or manifest>")
+
+
+def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
+    """The clips that an SAE is trained on, and features are chosen by: of prompts in balanced order, or recordings."""
+    if sae.corpus is not None:
+        return _corpus(sae.opened.train[: sae.clips], sae.dtype.value)
     prompts = study.balanced_prompts[: -sae.held_out]
     return Harvest(_named(prompts, "trained on"), sae.clips, sae.seed, sae.dtype.value)
 
 
-def held_out(sae: SaeConfig, study: PromptSet) -> Harvest:
-    """The clips of other prompts that it is evaluated on."""
+def held_out(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
+    """The clips of other prompts, or recordings, that it is evaluated on."""
+    if sae.corpus is not None:
+        return _corpus(sae.opened.test, sae.dtype.value)
     prompts = study.balanced_prompts[-sae.held_out :]
     return Harvest(
         _named(prompts, "held out"), _CLIPS_OF_A_PROMPT * sae.held_out, _HELD_OUT_SEED + sae.seed, sae.dtype.value
     )
 
 
-def spliced(sae: SaeConfig, study: PromptSet) -> Harvest:
+def spliced(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The first of these clips."""
     held = held_out(sae, study)
+    if isinstance(held, Corpus):
+        return _corpus(held.clips[: sae.spliced], held.dtype)
     return Harvest(held.prompts, sae.spliced, held.seed, held.dtype)
 
 
@@ -108,6 +151,11 @@ def named_by(sae: SaeConfig, hook: str, study: PromptSet) -> Dictionary:
         sae.half,
     )
     return TrainedSae(hook, fit)
+
+
+@cache
+def _corpus(clips: tuple[GivenClip, ...], dtype: str) -> Corpus:
+    return Corpus.of(clips, dtype)
 
 
 @cache

@@ -40,9 +40,7 @@ def labels_table(summary: pd.DataFrame) -> Table:
     told = f"{lines[0]['width']} features, k {lines[0]['k']}, {lines[0]['activation']}"
     for part in (Text(f"Labels on held-out clips, {told}, model {lines[0]['model']}", style="bold"), first, second):
         outer.add_row(part)
-    note = (
-        f"Dealt: {SAE_LABELS.controls[0].meaning}. Above: share whose AUROC's interval is above dealt ones'."
-    )
+    note = f"Dealt: {SAE_LABELS.controls[0].meaning}. Above: share whose AUROC's interval is above dealt ones'."
     outer.add_row(Text(note, style="dim"))
     return outer
 
