@@ -108,6 +108,7 @@ class Provider:
         )
         address = f"{str(self.url).rstrip('/')}/chat/completions"
         request = urllib.request.Request(address, body, headers)
+        why = ""
         for attempt in range(_TRIES):
             try:
                 with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -82,7 +82,8 @@ class LanguageModel:
             least = {"judged": 4, "parallel": 1}.get(key, 0)
             if not (math.isfinite(value) and value >= least):
                 raise UserError(f"labeller.{key}={value:g}: expected {least} or more")
-        price = Price(*(math.nan if one is None else float(one) for one in (price_in, price_out)), float(audio_tokens))
+        sent, received = (math.nan if one is None else float(one) for one in (price_in, price_out))
+        price = Price(sent, received, float(audio_tokens))
         store = Path(run.engine.store).expanduser() if run.engine.store else default_store_dir()
         folder = Path(answers).expanduser() if answers else store / "labels"
         chat = Chat(Provider(provider, model, url, key_env), price, float(budget), folder, parallel)
@@ -174,5 +175,5 @@ def _numbers(text: str, n: int) -> list[float]:
     return [float(one) for one in present]
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

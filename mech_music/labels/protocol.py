@@ -37,14 +37,21 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ClipSet:
-    """Clips as labellers may have them: by their prompts and these prompts' words, by what listeners read, as sound."""
+    """Clips as labellers may have them: by their prompts, by what is known of each (``words``, by category), by what
+    listeners read, as sound. ``units``: which prompt or recording each is of."""
 
     rows: Sequence[Row]
     answers: Answers = field(repr=False)
-    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    words: Sequence[Mapping[str, str]] = field(default=(), repr=False)
+    units: Sequence[int] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def some(self, places: Sequence[int]) -> ClipSet:
+        """Some of them."""
+        words, units = ([each[place] for place in places] if each else () for each in (self.words, self.units))
+        return ClipSet([self.rows[place] for place in places], self.answers, words, units)  # pyright: ignore
 
     def reading(self, listener: str, name: str) -> Float[np.ndarray, "clip ..."]:
         """One array of a listener for every clip; NaN where a clip failed."""

@@ -86,21 +86,25 @@ def _named(
 
 
 class Attributes:
-    """The words of prompts, 1 for a clip whose prompt has the word: the truth, where the model does as it is told."""
+    """What is known of clips: the words of their prompts (the truth, where the model does as it is told), or what a
+    corpus' manifest says. 1 for a clip that has a word. Words are those of the clips that labels are found on."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[str, str]] = []
 
     def names(self, clips: ClipSet) -> list[tuple[str, str]]:
         """In the order in which categories and words are met."""
-        return [(word, f"prompts with {word} as {category}") for category, word in self._words(clips)]
+        self._known = self._words(clips)
+        return [(word, f"clips with {word} as {category}") for category, word in self._known]
 
     def values(self, clips: ClipSet) -> Float[np.ndarray, "clip term"]:
         """1 or 0."""
-        words = self._words(clips)
-        own = [clips.words[row.prompt] for row in clips.rows]
-        return np.array([[float(one.get(category) == word) for category, word in words] for one in own])
+        words = self._known or self._words(clips)
+        return np.array([[float(one.get(category) == word) for category, word in words] for one in clips.words])
 
     @staticmethod
     def _words(clips: ClipSet) -> list[tuple[str, str]]:
-        return sorted({(category, word) for one in clips.words.values() for category, word in one.items() if word})
+        return sorted({(category, word) for one in clips.words for category, word in one.items() if word})
 
     @classmethod
     def from_run(cls, run: RunConfig) -> Vocabulary:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from mech_music.activations.shards import read_stream
-from mech_music.saes.named import Harvest
+from mech_music.saes.named import Corpus, Harvest
 from mech_music.saes.sae import Sae
 
 
@@ -73,7 +73,7 @@ class _Tally:
 
 
 @torch.no_grad()
-def firing_of(sae: Sae, hook: str, harvest: Harvest, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
+def firing_of(sae: Sae, hook: str, harvest: Harvest | Corpus, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
     """By clip, in the order of the harvest (NaN for one that failed), of features in the conditional half:
 
     ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``peak`` and

@@ -124,6 +124,16 @@ class Corpus:
         return [one.words for one in self.clips]
 
 
+def numbered(units: Sequence[int]) -> list[tuple[int, int]]:
+    """Of each clip, its unit (prompt or recording), and which of that unit's clips it is."""
+    met: dict[int, int] = {}
+    found = []
+    for unit in units:
+        found.append((unit, met.get(unit, 0)))
+        met[unit] = met.get(unit, 0) + 1
+    return found
+
+
 @stored
 @dataclass(frozen=True)
 class SaeFit:

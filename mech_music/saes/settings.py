@@ -111,7 +111,7 @@ def _check_prompts(sae: SaeConfig, study: PromptSet) -> None:
 def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The clips that an SAE is trained on, and features are chosen by: of prompts in balanced order, or recordings."""
     if sae.corpus is not None:
-        return _corpus(sae.opened.train[: sae.clips], sae.dtype.value)
+        return _corpus(sae.corpus, sae.opened.train[: sae.clips], sae.dtype.value)
     prompts = study.balanced_prompts[: -sae.held_out]
     return Harvest(_named(prompts, "trained on"), sae.clips, sae.seed, sae.dtype.value)
 
@@ -119,7 +119,7 @@ def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
 def held_out(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The clips of other prompts, or recordings, that it is evaluated on."""
     if sae.corpus is not None:
-        return _corpus(sae.opened.test, sae.dtype.value)
+        return _corpus(sae.corpus, sae.opened.test, sae.dtype.value)
     prompts = study.balanced_prompts[-sae.held_out :]
     return Harvest(
         _named(prompts, "held out"), _CLIPS_OF_A_PROMPT * sae.held_out, _HELD_OUT_SEED + sae.seed, sae.dtype.value
@@ -130,7 +130,7 @@ def spliced(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The first of these clips."""
     held = held_out(sae, study)
     if isinstance(held, Corpus):
-        return _corpus(held.clips[: sae.spliced], held.dtype)
+        return _corpus(str(sae.corpus), held.clips[: sae.spliced], held.dtype)
     return Harvest(held.prompts, sae.spliced, held.seed, held.dtype)
 
 
@@ -154,7 +154,8 @@ def named_by(sae: SaeConfig, hook: str, study: PromptSet) -> Dictionary:
 
 
 @cache
-def _corpus(clips: tuple[GivenClip, ...], dtype: str) -> Corpus:
+def _corpus(where: str, clips: tuple[GivenClip, ...], dtype: str) -> Corpus:
+    """Kept by where it lies as well: clips are equal wherever they lie."""
     return Corpus.of(clips, dtype)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from mech_music.prompts.prompt_set import PromptSet
 from mech_music.saes.concepts import auroc
-from mech_music.saes.named import Harvest
+from mech_music.saes.named import Corpus, Harvest
 
 Record = Mapping[str, np.ndarray]
 
@@ -33,8 +33,13 @@ class Best:
     auroc: float
 
 
-def labels(study: PromptSet, harvest: Harvest, shuffle: int | None = None) -> dict[Word, Bool[np.ndarray, " clip"]]:
-    """Which clips' prompts have each word; ``shuffle``: prompts dealt other prompts' words, from this seed."""
+def labels(
+    study: PromptSet, harvest: Harvest | Corpus, shuffle: int | None = None
+) -> dict[Word, Bool[np.ndarray, " clip"]]:
+    """Which clips' prompts have each word (of a corpus: which recordings, by its manifest, that may know none);
+    ``shuffle``: prompts or recordings dealt others' words, from this seed."""
+    if isinstance(harvest, Corpus):
+        return _known(harvest, study, shuffle)
     prompts = {prompt.text: prompt for prompt in study.balanced_prompts}
     texts = list(harvest.prompts.texts)
     dealt = texts if shuffle is None else [texts[i] for i in np.random.default_rng(shuffle).permutation(len(texts))]
@@ -47,6 +52,15 @@ def labels(study: PromptSet, harvest: Harvest, shuffle: int | None = None) -> di
     }
 
 
+def _known(corpus: Corpus, study: PromptSet, shuffle: int | None) -> dict[Word, Bool[np.ndarray, " clip"]]:
+    own, units = corpus.words(study), corpus.units
+    of_unit = [own[units.index(unit)] for unit in range(max(units) + 1)]
+    order = np.arange(len(of_unit)) if shuffle is None else np.random.default_rng(shuffle).permutation(len(of_unit))
+    of_clip = [of_unit[order[unit]] for unit in units]
+    words = sorted({(category, text) for one in own for category, text in one.items()})
+    return {Word(*word): np.array([one.get(word[0]) == word[1] for one in of_clip]) for word in words}
+
+
 def best_features(
     chosen_by: Float[np.ndarray, "clip feature"],
     chosen_labels: Mapping[Word, np.ndarray],
@@ -57,6 +71,8 @@ def best_features(
     """For each word. ``signed``: a low value may tell it as well (of neurons, whose sign says nothing)."""
     found = []
     for word, positive in chosen_labels.items():
+        if word not in tested_labels:
+            continue
         scores, held = auroc(chosen_by, positive), auroc(tested, tested_labels[word])
         if not (np.isfinite(scores).any() and np.isfinite(held).any()):
             continue

@@ -50,7 +50,10 @@ def _told_best(
     chosen_labels: Mapping[Word, np.ndarray],
     tested_labels: Mapping[Word, np.ndarray],
 ) -> tuple[list[Word], np.ndarray, np.ndarray]:
-    words = list(chosen_labels)
+    words = [word for word in chosen_labels if word in tested_labels]
+    if not words:  # of a corpus nothing may be known
+        n = len(chosen["largest"])
+        return [Word("", "")], np.zeros(n, int), np.full(n, np.nan)
     scores = np.stack([auroc(chosen["activation"], chosen_labels[word]) for word in words])
     held = np.stack([auroc(tested["activation"], tested_labels[word]) for word in words])
     best = np.nan_to_num(scores, nan=-1.0).argmax(axis=0)

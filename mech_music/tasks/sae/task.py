@@ -18,7 +18,7 @@ import torch
 from mech_music.results.audio import Choice
 from mech_music.saes.files import write_sae
 from mech_music.saes.fitting import from_record
-from mech_music.saes.named import Dictionary, Firing, RandomSae, SplicedIn, TrainedSae
+from mech_music.saes.named import Dictionary, Firing, RandomSae, SplicedIn, TrainedSae, numbered
 from mech_music.saes.sae import About
 from mech_music.saes.settings import held_out, spliced, trained_on
 from mech_music.tasks.sae.columns import SAE, told_of
@@ -112,12 +112,12 @@ def _random(run: Settings, sae: Dictionary) -> RandomSae:
 def _on_clips(run: Settings, answers: Answers, hook: str, sae: Dictionary) -> Iterator[dict[str, Any]]:
     """What the dictionaries leave unexplained, and what replacements do."""
     held = held_out(run.sae, run.study)
-    at = {text: index for index, text in enumerate(held.prompts.texts)}
+    numbers = numbered(held.units)
     harm = answers.records[SplicedIn(sae, hook, spliced(run.sae, run.study))]
     explained = {role: answers.records[_firings(run, hook, one)[1]] for role, one in
                  (("sae", sae), ("random", _random(run, sae)))}  # fmt: skip
     for place, row in enumerate(held.rows):
-        line = {"measured": "clips", "index": at[row.prompt], "repeat": row.seed - held.seed, "prompt": row.prompt}
+        line = {"measured": "clips", "index": numbers[place][0], "repeat": numbers[place][1], "prompt": row.prompt}
         for role in ("sae", "random", "mean", "zero"):
             found = _explained(explained[role], place) if role in explained else {}
             found |= _harmed(harm, role, place) if f"kl_{role}" in harm and place < len(harm["kl_sae"]) else {}

@@ -21,7 +21,7 @@ _DEALT = SAE_LABELS.controls[0]
 def by_layer(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Of all labels of a size and training, one colour a labeller, beside dealt labels; where there are layers."""
     paths, keys = [], SAE_LABELS.axes_beside("layer", "asked", "labeller")
-    for lines in blocks_of(summary[summary["asked"] == 0], keys):
+    for lines in blocks_of(summary.query("asked == 0"), keys):
         if len({line["layer"] for line in lines}) < 2:
             continue
         panels = [metric for metric in _BY_LAYER if any(line[metric] == line[metric] for line in lines)]

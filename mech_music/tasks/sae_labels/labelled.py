@@ -55,8 +55,7 @@ class Side:
     @classmethod
     def of(cls, clips: ClipSet, record: Record, config: LabelConfig) -> Side:
         """Without the clips that failed."""
-        rows = [clips.rows[place] for place in whole(record)]
-        return cls(ClipSet(rows, clips.answers, clips.words), record, fires(record, config.share))
+        return cls(clips.some(whole(record).tolist()), record, fires(record, config.share))
 
 
 def label_features(
@@ -73,7 +72,7 @@ def label_features(
     given = [evidence(found_on.record, found_on.fired, feature, config) for feature in features]
     labels = labeller.label(given, found_on.clips)
     asked = _asked(labeller, held_out, features, config.seed)
-    weights = resampled(_units(held_out.clips), statistics.resamples, statistics.seed)
+    weights = resampled(np.array(held_out.clips.units), statistics.resamples, statistics.seed)
     own = _scores(labeller, labels, found_on, held_out, features, asked, (weights, statistics.level))
     others: list[list[tuple[Label, Score]]] = [[] for _ in features]
     for order in dealt(len(features), labeller.deals, config.seed):
@@ -102,9 +101,9 @@ def _scores(
         thresholds = [best_threshold(one, found_on.fired[:, f]) for one, f in zip(before, features, strict=True)]
     else:
         thresholds = [threshold] * len(labels)
-    more = () if intervals is None else intervals
+    weights, level = (None, 0.95) if intervals is None else intervals
     return [
-        score(applies[place], held_out.fired[:, feature], thresholds[place], *more)
+        score(applies[place], held_out.fired[:, feature], thresholds[place], weights, level)
         for place, feature in enumerate(features)
     ]
 
@@ -121,13 +120,6 @@ def _asked(labeller: Labeller, held_out: Side, features: Sequence[int], seed: in
         half = labeller.judged // 2
         found[place, np.concatenate([order[fired][:half], order[~fired][:half]])] = True
     return found
-
-
-def _units(clips: ClipSet) -> np.ndarray:
-    """Clips of one prompt, or cut from one recording, are drawn together."""
-    names = [(row.prompt, getattr(row.prefix, "track", "")) for row in clips.rows]
-    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    return np.array([places[name] for name in names])
 
 
 def with_similarities(

@@ -122,10 +122,10 @@ def _firings(run: Settings, hook: str, sae: Dictionary) -> list[Firing]:
 
 
 def _label(run: Settings, answers: Answers, hook: str, sae: Dictionary) -> list[Labelled]:
-    words = {prompt.text: prompt.words for prompt in run.study.balanced_prompts}
+    clips = {firing: firing.harvest for firing in _firings(run, hook, sae)}
     found_on, held = (
-        Side.of(ClipSet(firing.harvest.rows, answers, words), answers.records[firing], run.labels)
-        for firing in _firings(run, hook, sae)
+        Side.of(ClipSet(of.rows, answers, of.words(run.study), of.units), answers.records[firing], run.labels)
+        for firing, of in clips.items()
     )
     how = Statistics(run.statistics.resamples, run.statistics.level, run.statistics.seed)
     found = label_features(open_labeller(run.labeller, run), found_on, held, run.labels, how)
@@ -143,7 +143,7 @@ def _lines(found: Sequence[Labelled]) -> list[dict[str, Any]]:
         dealt = dealt if one.dealt else []
         for asked in ASKED:
             for line in (own, *dealt):
-                kept = line["confidence"] >= asked
+                kept = float(line["confidence"]) >= asked
                 values = line if kept else line | dict.fromkeys(SAE_LABELS.metrics, np.nan)
                 lines.append(values | {"asked": asked, "kept": float(kept), "index": index, "feature": one.feature})
     return lines
