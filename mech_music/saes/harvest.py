@@ -82,10 +82,10 @@ def _tell(harvest: Harvest | Corpus, hooks: Sequence[str], folder: Path, found: 
     there = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     if size - there > (free := shutil.disk_usage(folder).free):
         raise UserError(
-            f"activations of {harvest.n_clips} clips at {len(hooks)} hooks take {size / 1e9:.1f} GB, and {folder} has "
-            f"{free / 1e9:.1f} GB left: set engine.store to a larger disk, or read fewer clips (sae.clips)"
+            f"activations of {harvest.n_clips} clips at {len(hooks)} hooks take {_large(size)}, and {folder} has "
+            f"{_large(free)} left: set engine.store to a larger disk, or read fewer clips (sae.clips)"
         )
-    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: {size / 1e9:.2f} GB in {folder}"
+    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: {_large(size)} in {folder}"
     log.info("%s", told)
     if not making.quiet:
         left = (size - there) / size * len(found)
@@ -108,6 +108,10 @@ def _seconds_of_a_pass(harvest: Harvest | Corpus, hooks: Sequence[str], making: 
     observe(passes.model, rows, chosen, lambda *_: None, duration=duration, sampling=passes.settings.sampling)
     steps = (time.monotonic() - start) / passes.model.n_steps(duration)
     return encoding + steps * passes.n_steps * harvest.n_clips / n_passes / len(rows)
+
+
+def _large(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _in_words(seconds: float) -> str:

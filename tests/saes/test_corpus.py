@@ -28,6 +28,7 @@ from mech_music.saes import harvest as harvests
 from mech_music.saes.named import Corpus, Firing, GivenClip, SaeFit, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import SaeConfig, check_sae_config, held_out, spliced, trained_on
 from mech_music.saes.shuffle import Shuffle
+from mech_music.tasks.sae.concept_scores import Word, labels
 from tests.made_engine import SHORT, engine
 
 RATE, HOOK = 22_050, "blocks.1.hook_resid_post"
@@ -111,6 +112,24 @@ def test_a_manifest_says_what_its_files_are(tmp_path: Path) -> None:
     assert by_file == {"0.wav": {}, "1.wav": {"genre": "jazz"}, "2.wav": {}, "3.wav": {"genre": "jazz"}}
     assert len(set(train.units)) == 2, "two files of one album"
     assert not train.one_half  # type: ignore[union-attr]
+
+
+def test_words_of_the_manifest_are_told_by_features(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path, genre=lambda n: "jazz" if n % 2 else "rock", mood=lambda n: "" if n else "sad")
+    train = trained_on(config(path, every=0.25), STUDY)
+    assert isinstance(train, Corpus)
+    own, dealt = labels(STUDY, train), labels(STUDY, train, 3)
+    odd = [int(Path(clip.excerpt.path).stem) % 2 == 1 for clip in train.clips]
+    assert own[Word("genre", "jazz")].tolist() == odd and set(own) <= {
+        Word("genre", "jazz"), Word("genre", "rock"), Word("mood", "sad")
+    }  # fmt: skip
+    moved = dealt[Word("genre", "jazz")]
+    by_track = {
+        unit: {bool(moved[place]) for place, one in enumerate(train.units) if one == unit} for unit in train.units
+    }
+    assert all(len(found) == 1 for found in by_track.values()), "a recording's clips are dealt together"
+    assert (moved != odd).any()
+    assert labels(STUDY, trained_on(config(folder_of(tmp_path / "bare")), STUDY)) == {}
 
 
 def test_where_files_lie_decides_nothing(tmp_path: Path) -> None:
@@ -341,14 +360,14 @@ def test_size_and_time_are_told_before(
     own = engine(made, tmp_path / "store")
     folder = harvests.gather(train, [HOOK], making(own, quiet=False))
     told = capsys.readouterr().err
-    assert f"activations of 5 clips at {HOOK}: 0.00 GB in {folder}, about " in told.replace("\n", "")
+    assert f"activations of 5 clips at {HOOK}: 0.0 MB in {folder}, about " in told.replace("\n", "")
     (shard,) = folder.glob("*.safetensors")
     size = harvests.n_bytes(train, 1, own.passes)
     assert size == 5 * own.passes.n_steps * 1 * 32 * 4 and size < shard.stat().st_size < size + 2**14
     harvests.gather(train, [HOOK], making(own, quiet=False))
     assert "activations of" not in capsys.readouterr().err, "there is nothing to read"
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(UserError, match=r"^activations of 5 clips at 1 hooks take 0.0 GB, and .* has 0.0 GB left: set"):
+    with pytest.raises(UserError, match=r"^activations of 5 clips at 1 hooks take 0.0 MB, and .* has 0.0 MB left: set"):
         harvests.gather(train, [HOOK], making(engine(made, tmp_path / "full")))
 
 
