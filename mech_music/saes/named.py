@@ -74,19 +74,21 @@ class TrainedSae:
 @stored
 @dataclass(frozen=True)
 class SaeFile:
-    """An SAE in a folder, named by its content; where it lies decides nothing."""
+    """An SAE in a folder, named by its content; where it lies decides nothing. ``hook``: what the file's own name of
+    its hook stands for, empty for what `mech_music.saes.hook_names` takes it for."""
 
     digest: str
     path: str = field(compare=False)
+    hook: str = field(default="", compare=False)
 
     def payload(self) -> dict[str, Any]:
         """Where it was found."""
-        return {"path": self.path}
+        return {"path": self.path, "hook": self.hook}
 
     @classmethod
     def from_payload(cls, digest: str, payload: Mapping[str, Any]) -> SaeFile:
         """From what `payload` gave."""
-        return cls(digest, payload["path"])
+        return cls(digest, payload["path"], payload.get("hook", ""))
 
 
 @stored

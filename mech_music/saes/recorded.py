@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor
 from mech_music.activations.recipes import Making, register, resolves
 from mech_music.base.errors import UserError
 from mech_music.saes.concepts import best_feature
-from mech_music.saes.files import Place, check_sae, read_sae
+from mech_music.saes.files import Place, open_file
 from mech_music.saes.firing import firing_of
 from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record, train
 from mech_music.saes.harvest import gather
@@ -46,17 +45,17 @@ def open_sae(sae: Dictionary, hook: str, passes: PassRunner) -> Sae:
         return _random(open_sae(sae.like, hook, passes), sae.seed)
     if isinstance(sae, TrainedSae):
         return from_record(passes.recording.get(sae), about_trained(sae, passes))
-    found, source = read_sae(Path(sae.path)), passes.source
+    source, model = passes.source, passes.model
     names = (source.name, source.source)
-    check_sae(found, sae.path, Place(hook, names, source.weights, passes.model.d_model, passes.model.frame_rate))
-    return found
+    return open_file(sae, Place(hook, names, source.weights, model.d_model, model.frame_rate, model.sample_rate))
 
 
 def about_trained(sae: TrainedSae, passes: PassRunner) -> About:
     """Where a trained SAE belongs, and how it was trained."""
     fit = asdict(sae.fit)
     fit["harvest"]["prompts"] = sae.fit.harvest.prompts.digest
-    return About(passes.source.name, passes.source.weights, sae.hook, sae.hook, passes.model.frame_rate, fit)
+    source, model = passes.source, passes.model
+    return About(source.name, source.weights, sae.hook, sae.hook, model.frame_rate, fit, model.sample_rate)
 
 
 def _random(like: Sae, seed: int) -> Sae:
