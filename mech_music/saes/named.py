@@ -16,12 +16,24 @@ from mech_music.edits.row import Half, Prompts, Row
 
 
 class Training(StrEnum):
-    """How features are kept sparse in training. batchtopk is used as jumprelu afterwards, with the learnt threshold."""
+    """How features are kept sparse in training. batchtopk and matryoshka (batchtopk whose first features make do alone)
+    are used as jumprelu afterwards, with the learnt threshold."""
 
     topk = "topk"
     batchtopk = "batchtopk"
+    matryoshka = "matryoshka"
     relu = "relu"
     jumprelu = "jumprelu"
+
+    @property
+    def counts(self) -> bool:
+        """Whether ``k`` says how many features are active; a penalty does otherwise."""
+        return self in (Training.topk, Training.batchtopk, Training.matryoshka)
+
+    @property
+    def batchwise(self) -> bool:
+        """Whether the k are chosen among all of a batch."""
+        return self in (Training.batchtopk, Training.matryoshka)
 
 
 @stored
@@ -46,8 +58,9 @@ class Harvest:
 class SaeFit:
     """An SAE by how it is trained (`mech_music.saes.training`): on the vectors of one guidance half, or of both.
 
-    ``k``: features of a vector, of topk and batchtopk; ``sparsity``: the weight of the penalty, of relu (L1) and
-    jumprelu (L0). ``rate``: Adam's. ``batch``: vectors.
+    ``k``: features of a vector, of topk, batchtopk and matryoshka; ``sparsity``: the weight of the penalty, of relu
+    (L1) and jumprelu (L0). ``rate``: Adam's. ``batch``: vectors. ``compute``: the format of products, float32 or
+    bfloat16; weights and Adam's state are float32.
     """
 
     harvest: Harvest
@@ -60,6 +73,7 @@ class SaeFit:
     rate: float
     seed: int
     half: Half = Half.cond
+    compute: str = "float32"
 
 
 @stored
@@ -126,6 +140,16 @@ class SplicedIn:
     """What becomes of the model's distributions when the SAE's reconstruction takes the place of a hook's value."""
 
     sae: Dictionary
+    hook: str
+    harvest: Harvest
+
+
+@stored
+@dataclass(frozen=True)
+class AtNeighbours:
+    """What an SAE that was read leaves unexplained at its hook and at neighbouring ones, on the clips of a harvest."""
+
+    sae: SaeFile
     hook: str
     harvest: Harvest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
@@ -15,11 +16,13 @@ from torch import Tensor
 from mech_music.activations.recipes import Making, register, resolves
 from mech_music.base.errors import UserError
 from mech_music.saes.concepts import best_feature
+from mech_music.saes.estimate import cost_of, must_fit, rate_on
 from mech_music.saes.files import Place, open_file
 from mech_music.saes.firing import firing_of
-from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record, train
+from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record, trainers_of
 from mech_music.saes.harvest import gather
 from mech_music.saes.named import (
+    AtNeighbours,
     ConceptDirection,
     Dictionary,
     FeatureDirection,
@@ -29,6 +32,7 @@ from mech_music.saes.named import (
     TrainedSae,
     recorded_for,
 )
+from mech_music.saes.neighbours import neighbours, unexplained_at
 from mech_music.saes.progress import progress
 from mech_music.saes.sae import About, Activation, Sae
 from mech_music.saes.splicing import spliced_in
@@ -36,6 +40,7 @@ from mech_music.saes.splicing import spliced_in
 if TYPE_CHECKING:
     from mech_music.engine.passes import PassRunner
 
+log = logging.getLogger(__name__)
 Tensors = Mapping[str, np.ndarray]
 
 
@@ -78,13 +83,16 @@ class _Training:
     def make(self, sources: Sequence[TrainedSae], making: Making) -> dict[TrainedSae, Tensors]:
         passes, fit = making.passes, sources[0].fit
         hooks = list(dict.fromkeys(source.hook for source in sources))
+        planned = cost_of(sources, passes)
+        must_fit(planned, passes.model.device)
+        log.info("%s", planned.told(rate_on(passes.model.device, passes.model.d_model)))
         activations = gather(fit.harvest, hooks, making)
         keys = "".join(passes.recording.key(source) for source in sources)
         work = passes.store.place / "training" / hashlib.sha256(keys.encode()).hexdigest()[:24]
         with progress("training", steps_of(fit, hooks, activations), making.quiet) as show:
-            found = train(sources, activations, work, show, passes.model.device)
+            found = trainers_of(sources, activations, work, show, passes.model.device)
         shutil.rmtree(work, ignore_errors=True)
-        return {source: to_record(sae) for source, sae in found.items()}
+        return {source: to_record(one.sae()) | {"history": np.array(one.history)} for source, one in found.items()}
 
 
 class _Firing:
@@ -106,6 +114,24 @@ class _Firing:
         return found
 
 
+class _AtNeighbours:
+    """Recipe of `AtNeighbours`: one reading of a few clips."""
+
+    def needs(self, source: AtNeighbours) -> Sequence[object]:
+        return ()
+
+    def together(self, source: AtNeighbours) -> Hashable:
+        return source
+
+    def make(self, sources: Sequence[AtNeighbours], making: Making) -> dict[AtNeighbours, Tensors]:
+        (source,), model = sources, making.passes.model
+        sae = open_sae(source.sae, source.hook, making.passes).to(model.device)
+        hooks = (source.hook, *neighbours(source.hook, model.n_layers))
+        activations = gather(source.harvest, hooks, making)
+        found = unexplained_at(sae, hooks, source.harvest.n_clips, activations)
+        return {source: {f"fvu {hook}": values for hook, values in found.items()}}
+
+
 class _SplicedIn:
     """Recipe of `SplicedIn`: generations of its clips, read along with the hook's value replaced."""
 
@@ -124,8 +150,9 @@ class _SplicedIn:
         return found
 
 
-register(TrainedSae, _Training())
+register(TrainedSae, _Training(), version=2)
 register(Firing, _Firing(), version=2)
+register(AtNeighbours, _AtNeighbours())
 register(SplicedIn, _SplicedIn())
 
 

@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 
 from mech_music.base.errors import UserError
-from mech_music.config.schema import Dtype
+from mech_music.config.schema import IF_GIVEN, Dtype
 from mech_music.edits.row import Half, Prompts
+from mech_music.models.hooks import Hook
 from mech_music.prompts.concepts import Prompt
 from mech_music.prompts.prompt_set import PromptSet
 from mech_music.saes.folder import find_sae
-from mech_music.saes.named import Dictionary, Harvest, SaeFit, TrainedSae, Training
+from mech_music.saes.named import Dictionary, Harvest, SaeFile, SaeFit, TrainedSae, Training
 
 _HELD_OUT_SEED = 3_000_017  # of the noise of held-out clips, beside that of the clips trained on
 _CLIPS_OF_A_PROMPT = 2
+_CHECKED = 16
+
+
+class Compute(StrEnum):
+    """The format of products in training; weights and their updates are float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
 
 
 @dataclass
 class SaeConfig:
-    """An SAE: read from ``path`` (a folder in SAELens' format), or found in the store, or trained.
+    """An SAE: read from ``path``, or found in the store, or trained.
 
-    ``width``: features; ``k``: features of a vector (topk, batchtopk); ``sparsity``: the penalty's weight (relu,
-    jumprelu). Trained on ``clips`` of the model's own clips, vectors of ``half``, for ``epochs`` in batches of
-    ``batch`` vectors at Adam's ``rate``; kept on disk as ``dtype``. ``held_out`` prompts, two clips of each, are for
-    evaluation, and the first ``spliced`` of their clips for what becomes of the model's distributions.
+    ``path``: a folder in a format of `mech_music.saes.folder`, or ``hub:<owner>/<name>/<folder>`` at ``revision``;
+    ``hook``: what a file's own name of its hook stands for, null for what it is taken for; ``check_hook``: whether a
+    file's SAE is tried at neighbouring hooks as well.
+
+    ``width``: features; ``k``: features of a vector (topk, batchtopk, matryoshka); ``sparsity``: the penalty's weight
+    (relu, jumprelu). Trained on ``clips`` of the model's own clips, vectors of ``half``, for ``epochs`` in batches of
+    ``batch`` vectors at Adam's ``rate``, products in the format ``compute``; kept on disk as ``dtype``. ``held_out``
+    prompts, two clips of each, are for evaluation, and the first ``spliced`` of their clips for what becomes of the
+    model's distributions.
     """
 
     path: str | None = None
+    revision: str | None = field(default=None, metadata=IF_GIVEN)
+    hook: str | None = field(default=None, metadata=IF_GIVEN)
+    check_hook: bool = field(default=True, metadata=IF_GIVEN)
     width: int = 256
     k: int = 16
     activation: Training = Training.topk
@@ -41,15 +59,23 @@ class SaeConfig:
     rate: float = 3e-3
     half: Half = Half.cond
     dtype: Dtype = Dtype.float16
+    compute: Compute = field(default=Compute.float32, metadata=IF_GIVEN)
     seed: int = 0
 
     @property
     def told(self) -> str:
         """In a table's axis: what tells SAEs apart beside width, k, activation, half and seed."""
         if self.path is not None:
-            return f"file {find_sae(self.path).digest[:12]}"
-        weight = "" if self.activation in (Training.topk, Training.batchtopk) else f", sparsity {self.sparsity:g}"
-        return f"{self.clips} clips, {self.epochs} epochs, batch {self.batch}, rate {self.rate:g}{weight}"
+            return f"file {self.file.digest[:12]}"
+        weight = "" if self.activation.counts else f", sparsity {self.sparsity:g}"
+        compute = "" if self.compute is Compute.float32 else f", {self.compute.value}"
+        return f"{self.clips} clips, {self.epochs} epochs, batch {self.batch}, rate {self.rate:g}{weight}{compute}"
+
+    @property
+    def file(self) -> SaeFile:
+        """The one that ``path`` names. UserError if there is none."""
+        assert self.path is not None
+        return find_sae(self.path, self.revision, self.hook)
 
 
 def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:
@@ -68,7 +94,13 @@ def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:
     if sae.spliced > (n := _CLIPS_OF_A_PROMPT * sae.held_out):
         raise UserError(f"sae.spliced={sae.spliced}: expected at most the {n} held-out clips")
     if sae.path is not None:
-        find_sae(sae.path)
+        _ = sae.file
+    elif given := next((key for key in ("revision", "hook") if getattr(sae, key) is not None), None):
+        raise UserError(
+            f"sae.{given}={getattr(sae, given)} belongs to an SAE that is read: give sae.path, or leave it out"
+        )
+    if sae.hook is not None:
+        Hook.parse(sae.hook)
 
 
 def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest:
@@ -85,6 +117,12 @@ def held_out(sae: SaeConfig, study: PromptSet) -> Harvest:
     )
 
 
+def checked(sae: SaeConfig, study: PromptSet) -> Harvest:
+    """The first held-out clips, of different prompts, on which a file's hook is compared with its neighbours."""
+    held = held_out(sae, study)
+    return Harvest(held.prompts, min(_CHECKED, sae.held_out), held.seed, held.dtype)
+
+
 def spliced(sae: SaeConfig, study: PromptSet) -> Harvest:
     """The first of these clips."""
     held = held_out(sae, study)
@@ -94,18 +132,19 @@ def spliced(sae: SaeConfig, study: PromptSet) -> Harvest:
 def named_by(sae: SaeConfig, hook: str, study: PromptSet) -> Dictionary:
     """The SAE at a hook that the axes stand for. UserError for a folder without one."""
     if sae.path is not None:
-        return find_sae(sae.path)
+        return sae.file
     fit = SaeFit(
         trained_on(sae, study),
         sae.width,
-        sae.k if sae.activation in (Training.topk, Training.batchtopk) else 0,
+        sae.k if sae.activation.counts else 0,
         sae.activation,
-        0.0 if sae.activation in (Training.topk, Training.batchtopk) else sae.sparsity,
+        0.0 if sae.activation.counts else sae.sparsity,
         sae.epochs,
         sae.batch,
         sae.rate,
         sae.seed,
         sae.half,
+        sae.compute.value,
     )
     return TrainedSae(hook, fit)
 

@@ -20,7 +20,6 @@ from mech_music.results.columns import (
     Role,
     Schema,
 )
-from mech_music.saes.named import Training
 from mech_music.saes.settings import SaeConfig
 
 SAE_COLUMNS = (
@@ -34,14 +33,15 @@ SAE_COLUMNS = (
 
 
 def told_of(sae: SaeConfig) -> dict[str, Any]:
-    """Their values. Of a file, what it says."""
+    """Their values. Of a file, what it says, and what it calls its hook."""
     own = {"training": sae.told, "seed": sae.seed}
     if sae.path is None:
-        k = sae.k if sae.activation in (Training.topk, Training.batchtopk) else 0
+        k = sae.k if sae.activation.counts else 0
         return own | {"width": sae.width, "k": k, "activation": sae.activation.value, "half": sae.half.value}
     from mech_music.saes.files import read_sae
 
-    found = read_sae(Path(sae.path).expanduser())
+    found = read_sae(Path(sae.file.path))
+    own["training"] += f", written {found.about.written_hook or 'without a hook'}"
     return own | {"width": found.n_features, "k": found.k, "activation": found.activation.value, "half": ""}
 
 

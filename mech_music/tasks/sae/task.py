@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 
 from mech_music.results.audio import Choice
-from mech_music.saes.files import write_sae
-from mech_music.saes.fitting import from_record
-from mech_music.saes.named import Dictionary, Firing, RandomSae, SplicedIn, TrainedSae
+from mech_music.saes.files import read_sae, write_sae
+from mech_music.saes.fitting import from_record, write_history
+from mech_music.saes.named import AtNeighbours, Dictionary, Firing, RandomSae, SaeFile, SplicedIn, TrainedSae
+from mech_music.saes.neighbours import write_hook_table
 from mech_music.saes.sae import About
-from mech_music.saes.settings import held_out, spliced, trained_on
+from mech_music.saes.settings import checked, held_out, spliced, trained_on
 from mech_music.tasks.sae.columns import SAE, told_of
 from mech_music.tasks.sae.concept_scores import best_features, components, labels
 from mech_music.tasks.sae.features import feature_table
@@ -51,7 +52,7 @@ class SaeTask:
         """The SAEs, and what they and random dictionaries do on both sets of clips."""
         wanted: list[Any] = []
         for hook, sae in run.saes.values():
-            wanted += [sae] if isinstance(sae, TrainedSae) else []
+            wanted += [sae] if isinstance(sae, TrainedSae) else _at_neighbours(run, hook, sae)
             wanted += [firing for one in (sae, _random(run, sae)) for firing in _firings(run, hook, one)]
             wanted.append(SplicedIn(sae, hook, spliced(run.sae, run.study)))
         return wanted
@@ -93,6 +94,11 @@ class SaeTask:
                 told = {"width": run.sae.width, "training": run.sae.told, "seed": run.sae.seed}
                 about = About(run.model.name, weights, hook, hook, run.model.frame_rate, told)
                 write_sae(from_record(record, about), folder / "saes" / hook)
+                write_history(answers.records[sae]["history"], folder / "saes" / hook)
+            for asked in _at_neighbours(run, hook, sae):
+                write_hook_table(
+                    answers.records[asked], hook, read_sae(Path(asked.sae.path)).about.written_hook, folder
+                )
             chosen, tested = (answers.records[firing] for firing in _firings(run, hook, sae))
             some = labels(run.study, trained_on(run.sae, run.study)), labels(run.study, held_out(run.sae, run.study))
             tables.append(feature_table(layer, hook, chosen, tested, *some))
@@ -102,6 +108,12 @@ class SaeTask:
 def _firings(run: Settings, hook: str, sae: Dictionary) -> list[Firing]:
     """On the clips trained on, and on those held out."""
     return [Firing(sae, hook, clips(run.sae, run.study)) for clips in (trained_on, held_out)]
+
+
+def _at_neighbours(run: Settings, hook: str, sae: Dictionary) -> list[AtNeighbours]:
+    """Of a file, whether it is of its hook."""
+    checked_here = isinstance(sae, SaeFile) and run.sae.check_hook
+    return [AtNeighbours(sae, hook, checked(run.sae, run.study))] if checked_here else []
 
 
 def _random(run: Settings, sae: Dictionary) -> RandomSae:
