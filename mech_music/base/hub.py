@@ -42,7 +42,7 @@ class Wanted:
     @property
     def patterns(self) -> list[str]:
         """What is fetched."""
-        return [self._in(name) for name in (*(group[0] for group in self.groups), *self.also)]
+        return [self._in(name) for name in dict.fromkeys((*(group[0] for group in self.groups), *self.also))]
 
     @property
     def command(self) -> str:

@@ -96,8 +96,8 @@ def must_fit(planned: Cost, device: torch.device) -> None:
         if free is not None and wanted > free:
             raise UserError(
                 f"training {planned.what} takes {_gb(wanted)} (weights with gradients and Adam {_gb(planned.state)}, a "
-                f"batch {_gb(planned.batch)}), {where} has {_gb(free)} left: use a smaller sae.width or sae.batch, or fewer "
-                "layers and sizes at once"
+                f"batch {_gb(planned.batch)}), {where} has {_gb(free)} left: use a smaller sae.width or sae.batch, "
+                "or fewer layers and sizes at once"
             )
 
 

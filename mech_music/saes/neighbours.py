@@ -77,10 +77,9 @@ def write_hook_table(record: Mapping[str, np.ndarray], hook: str, written: str, 
 
 def warn_if_elsewhere(table: pd.DataFrame, written: str) -> str | None:
     """One line, logged, if a neighbour is better by more than chance; ``written``: what the file calls its hook."""
-    better = table[table["more"] + _BOUND * table["standard_error"] < 0]
-    if better.empty:
+    own, best = table.iloc[0], table.sort_values("more").iloc[0]
+    if not best["more"] + _BOUND * best["standard_error"] < 0:
         return None
-    own, best = table.iloc[0], better.loc[better["more"].idxmin()]
     line = (
         f"the SAE written for {written or 'no hook'} leaves {own['fvu']:.3f} unexplained at {own['hook']} but "
         f"{best['fvu']:.3f} at {best['hook']} (difference {best['more']:.3f} ± {best['standard_error']:.3f}): it is "

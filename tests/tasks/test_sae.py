@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from mech_music.activations.recipes import in_order
 from mech_music.base.errors import UserError
 from mech_music.cli.validation import validate
 from mech_music.engine.engine import Answers
@@ -19,7 +20,7 @@ from mech_music.results import tables
 from mech_music.results.figures import draw_all
 from mech_music.results.terminal import terminal_table
 from mech_music.saes.files import read_sae
-from mech_music.saes.named import Firing, RandomSae, SplicedIn, TrainedSae, Training
+from mech_music.saes.named import AtNeighbours, Firing, RandomSae, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import held_out, named_by, spliced, trained_on
 from mech_music.tasks.protocol import Exporting
 from mech_music.tasks.sae.columns import SAE
@@ -63,6 +64,9 @@ def answers_of(requests: list[Any]) -> Answers:
     for source in requests:
         if isinstance(source, Firing):
             records[source] = firing(source)
+        elif isinstance(source, AtNeighbours):
+            fvu = 0.3 + 0.01 * np.random.default_rng(0).random(10)
+            records[source] = {"fvu blocks.11.hook_resid_post": fvu, "fvu blocks.10.hook_resid_post": fvu - 0.1}
         elif isinstance(source, SplicedIn):
             kl = np.arange(4, dtype=float)[:, None] + np.array([1.0, 2.0])
             records[source] = {"kl_sae": kl / 10, "kl_mean": kl, "kl_zero": 2 * kl}
@@ -71,7 +75,8 @@ def answers_of(requests: list[Any]) -> Answers:
             made = weights()
             record = {"W_enc": made["W_enc"], "b_enc": made["b_enc"], "W_dec": made["W_dec"], "b_dec": made["b_dec"]}
             records[source] = {name: x.numpy() for name, x in record.items()} | {
-                "k": np.array(2), "jumprelu": np.array(False)}  # fmt: skip
+                "k": np.array(2), "jumprelu": np.array(False),
+                "history": np.array([[20.0, 0.5, 2.0, 0.0, 0.6], [33.0, 0.4, 2.0, 0.1, 0.5]])}  # fmt: skip
     return Answers({}, records=records)
 
 
@@ -88,6 +93,13 @@ def test_an_sae_for_each_layer_and_its_controls() -> None:
     assert (saes[0].fit.training, saes[0].fit.k, saes[0].fit.sparsity, saes[0].fit.seed) == (Training.relu, 0, 0.3, 3)
     firings = [one for one in plan if isinstance(one, Firing)]
     assert len(firings) == 8 and sum(isinstance(one.sae, RandomSae) for one in firings) == 4
+
+
+def test_sizes_and_layers_of_a_sweep_are_trained_in_one_pass() -> None:
+    """Widths, k and ways of training share the clips and the batches; another seed does not."""
+    words = (("sae.width=8", "layer='1,2'"), ("sae.k=1",), ("sae.activation=matryoshka",), ("sae.seed=1",))
+    wanted = [one for more in words for one in SaeTask().plan(compose_run(*RUN, *more)) if isinstance(one, TrainedSae)]
+    assert [len(group) for group in in_order(wanted)] == [4, 1]
 
 
 def test_clips_held_out_have_other_prompts_and_other_noise() -> None:
@@ -143,6 +155,8 @@ def test_what_is_left_in_the_jobs_folder(tmp_path: Path) -> None:
     task.export(run, answers_of(task.plan(run)), "abc", tmp_path)
     sae = read_sae(tmp_path / "saes" / "blocks.4.hook_resid_post")
     assert (sae.about.model, sae.about.weights, sae.about.frame_rate) == ("tiny", "abc", 25.0)
+    history = pd.read_csv(tmp_path / "saes" / "blocks.4.hook_resid_post" / "training.csv")
+    assert list(history["step"]) == [20, 33] and list(history["fvu"]) == [0.5, 0.4]
     features = pd.read_csv(tmp_path / "features.csv").set_index("feature")
     assert (features.loc[2, "category"], features.loc[2, "word"], features.loc[2, "auroc"]) == ("genre", "rock", 1.0)
     assert features.loc[5, "fires_at_all"] == 0 and not features.loc[5, "viable_fires_at_all"]
@@ -157,6 +171,9 @@ BAD = {
     "sae.rate=0": "sae.rate=0: expected a number above 0",
     "sae.spliced=21": "sae.spliced=21: expected at most the 20 held-out clips",
     "sae.path=/nowhere": "no SAE in '/nowhere'",
+    "sae.path=hub:nobody": "sae.path=hub:nobody: expected hub:<owner>/<name>",
+    "sae.revision=v1": "sae.revision=v1 belongs to an SAE that is read: give sae.path, or leave it out",
+    "sae.compute=float16": "sae.compute=float16",
     "layer=together": "layer=together: ",
 }
 
@@ -172,6 +189,22 @@ def test_a_file_is_of_one_layer(tmp_path: Path) -> None:
     validate(compose_run(*RUN, f"sae.path={folder}"))
     with pytest.raises(UserError, match="is of one layer: give that one"):
         validate(compose_run(*RUN, f"sae.path={folder}", "layer='1,2'"))
+
+
+def test_what_a_files_hook_is_called_is_shown_and_looked_at(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write(tmp_path / "file", VERSION_5, weights())
+    run, table = scored("layer=11", f"sae.path={folder}", "model.layers=12")
+    assert set(table["training"]) == {f"{run.sae.told}, written hook_layers.11"}
+    plan = SaeTask().plan(run)
+    (asked,) = [one for one in plan if isinstance(one, AtNeighbours)]
+    assert asked.hook == "blocks.11.hook_resid_post" and len({row.prompt for row in asked.harvest.rows}) == 10
+    SaeTask().export(run, answers_of(plan), "abc", tmp_path)
+    found = pd.read_csv(tmp_path / "hook.csv")
+    assert list(found["hook"]) == ["blocks.11.hook_resid_post", "blocks.10.hook_resid_post"]
+    (line,) = [record.message for record in caplog.records if "unexplained" in record.message]
+    assert "written for hook_layers.11" in line and "say sae.hook=blocks.10.hook_resid_post" in line
+    silent = compose_run(*RUN, "layer=11", f"sae.path={folder}", "sae.check_hook=false", "model.layers=12")
+    assert not any(isinstance(one, AtNeighbours) for one in SaeTask().plan(silent))
 
 
 def test_a_line_in_the_terminal_and_a_figure_for_each_size(tmp_path: Path) -> None:

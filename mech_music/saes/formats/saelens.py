@@ -40,15 +40,11 @@ def read(folder: Path) -> Sae:
     if activation is Activation.jumprelu:
         one = tensors.get("topk_threshold")
         threshold = tensors["threshold"] if one is None else one.expand(len(tensors["b_enc"]))
-    written = Written(
-        *(tensors[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec")),
-        activation,
-        k,
-        threshold,
-        centred=bool(config.get("apply_b_dec_to_input", True)),
-        scale=_scale(config, folder),
-        by_norm=bool(config.get("rescale_acts_by_decoder_norm", False)),
-    )
+    W_enc, b_enc, W_dec, b_dec = (tensors[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    centred = bool(config.get("apply_b_dec_to_input", True))
+    by_norm = bool(config.get("rescale_acts_by_decoder_norm", False))
+    scale = _scale(config, folder)
+    written = Written(W_enc, b_enc, W_dec, b_dec, activation, k, threshold, centred, scale, by_norm)
     sae = written.sae(_about(metadata))
     must_be(config.get("d_in"), sae.width, "d_in")
     must_be(config.get("d_sae"), sae.n_features, "d_sae")

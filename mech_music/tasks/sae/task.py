@@ -112,8 +112,9 @@ def _firings(run: Settings, hook: str, sae: Dictionary) -> list[Firing]:
 
 def _at_neighbours(run: Settings, hook: str, sae: Dictionary) -> list[AtNeighbours]:
     """Of a file, whether it is of its hook."""
-    checked_here = isinstance(sae, SaeFile) and run.sae.check_hook
-    return [AtNeighbours(sae, hook, checked(run.sae, run.study))] if checked_here else []
+    if not isinstance(sae, SaeFile) or not run.sae.check_hook:
+        return []
+    return [AtNeighbours(sae, hook, checked(run.sae, run.study))]
 
 
 def _random(run: Settings, sae: Dictionary) -> RandomSae:
