@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from mech_music.engine.passes import PassRunner
 
 _STATES = 4  # of each weight: itself, its gradient, Adam's two moments
-_MATRICES = 8  # [vector, feature] at once, in a step: measured (docs/sae.md)
+_MATRICES = (
+    8  # [vector, feature] at once, in a step: 6.0 to 6.7 measured with all features dead, and gradients and Adam new
+)
 _PRODUCTS = 5
 _MIXED = 3  # times the vectors that are mixed at once: while the next block is read, the last is still there
 _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}

@@ -173,7 +173,6 @@ BAD = {
     "sae.path=/nowhere": "no SAE in '/nowhere'",
     "sae.path=hub:nobody": "sae.path=hub:nobody: expected hub:<owner>/<name>",
     "sae.revision=v1": "sae.revision=v1 belongs to an SAE that is read: give sae.path, or leave it out",
-    "sae.compute=float16": "sae.compute=float16",
     "layer=together": "layer=together: ",
 }
 
