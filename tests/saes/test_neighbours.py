@@ -61,7 +61,7 @@ def test_fvu_by_hand_and_the_line(tmp_path: Path) -> None:
         assert np.isnan(found[hook][6]), "a clip that failed"
     record = {f"fvu {hook}": values for hook, values in found.items()}
     table = hook_table(record, NEXT)
-    assert list(table["hook"]) == [NEXT, HERE] and table["more"][0] == 0
+    assert list(table["hook"]) == [NEXT, HERE] and list(table["more"])[0] == 0
     line = warn_if_elsewhere(table, "hook_layers.2")
     assert line is not None and f"say sae.hook={HERE} and its layer" in line and "written for hook_layers.2" in line
     assert warn_if_elsewhere(hook_table(record, HERE), "hook_layers.1") is None
@@ -83,14 +83,18 @@ def test_an_sae_saved_under_the_name_of_the_next_layer_is_found_out(tmp_path: Pa
     made = run_sae(tmp_path / "made", tmp_path / "store", "layer=4", *small)
     folder = made / "saes" / "blocks.4.hook_resid_post"
     right = run_sae(tmp_path / "right", tmp_path / "store", "layer=4", f"sae.path={folder}", *small)
-    own = pd.read_csv(right / "hook.csv")
-    assert list(own["hook"][own["own"]]) == ["blocks.4.hook_resid_post"] and own["fvu"].idxmin() == 0
+    assert _hooks_by_fvu(right)[0] == "blocks.4.hook_resid_post"
+    assert "probably of that one" not in (right / "said.txt").read_text()
     config = json.loads((folder / "cfg.json").read_text())
     config["metadata"] |= {"hook_name": "hook_layers.5"}
     (folder / "cfg.json").write_text(json.dumps(config))
     off = run_sae(tmp_path / "off", tmp_path / "store", "layer=5", f"sae.path={folder}", *small)
-    table = pd.read_csv(off / "hook.csv").set_index("hook")
-    assert table["fvu"].idxmin() == "blocks.4.hook_resid_post"
-    assert warn_if_elsewhere(table.reset_index(), "hook_layers.5") is not None
+    assert _hooks_by_fvu(off)[0] == "blocks.4.hook_resid_post"
+    assert "say sae.hook=blocks.4.hook_resid_post and its layer" in " ".join((off / "said.txt").read_text().split())
     moved = ("layer=4", "sae.hook=blocks.4.hook_resid_post", f"sae.path={folder}", *small)
-    assert pd.read_csv(run_sae(tmp_path / "moved", tmp_path / "store", *moved) / "hook.csv")["fvu"].idxmin() == 0
+    assert _hooks_by_fvu(run_sae(tmp_path / "moved", tmp_path / "store", *moved))[0] == "blocks.4.hook_resid_post"
+
+
+def _hooks_by_fvu(job: Path) -> list[str]:
+    """The best explained first."""
+    return list(pd.read_csv(job / "hook.csv").sort_values("fvu")["hook"])
