@@ -61,7 +61,7 @@ def test_fvu_by_hand_and_the_line(tmp_path: Path) -> None:
         assert np.isnan(found[hook][6]), "a clip that failed"
     record = {f"fvu {hook}": values for hook, values in found.items()}
     table = hook_table(record, NEXT)
-    assert list(table["hook"]) == [NEXT, HERE] and list(table["more"])[0] == 0
+    assert list(table["hook"]) == [NEXT, HERE] and next(iter(table["more"])) == 0
     line = warn_if_elsewhere(table, "hook_layers.2")
     assert line is not None and f"say sae.hook={HERE} and its layer" in line and "written for hook_layers.2" in line
     assert warn_if_elsewhere(hook_table(record, HERE), "hook_layers.1") is None
