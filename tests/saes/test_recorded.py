@@ -15,6 +15,7 @@ from scipy.special import rel_entr, softmax
 from scipy.stats import mannwhitneyu
 
 from mech_music.activations import recipes
+from mech_music.base.errors import UserError
 from mech_music.edits.content import canonical, from_json, to_json
 from mech_music.edits.row import Edit, Half, Prompts, Row, Term
 from mech_music.edits.splice import Splice
@@ -66,6 +67,12 @@ def test_layers_share_one_reading_of_the_clips(made: HookedMusicGen, tmp_path: P
     assert len(list((tmp_path / "v4" / "streams").glob("*/*"))) == 1, "another SAE reads what is there"
 
 
+def test_what_cannot_fit_is_refused_before_anything_is_generated(made: HookedMusicGen, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training 1 SAE takes .* GB .*use a smaller sae.width"):
+        engine(made, tmp_path).ensure([TrainedSae(HOOK, replace(FIT, n_features=10**9))])
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_another_store_gives_the_same_bytes(made: HookedMusicGen, own: MadeEngine, tmp_path: Path) -> None:
     """Alone, and with chunks written by two processes."""
     found = engine(made, tmp_path, workers=2).answers([SAE]).records[SAE]
@@ -84,6 +91,7 @@ CHANGES: dict[str, Any] = {
     "rate": 2e-2,
     "seed": 1,
     "half": Half.both,
+    "compute": "bfloat16",
 }
 
 
