@@ -27,15 +27,23 @@ def save_decoder(decoder: Decoder, folder: Path) -> None:
         path.write_text(json.dumps(written, indent=1) + "\n")
 
 
-def load_decoder(folder: Path) -> Decoder:
-    """The decoder in a folder, in float32. UserError for files that are missing or do not fit."""
+def read_config(folder: Path) -> tuple[Shape, Grid]:
+    """The shape and the grid of the model in a folder. UserError for files that are missing or do not fit."""
     for name in FILES:
         if not (folder / name).is_file():
             raise UserError(f"'{folder}' has no {name}: model.path is a folder with {' and '.join(FILES)}")
     try:
         written = json.loads((folder / "config.json").read_text())
-        decoder = Decoder(Shape(**written["shape"]), Grid.from_dict(written["grid"]))
+        return Shape(**written["shape"]), Grid.from_dict(written["grid"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again") from None
+
+
+def load_decoder(folder: Path) -> Decoder:
+    """The decoder in a folder, in float32. UserError for files that are missing or do not fit."""
+    decoder = Decoder(*read_config(folder))
+    try:
         decoder.load_state_dict({name: one.float() for name, one in load_file(folder / "weights.safetensors").items()})
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError) as error:
         raise UserError(f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again") from None
     return decoder.eval()
