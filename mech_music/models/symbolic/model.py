@@ -31,14 +31,20 @@ FRAME_RATE = 5.0
 
 
 class SymbolicGenerator(HookedModel):
-    """Implements `mech_music.models.protocol.Generator`. ``fingerprint``: what identifies the weights."""
+    """Implements `mech_music.models.protocol.Generator`.
 
-    halves, frame_rate, sample_rate = 1, FRAME_RATE, sound.SAMPLE_RATE
+    Args:
+        fingerprint: what identifies the weights.
+        frame_rate: frames that are counted as a second.
+    """
+
+    halves, sample_rate = 1, sound.SAMPLE_RATE
     points = DECODER_POINTS
     probe_prompt = "A major piece in the key of C, in four-four time, dense, in a high register, with a free form."
 
-    def __init__(self, decoder: Decoder, fingerprint: str = "") -> None:
+    def __init__(self, decoder: Decoder, fingerprint: str = "", frame_rate: float = FRAME_RATE) -> None:
         self.decoder, self.fingerprint = decoder.eval().requires_grad_(False), fingerprint
+        self.frame_rate = frame_rate
         self.card = self.special_token = decoder.card
         self.n_layers, self.d_model, self.n_heads = decoder.shape.layers, decoder.shape.width, decoder.shape.heads
         self.n_codebooks = decoder.tokens.n_codebooks
