@@ -1,4 +1,4 @@
-"""What every `Generator` must do: MusicGen, one that is unlike it, and one of notes, side by side, down to the heads."""
+"""What every `Generator` must do: MusicGen, one unlike it, and one of notes, side by side, down to the heads."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def made_decoder(
                 weight.mul_(20)
             elif name.startswith("heads") or "relations" in name or "qkv.weight" in name:
                 weight.mul_(4)
-        decoder._forbid()
+        decoder.forbid()
         return decoder
 
 

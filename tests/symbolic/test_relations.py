@@ -22,7 +22,7 @@ from mech_music.models.symbolic.relations import (
 from mech_music.models.symbolic.tokens import NO_PITCH, Places
 
 GRID = Grid(bars=4, positions=6, longest=6, tracks=(Track("high", 55, 90), Track("low", 30, 60)))
-WIDTH, HEADS, LONG = 16, 2, 40
+WIDTH, HEADS, LONG = 16, 2, 24
 D_HEAD = WIDTH // HEADS
 
 
@@ -81,7 +81,8 @@ def direct(relations: Relations, q: Tensor, at: Places, row: int, i: int, j: int
 
 def embedded(relations: CircularSum, name: str, number: int) -> Tensor:
     table, projection = relations.values[name], relations.projections[name]
-    return projection.weight @ table.weight[number]  # pyright: ignore[reportOperatorIssue]
+    assert isinstance(table.weight, Tensor) and isinstance(projection.weight, Tensor)
+    return projection.weight @ table.weight[number]
 
 
 def sinusoids(interval: int) -> Tensor:

@@ -24,7 +24,7 @@ def test_there_and_back(tokens: Tokens) -> None:
         frames = tokens.tensor(notes, 480)
         assert tokens.decode(frames) == list(notes)
         for book, size in zip(frames, tokens.sizes, strict=True):
-            assert 0 <= int(book.min()) and int(book.max()) < size
+            assert int(book.min()) >= 0 and int(book.max()) < size
     assert tokens.decode(tokens.tensor([], 3)) == []
 
 

@@ -61,9 +61,7 @@ class BarNats:
         return {"nats": np.stack(found)}
 
 
-def by_bar(
-    decoder: Decoder, tokens: torch.Tensor, nats: torch.Tensor
-) -> Float32[np.ndarray, " bar"]:
+def by_bar(decoder: Decoder, tokens: torch.Tensor, nats: torch.Tensor) -> Float32[np.ndarray, " bar"]:
     """Nats of each bar's frames, divided by its notes; ``tokens``, ``nats [codebook, frame]``. Ends are no bar's."""
     places = decoder.tokens.places(tokens[None].cpu())
     bars, total = decoder.grid.bars, nats.sum(0)

@@ -19,6 +19,7 @@ from mech_music.models.symbolic.tokens import KINDS, Places
 
 DECODER_POINTS = tuple(point for point in POINTS if point not in CROSS_POINTS)
 N_CONTROLS = len(ATTRIBUTES)
+_LEAST_ROWS = 16
 _NEVER = -30.0  # the logit of tokens that a codebook does not use: finite, and far below any other
 
 
@@ -47,6 +48,20 @@ class Shape:
                 raise UserError(f"shape.{key}={number}: expected 1 or more")
         if self.width % (2 * self.heads):
             raise UserError(f"shape.width={self.width}: expected a multiple of 2 · shape.heads = {2 * self.heads}")
+
+
+class Linear(nn.Linear):
+    """A linear map whose last bits do not depend on the number of rows: products of few take another path in the BLAS.
+
+    (MusicGen's passes have two halves, so theirs are never as small.)
+    """
+
+    def forward(self, input: Float[Tensor, "*position in"]) -> Float[Tensor, "*position out"]:
+        lacking = _LEAST_ROWS - input[..., 0].numel()
+        if lacking <= 0:
+            return super().forward(input)
+        flat = nn.functional.pad(input.flatten(0, -2), (0, 0, 0, lacking))
+        return super().forward(flat)[:-lacking].unflatten(0, input.shape[:-1])
 
 
 class LayerCache:
@@ -84,8 +99,8 @@ class Layer(nn.Module):
         width = shape.width
         self.heads, self.relations = shape.heads, relations
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width, bias=False)
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.qkv, self.out = Linear(width, 3 * width), Linear(width, width, bias=False)
+        self.up, self.down = Linear(width, 4 * width), Linear(4 * width, width)
         self.dropout = nn.Dropout(shape.dropout)
         self.points = nn.ModuleDict({module_name(point): nn.Identity() for point in DECODER_POINTS})
 
@@ -101,13 +116,17 @@ class Layer(nn.Module):
         cache: LayerCache | None = None,
     ) -> Float[Tensor, "row query width"]:
         x = self.at("resid_pre", x)
-        x = self.at("resid_mid", x + self.dropout(self.at("attn_out", self._attend(self.norm1(x), pairs, tables, cache))))
+        x = self.at(
+            "resid_mid", x + self.dropout(self.at("attn_out", self._attend(self.norm1(x), pairs, tables, cache)))
+        )
         inner = nn.functional.gelu(self.up(self.norm2(x)))
         return self.at("resid_post", x + self.dropout(self.at("mlp_out", self.down(inner))))
 
     def _attend(self, x: Tensor, pairs: Pairs, tables: Sequence[Table], cache: LayerCache | None) -> Tensor:
         parts = zip(IN_ATTENTION, self.qkv(x).chunk(3, -1), strict=False)
-        q, k, v = (self.at(f"attn.{name}", part).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name, part in parts)
+        q, k, v = (
+            self.at(f"attn.{name}", part).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name, part in parts
+        )
         if cache is not None:
             k, v = cache.grown(k, v)
         mixed = attend(q, k, v, pairs, tables, self.relations.scale, self._seen)
@@ -138,8 +157,8 @@ def attend(
 class Decoder(nn.Module):
     """From control tokens and frames to logits of the next frame.
 
-    A frame enters as the sum of its codebooks' embeddings and its bar's; plain attention, which knows no distances, adds
-    the sinusoids of its number (Vaswani et al. 2017).
+    A frame enters as the sum of its codebooks' embeddings and its bar's; plain attention, which knows no distances,
+    adds the sinusoids of its number (Vaswani et al. 2017).
     """
 
     def __init__(self, shape: Shape, grid: Grid) -> None:
@@ -152,23 +171,34 @@ class Decoder(nn.Module):
         self.codebooks = nn.ModuleList(nn.Embedding(self.card, shape.width) for _ in range(self.tokens.n_codebooks))
         self.bars = nn.Embedding(grid.bars + 1, shape.width)
         for table in (*self.controls, *self.codebooks, self.bars):
-            nn.init.normal_(table.weight, std=0.3)
+            nn.init.normal_(table.weight, std=0.3)  # pyright: ignore[reportArgumentType]
         relations, context = ATTENTION[shape.attention], N_CONTROLS + shape.context
         self.layers = nn.ModuleList(
             Layer(shape, relations(grid, context, shape.width, shape.heads)) for _ in range(shape.layers)
         )
         self.norm = nn.LayerNorm(shape.width)
-        self.heads = nn.ModuleList(nn.Linear(shape.width, self.card) for _ in range(self.tokens.n_codebooks))
-        for layer in self.layers:
+        self.heads = nn.ModuleList(Linear(shape.width, self.card) for _ in range(self.tokens.n_codebooks))
+        for layer in self.blocks:  # branches that add little at first
             for last in (layer.out, layer.down):
                 nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * shape.layers))
-        self._forbid()
+        self.forbid()
 
     @torch.no_grad()
-    def _forbid(self) -> None:
-        for head, size in zip(self.heads, self.tokens.sizes, strict=True):
+    def forbid(self) -> None:
+        """Give tokens that a codebook does not use no chance."""
+        for head, size in zip(self.unembeddings, self.tokens.sizes, strict=True):
             head.weight[size:] = 0.0
             head.bias[size:] = _NEVER
+
+    @property
+    def blocks(self) -> list[Layer]:
+        """The layers, with their type."""
+        return [layer for layer in self.layers if isinstance(layer, Layer)]
+
+    @property
+    def unembeddings(self) -> list[Linear]:
+        """The heads that give logits, one for each codebook."""
+        return [head for head in self.heads if isinstance(head, Linear)]
 
     def places(self, tokens: Int[Tensor, "row codebook frame"]) -> Places:
         """Where the control tokens and the frames stand."""
@@ -189,11 +219,11 @@ class Decoder(nn.Module):
 
     def tables(self) -> list[list[Table]]:
         """The relations' tables of each layer."""
-        return [layer.relations.tables() for layer in self.layers]
+        return [layer.relations.tables() for layer in self.blocks]
 
     def pairs(self, query: Places, key: Places) -> Pairs:
         """What attention knows of these queries and keys; keys later than a query are hidden."""
-        lines = self.layers[0].relations.lines(query, key)
+        lines = self.blocks[0].relations.lines(query, key)
         hidden = key.index[:, None, None] > query.index[:, None, :, None] if query.index.shape[1] > 1 else None
         return Pairs(lines, hidden)
 
@@ -205,10 +235,10 @@ class Decoder(nn.Module):
         places = self.places(before)
         embedded = torch.cat([self.embed_controls(controls), self.embed_frames(before)], 1)
         x, pairs = self.placed(embedded, places), self.pairs(places, places)
-        for layer, tables in zip(self.layers, self.tables(), strict=True):
+        for layer, tables in zip(self.blocks, self.tables(), strict=True):
             x = layer(x, pairs, tables)
         normed = self.norm(x[:, N_CONTROLS - 1 :])
-        return torch.stack([head(normed) for head in self.heads], 1)
+        return torch.stack([head(normed) for head in self.unembeddings], 1)
 
 
 def _sinusoids(index: Int[Tensor, "row position"], width: int) -> Float[Tensor, "row position width"]:

@@ -36,7 +36,9 @@ def read_config(folder: Path) -> tuple[Shape, Grid]:
         written = json.loads((folder / "config.json").read_text())
         return Shape(**written["shape"]), Grid.from_dict(written["grid"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again") from None
+        raise UserError(
+            f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again"
+        ) from None
 
 
 def load_decoder(folder: Path) -> Decoder:
@@ -45,5 +47,7 @@ def load_decoder(folder: Path) -> Decoder:
     try:
         decoder.load_state_dict({name: one.float() for name, one in load_file(folder / "weights.safetensors").items()})
     except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again") from None
+        raise UserError(
+            f"the model in '{folder}' cannot be read ({first_line(error)}): train or copy it again"
+        ) from None
     return decoder.eval()

@@ -22,7 +22,7 @@ from mech_music.models.protocol import DURATION, Generation, Visit
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
 from mech_music.models.symbolic import sound
 from mech_music.models.symbolic.attributes import controls_of, read_prompt
-from mech_music.models.symbolic.decoder import DECODER_POINTS, N_CONTROLS, Decoder, Layer, LayerCache, module_name
+from mech_music.models.symbolic.decoder import DECODER_POINTS, N_CONTROLS, Decoder, LayerCache, module_name
 from mech_music.models.symbolic.notes import Note
 from mech_music.models.unembedding import Unembedding
 
@@ -60,10 +60,10 @@ class SymbolicGenerator(HookedModel):
     def n_frames(self, duration: float) -> int:
         found = super().n_frames(duration)
         if found > self.decoder.shape.context:
-            longest = self.decoder.shape.context / self.frame_rate
+            context, kind = self.decoder.shape.context, self.decoder.tokens.name
             raise UserError(
-                f"duration={duration:g} is {found} {self.decoder.tokens.name}s, more than the {self.decoder.shape.context} "
-                f"of this model's context: use duration={longest:g} or less"
+                f"duration={duration:g} is {found} {kind}s, more than the {context} of this model's context: use "
+                f"duration={context / self.frame_rate:g} or less"
             )
         return found
 
@@ -102,9 +102,8 @@ class SymbolicGenerator(HookedModel):
                         hook.must_be_editable()
                     return edited
 
-                layer = self.decoder.layers[hook.layer]
-                assert isinstance(layer, Layer)
-                stack.callback(layer.points[module_name(hook.point)].register_forward_hook(offer).remove)
+                points = self.decoder.blocks[hook.layer].points
+                stack.callback(points[module_name(hook.point)].register_forward_hook(offer).remove)
             return self._generate(protocol.listed(prompts), step, **how)
 
     @torch.no_grad()
@@ -151,8 +150,7 @@ class SymbolicGenerator(HookedModel):
     # -- readings ------------------------------------------------------------------------------------------
 
     def unembedding(self, dtype: torch.dtype | None = None) -> Unembedding:
-        heads = [head for head in self.decoder.heads if isinstance(head, nn.Linear)]
-        return Unembedding(self.decoder.norm, heads, dtype)
+        return Unembedding(self.decoder.norm, self.decoder.unembeddings, dtype)
 
     def sampled_positions(self, n_frames: int) -> Bool[Tensor, "codebook step"]:
         steps = torch.arange(n_frames + N_CONTROLS - 1)
@@ -197,7 +195,7 @@ class _Steps:
 
     def __init__(self, decoder: Decoder, controls: Int[Tensor, "row control"], n_layers: int | None) -> None:
         self._decoder, self._controls, self._at = decoder, decoder.embed_controls(controls), 0
-        self._layers = [layer for layer in decoder.layers if isinstance(layer, Layer)][:n_layers]
+        self._layers = decoder.blocks[:n_layers]
         self._tables, self._caches = decoder.tables(), [LayerCache() for _ in self._layers]
 
     def next(self, frames: Int[Tensor, "row codebook frame"]) -> Float[Tensor, "row codebook card"]:
@@ -211,4 +209,4 @@ class _Steps:
             x = layer(x, pairs, tables, cache)
         self._at += 1
         normed = decoder.norm(x)[:, 0]
-        return torch.stack([head(normed) for head in decoder.heads], 1)
+        return torch.stack([head(normed) for head in decoder.unembeddings], 1)

@@ -79,6 +79,8 @@ def _of_distances(
 
     (The skewing of Huang et al.) What is left and right of a row's own products are its neighbours' and is hidden.
     """
+    if q.shape[2] == 1:  # all distances: a product's shape, and so its last bits, must not depend on the step
+        return torch.einsum("bhqd,rhd->bhqr", q, table)[..., :n_keys].flip(-1)
     products = torch.einsum("bhqd,rhd->bhqr", q, table[:n_keys].flip(0)).contiguous()
     rows, heads, n_queries, _ = products.shape
     strides = (*products.stride()[:2], n_keys - 1, 1)

@@ -102,7 +102,7 @@ class Tokens(ABC):
 
 
 class NoteTokens(Tokens):
-    """``(when, what, how long)`` of each note. When: 0 to P − 1 in the same bar, P to 2P − 1 in the next, 2P the end."""
+    """``(when, what, how long)``. When: 0 to P − 1 in the same bar, P to 2P − 1 in the next, 2P the end."""
 
     name, n_codebooks = "note", 3
 
@@ -142,7 +142,7 @@ class NoteTokens(Tokens):
 
 
 class EventTokens(Tokens):
-    """A new bar, a position in it, a pitch (of a track), a length: each where it changes; a note ends with its length."""
+    """A new bar and a position in it, where they change; then a pitch (of a track) and a length for each note."""
 
     name, n_codebooks = "event", 1
     BAR = 0

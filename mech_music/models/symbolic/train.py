@@ -36,7 +36,8 @@ def run(config: SymbolicConfig) -> None:
             raise UserError(f"{name}={value}: must be at least 1")
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of the time; nothing reads such memory
+    # A fifth of the time; nothing reads such memory.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     bundle = Path(config.bundle or f"{config.folder}/bundle")
     save_decoder(train(SymbolicFolder(config)), bundle)
     log.info("weights in %s", bundle)

@@ -74,10 +74,14 @@ class Continuation:
         from mech_music.tasks.continuation.rolls import piano_rolls
 
         planned, tokens = _planned(run), run.tokens
-        found = [(case.kind, _measured(tokens, "own", case, rows, answers).get("f1n", np.nan)) for case, rows in planned]
+        found = [
+            (case.kind, _measured(tokens, "own", case, rows, answers).get("f1n", np.nan)) for case, rows in planned
+        ]
         of = {kind: np.array([f1n for own, f1n in found if own is kind], float) for kind in Kind}
         returns = np.concatenate([of[Kind.exact], of[Kind.transposed]])
-        ratio = ratio_interval(returns, of[Kind.new], run.statistics.resamples, run.statistics.level, run.statistics.seed)
+        ratio = ratio_interval(
+            returns, of[Kind.new], run.statistics.resamples, run.statistics.level, run.statistics.seed
+        )
         with replacing(folder / "returns.json") as path:
             path.write_text(json.dumps(ratio, indent=1) + "\n")
         first = [(case, answers.tokens(rows["own"])) for case, rows in planned if case.index == 0]
@@ -94,9 +98,7 @@ class Continuation:
 def _planned(run: Settings) -> list[tuple[Case, dict[str, Row]]]:
     tokens = run.tokens
     n_frames = run.n_frames(tokens)
-    return [
-        (case, rows_of(case, tokens, n_frames, run.seed)) for case in cases(run.study, run.form, run.prompts)
-    ]
+    return [(case, rows_of(case, tokens, n_frames, run.seed)) for case in cases(run.study, run.form, run.prompts)]
 
 
 def _measured(tokens: Tokens, role: str, case: Case, rows: Mapping[str, Row], answers: Answers) -> dict[str, Any]:
@@ -110,9 +112,7 @@ def _measured(tokens: Tokens, role: str, case: Case, rows: Mapping[str, Row], an
     return measure(found, case.true, tokens.grid.positions) | {"loss": loss, "failed": False}
 
 
-def _described(
-    run: Settings, role: str, case: Case, rows: Mapping[str, Row], answers: Answers
-) -> dict[str, object]:
+def _described(run: Settings, role: str, case: Case, rows: Mapping[str, Row], answers: Answers) -> dict[str, object]:
     return {
         "task": CONTINUATION.task,
         "model": run.model.name,
