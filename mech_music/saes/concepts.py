@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 from mech_music.base.errors import UserError
 from mech_music.saes.named import ConceptDirection
@@ -19,6 +18,8 @@ def auroc(
 
     NaN without positive or without other clips; clips that failed (NaN) are left out.
     """
+    from scipy.stats import rankdata  # a second to import, for those who ask
+
     whole = np.isfinite(values).all(axis=1)
     values, positive = values[whole], positive[whole]
     n, others = int(positive.sum()), int((~positive).sum())

@@ -23,9 +23,10 @@ from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.bundled import register_t5
 from mech_music.models.musicgen.footprint import Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES, find_codec, text_encoder_of
+from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.published import Published
 
-with quiet_imports():
+with audiocraft_imports():
     from audiocraft.models import builders
     from audiocraft.models.encodec import CompressionModel, HFEncodecCompressionModel
     from audiocraft.models.lm import LMModel
