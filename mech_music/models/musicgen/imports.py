@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mech_music.base.quiet import quiet_imports
 from mech_music.base.stand_ins import defer, stand_ins
+from mech_music.models.transformers_imports import import_models
 
 _RELEASE = "1.3.0"
 _DEFERRED = ("audiocraft", "audiocraft.data", "audiocraft.models")
@@ -42,7 +43,9 @@ def audiocraft_imports() -> Iterator[None]:
 def _prepare() -> None:
     if "audiocraft" in sys.modules or version("audiocraft") != _RELEASE:
         return
-    import torchaudio  # noqa: F401  (what is imported before the stand-ins are there is imported in the ordinary way)
+    import_models()
+    # What is imported before the stand-ins are there is imported in the ordinary way.
+    import torchaudio  # noqa: F401
     from transformers import EncodecModel, RobertaTokenizer, T5EncoderModel, T5Tokenizer  # noqa: F401
 
     for package in _DEFERRED:
