@@ -81,7 +81,7 @@ def test_what_is_not_installed_is_missing_as_before() -> None:
 def test_a_package_s_own_code_waits_for_what_it_defines() -> None:
     defer("wrapped")
     wrapped = import_module("wrapped")
-    assert import_module("wrapped.one").value == wrapped.one.value == 1
+    assert wrapped.one.value == import_module("wrapped.one").value == 1
     assert "wrapped.two" not in sys.modules and type(wrapped) is Package
     assert wrapped.late == "late" and wrapped.__version__ == "2.0"
     assert type(wrapped) is ModuleType and "heavy" in sys.modules
