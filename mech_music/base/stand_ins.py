@@ -108,7 +108,7 @@ class Package(ModuleType):
         return getattr(self, name)
 
 
-def _run(package: Package) -> None:
+def _run(package: ModuleType) -> None:
     assert package.__spec__ is not None and package.__spec__.loader is not None
     package.__class__ = ModuleType  # from here on it is what it is for an ordinary import that is under way
     try:

@@ -84,8 +84,9 @@ def _disable(fn: Callable[..., Any] | None = None, recursive: bool = True, **why
     @functools.wraps(fn)
     def not_compiled(*args: Any, **kwargs: Any) -> Any:
         compiler = sys.modules.get(_COMPILER)
-        is_there = compiler is not None and not isinstance(compiler, StandIn)
-        return (compiler.disable(fn, recursive, **why) if is_there else fn)(*args, **kwargs)
+        if compiler is None or isinstance(compiler, StandIn):
+            return fn(*args, **kwargs)
+        return compiler.disable(fn, recursive, **why)(*args, **kwargs)
 
     return not_compiled
 
