@@ -8,7 +8,8 @@ UV := $(DEPS)/bin/uv
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 # The pairs that `make figures` takes of those that the study has.
-WITHIN := piano-violin+violin-trumpet+classical-rock+jazz-pop
+INSTRUMENTS := piano-violin+violin-trumpet
+WITHIN := $(INSTRUMENTS)+classical-rock+jazz-pop
 ACROSS := violin-jazz+rock-piano
 
 # A mirror that pip was told of serves uv as well.
@@ -17,7 +18,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo figures test test-browser test-slow bench check lint format lock tiny wheel clean
+.PHONY: help env demo figures test test-browser test-slow attack symbolic bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -35,11 +36,13 @@ demo: $(INSTALLED) ## what turns a piano into a violin in the bundled model? eac
 	@echo "Look and listen: open multirun/demo/report.html in a browser."
 
 figures: $(INSTALLED) ## draw every figure of experiments/velez2024 with the bundled model
-	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9; do \
+	@for figure in lens_fit fig2 fig2_tuned fig3 fig4 fig5 fig6 fig7 fig8 fig9 within across; do \
 		echo "== $$figure"; \
 		case $$figure in \
-			fig[4-6]|fig[89]) size="prompts=10 pair=$(WITHIN)";; \
-			fig7) size="prompts=10 pair=$(ACROSS)";; \
+			fig[4578]) size="prompts=10 pair=$(INSTRUMENTS)";; \
+			fig[69]) size="prompts=10 pair=$(WITHIN)+$(ACROSS)";; \
+			within) size="prompts=10 pair=$(WITHIN)";; \
+			across) size="prompts=10 pair=$(ACROSS)";; \
 			lens_fit) size="";; \
 			*) size="prompts=20";; \
 		esac; \
@@ -53,7 +56,7 @@ test: $(INSTALLED) ## run the tests
 
 test-browser: $(INSTALLED) ## run the tests of the report in a real browser (needs Playwright and a Chromium; says how)
 	@$(PY) -m tests.report.browser
-	$(PY) -m pytest tests/report/test_browser.py tests/report/test_browser_screens.py
+	$(PY) -m pytest tests/report/test_browser.py tests/report/test_browser_screens.py tests/report/test_browser_features.py
 
 test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
 	$(PY) -m pytest -m slow
@@ -75,6 +78,12 @@ format: $(INSTALLED) ## format the code and sort the imports
 lock: $(UV) ## remake requirements.lock (hashes, no hosts, all platforms) from pyproject.toml; needs a package index
 	$(UV) pip compile --quiet pyproject.toml --universal --extra dev --generate-hashes --python-version 3.11 \
 		--upgrade --custom-compile-command "make lock" --output-file requirements.lock
+
+attack: $(INSTALLED) ## try hundreds of bad inputs at every entry point; each has to end in one line (minutes)
+	$(PY) -m tests.attack
+
+symbolic: $(INSTALLED) ## train symbolic-tiny again (20 minutes on one core)
+	$(PY) -m mech_music.models.symbolic.train bundle=mech_music/tiny/symbolic
 
 tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
 	$(PY) -m mech_music.tiny.train

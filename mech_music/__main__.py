@@ -14,6 +14,7 @@ VERBS = {
     "run": ("mech_music.run", "run an experiment, or with -m a sweep of many"),
     "concepts": ("mech_music.prompts.__main__", "what can be asked about: concepts, words and pairs"),
     "report": ("mech_music.report.__main__", "one HTML page of a run's or a sweep's results"),
+    "sae": ("mech_music.saes.__main__", "a run's features for other tools: export"),
     "dashboard": ("mech_music.dashboard.__main__", "the W&B workspace and report of a sweep"),
     "store": ("mech_music.store.__main__", "what is stored: sizes, checks, clean-up"),
     "power": ("mech_music.power", "how many prompts and seeds a sweep needs"),

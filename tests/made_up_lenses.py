@@ -54,7 +54,8 @@ def tuned_lens_table(layers: Sequence[str] = LAYERS) -> pd.DataFrame:
 
 
 def self_similarity_table(concepts: Sequence[str] = ("guitar",), layers: Sequence[str] = LAYERS) -> pd.DataFrame:
-    """A distance of one for each place between two layers; in the control, 10 everywhere."""
+    """A distance of one for each place between two layers, half of it where time is averaged first; in the control, 10
+    everywhere."""
     lines, means = [], []
     places = [(a, b) for a in range(len(layers)) for b in range(a, len(layers))]
     for concept, role, (a, b) in product(concepts, SELF_SIMILARITY.roles, places):
@@ -62,4 +63,5 @@ def self_similarity_table(concepts: Sequence[str] = ("guitar",), layers: Sequenc
         lines[-1] |= {"layer": layers[a], "other": layers[b]}
         distance = float(b - a) if role == "layers" else 10.0
         means.append({"distance": distance, "cosine": 1 - distance / 10, "cka": 1 - distance / 20})
+        means[-1]["distance_of_means"] = distance / 2
     return _blocks(lines, means).loc[:, list(SELF_SIMILARITY.names)]

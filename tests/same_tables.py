@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 _SMALL = "prompts=3 duration=1 engine.workers=1"
-_SAE = "sae.clips=20 sae.held_out=6 sae.spliced=4 sae.width=32 sae.k=4 sae.epochs=1 duration=1 engine.workers=1"
+_SAE = "sae.clips=40 sae.held_out=40 sae.spliced=4 sae.width=32 sae.k=4 sae.epochs=1 duration=1 engine.workers=1"
 _FIT = "lens.clips=16 lens.held_out=8 lens.epochs=1 duration=1 engine.workers=1"
 
 # By name, what follows `python -m mech_music.run`. Together they make every kind of clip and recording. A command that
@@ -55,7 +55,7 @@ COMMANDS = {
     "genres": "pair=genres component=ca layer=together controls=[] classifier=tiny prompts=2 duration=1",
     "sampling": f"-m sampling.top_k=0,20 sampling.guidance=1,1.5 sampling.temperature=0.8 seed=5 layer=2 {_SMALL}",
     "bfloat16": f"model.dtype=bfloat16 component=ca layer=together {_SMALL}",
-    "experiment": f"""experiment=velez2024/fig9 model=tiny pair=jazz-rock 'layer="1,6"' {_SMALL}""",
+    "experiment": f"""experiment=velez2024/fig4 model=tiny pair=jazz-rock 'layer="1,6"' {_SMALL}""",
     # Lenses and self-similarity.
     "decoder_lens": "-m task=decoder_lens component=mlp,sa,ca reading=free,forced concept=piano "
     f"""'layer="0,last"' {_SMALL}""",
@@ -72,6 +72,13 @@ COMMANDS = {
     # Sparse autoencoders: trained, and steered with.
     "sae": f"task=sae 'layer=\"2,4\"' {_SAE}",
     "sae_steer": f"task=sae_steer 'strengths=[0.5,1]' candidates=2 choice_prompts=3 prompts=3 {_SAE}",
+    "sae_features": f"task=sae_steer steer=features features=[4] contrast=1 schedule=every:2 'strengths=[1,2]' "
+    f"prompts=3 {_SAE}",
+    "sae_swap": f"task=sae_steer steer=swap features=[2,4] choice_prompts=3 'strengths=[1,2]' prompts=3 {_SAE}",
+    "sae_erase": f"task=sae_erase concept=guitar+rock features=[1,4] prompts=3 {_SAE}",
+    "sae_labels": f"task=sae_labels labeller=classifier labels.contrast=5 {_SAE}",
+    "continue": "model=symbolic-tiny task=continue prompts=2 engine.workers=1",
+    "feature": f"technique=feature component=resid half=cond layer=4 technique.sae.width=32 {_SMALL}",
     "two_tasks": f"-m task=decoder_lens,self_similarity concept=trumpet+rock {_SMALL}",
     # Launchers and the engine.
     "packed": f"-m hydra/launcher=packed engine.store=own component=mlp,sa,ca,resid layer=2 {_SMALL}",

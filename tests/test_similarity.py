@@ -68,7 +68,12 @@ def test_layers_are_compared_clip_by_clip(recorded: Records, streams: np.ndarray
         for clip, (a, b) in product(range(N), combinations_with_replacement(range(3), 2)):
             x, y = chosen[clip, a], others[clip, b]
             lengths = np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1)
+            first, later, half_way = chosen[clip, a], chosen[clip, b], chosen.shape[3] // 2
+            halves = [(slice(half_way), slice(half_way, None)), (slice(half_way, None), slice(half_way))]
+            parts = halves if role == "moved" else [(slice(None), slice(None))]
+            means = [first[:, i].mean(axis=1) - later[:, j].mean(axis=1) for i, j in parts]
             wanted = {
+                "distance_of_means": np.mean([np.linalg.norm(one, axis=-1).mean() for one in means]),
                 "distance": np.linalg.norm(x - y, axis=-1).mean(),
                 "cosine": ((x * y).sum(-1) / lengths).mean(),
                 "cka": np.mean([alignment(i, j) for i, j in zip(x, y, strict=True)]),
@@ -85,6 +90,9 @@ def test_a_layer_is_like_itself_but_not_like_itself_later(recorded: Records) -> 
     np.testing.assert_allclose(diagonals["layers_distance"], 0, atol=1e-6)
     np.testing.assert_allclose(diagonals["layers_cosine"], 1, atol=1e-5)
     np.testing.assert_allclose(diagonals["layers_cka"], 1, atol=1e-5)
+    np.testing.assert_allclose(diagonals["layers_distance_of_means"], 0, atol=1e-6)
+    assert (diagonals["moved_distance_of_means"] > 0.01).all(), "a mean over the whole clip would not notice"
+    assert (record["layers_distance_of_means"] <= record["layers_distance"] + 1e-5).all(), "Jensen's inequality"
     assert (diagonals["moved_distance"] > 0.1).all()
     assert (diagonals["moved_cosine"] < 0.99).all()
     assert (diagonals["moved_cka"] < 0.9).all()

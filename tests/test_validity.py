@@ -22,7 +22,7 @@ from tests.composing import compose_run
 
 pytestmark = pytest.mark.slow
 PROMPTS, SEEDS = 32, 40
-DRAWS = (1, 2, 2, 2)  # self, other, random, noise: clips that each averages
+DRAWS = (2, 2, 2, 6)  # self, other, random, noise: clips that each averages
 Effects = np.ndarray  # [prompt, seed]
 
 
@@ -84,7 +84,7 @@ def test_where_the_own_mean_moves_as_far_as_the_technique(effects: Effects) -> N
     assert any_mark <= 0.07
 
 
-@pytest.mark.parametrize(("seeds", "least"), [(1, 0.45), (3, 0.95)])
+@pytest.mark.parametrize(("seeds", "least"), [(1, 0.65), (3, 0.95)])
 def test_power_at_one_and_a_half_nats(effects: Effects, seeds: int, least: float) -> None:
     found = np.array([marked(one) for one in sweeps(effects, 200, 8, seeds, 1.5)])
     print(f"+1.5 nats at one of 8 sites, {PROMPTS} prompts, {seeds} seeds: marked in {found[:, 0].mean():.2f}")  # noqa: T201

@@ -55,18 +55,12 @@ class Recipe(Protocol):
 
 
 _RECIPES: dict[type, Recipe] = {}
-_VERSIONS: dict[type, int] = {}
 _RESOLVERS: dict[type, Resolver] = {}
 
 
-def register(kind: type, recipe: Recipe, version: int = 1) -> None:
-    """From now on recordings of this kind are made so. ``version``: raise it when what a recipe records changes."""
-    _RECIPES[kind], _VERSIONS[kind] = recipe, version
-
-
-def version_of(source: Any) -> int:
-    """Part of a recording's key; 1 for one without a recipe."""
-    return _VERSIONS.get(type(source), 1)
+def register(kind: type, recipe: Recipe) -> None:
+    """From now on recordings of this kind are made so. Where what they are changes, raise the kind's ``made``."""
+    _RECIPES[kind] = recipe
 
 
 def resolves(kind: type) -> Callable[[_F], _F]:

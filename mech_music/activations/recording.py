@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float32, Int
 from torch import Tensor
 
 from mech_music.activations.means import HEAD_POINTS, POINTS, MeanRecorder, means_at_once
-from mech_music.activations.recipes import Making, has_recipe, make, resolver_of, version_of
-from mech_music.activations.similarity import SimilarityRecorder
+from mech_music.activations.recipes import Making, has_recipe, make, resolver_of
+from mech_music.activations.similarity import MEASURES, SimilarityRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.machine import free_memory
 from mech_music.base.workers import Advance
@@ -67,7 +67,6 @@ class Recording:
     def key(self, source: Any) -> str:
         """The content address of a recording in the store."""
         deciding = [self._passes.generation, canonical(source), _points(source)]
-        deciding += [version] if (version := version_of(source)) > 1 else []
         return hashlib.sha256(json.dumps(deciding).encode()).hexdigest()
 
     def __contains__(self, source: Any) -> bool:
@@ -270,7 +269,9 @@ class Recording:
 
 
 def _points(source: Source) -> tuple[str, ...]:
-    """Part of a recording's key."""
+    """Part of a recording's key: what is recorded."""
+    if isinstance(source, Similarity):
+        return MEASURES
     return HEAD_POINTS if isinstance(source, Mean) and source.heads else POINTS
 
 

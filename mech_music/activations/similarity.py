@@ -13,7 +13,7 @@ from torch import Tensor
 from mech_music.edits.row import Half
 from mech_music.models.hooks import Hook
 
-MEASURES = ("distance", "cosine", "cka")
+MEASURES = ("distance", "distance_of_means", "cosine", "cka")
 _MOST_BYTES = 2**28
 _HALVES = {Half.cond: slice(0, 1), Half.uncond: slice(1, 2), Half.both: slice(0, 2)}
 
@@ -21,9 +21,11 @@ _HALVES = {Half.cond: slice(0, 1), Half.uncond: slice(1, 2), Half.both: slice(0,
 class SimilarityRecorder:
     """Compares all hooks with each other, clip by clip.
 
-    ``layers_distance`` and ``layers_cosine`` are means over a clip's steps (and guidance halves). ``layers_cka``
-    compares the layers' geometry over the steps of a clip: see `unbiased_cka`. ``moved_…`` is the same with the
-    second layer moved by half a clip.
+    ``layers_distance`` and ``layers_cosine`` are means over a clip's steps (and guidance halves).
+    ``layers_distance_of_means`` takes each layer's mean over the steps first. ``layers_cka`` compares the layers'
+    geometry over the steps of a clip: see `unbiased_cka`. ``moved_…`` is the same with the second layer moved by half
+    a clip; a mean over all steps would not notice, so there it is over half of the clip, the second layer's over the
+    other half.
     """
 
     def __init__(self, hooks: Sequence[Hook], n_steps: int, d_model: int, half: Half) -> None:
@@ -50,7 +52,8 @@ class SimilarityRecorder:
             halves = clip.transpose(1, 2)
             later = halves.roll(halves.shape[2] // 2, dims=2)
             for role, others in (("layers", halves), ("moved", later)):
-                for name, values in compare(halves, others).items():
+                found = compare(halves, others) | {"distance_of_means": distances_of_means(halves, role == "moved")}
+                for name, values in found.items():
                     self._found.setdefault(f"{role}_{name}", []).append(values)
 
     def tensors(self) -> list[dict[str, Float32[np.ndarray, "clip layer layer"]]]:
@@ -62,9 +65,9 @@ class SimilarityRecorder:
 def compare(
     streams: Float[Tensor, "layer half step d_model"], others: Float[Tensor, "layer half step d_model"]
 ) -> dict[str, Float32[np.ndarray, "layer layer"]]:
-    """Every layer of the first with that and every later layer of the second, every measure; symmetric."""
+    """Every layer of the first with that and every later layer of the second, step by step; symmetric."""
     n = len(streams)
-    found = {name: torch.zeros(n, n) for name in MEASURES}
+    found = {name: torch.zeros(n, n) for name in ("distance", "cosine", "cka")}
     unit, unit_others = (torch.nn.functional.normalize(x, dim=-1) for x in (streams, others))
     grams, grams_others = ([_gram(layer) for layer in x] for x in (streams, others))
     for a, b in combinations_with_replacement(range(n), 2):
@@ -76,6 +79,20 @@ def compare(
         for name, value in pair.items():
             found[name][a, b] = found[name][b, a] = value
     return {name: values.numpy() for name, values in found.items()}
+
+
+def distances_of_means(
+    streams: Float[Tensor, "layer half step d_model"], moved: bool
+) -> Float32[np.ndarray, "layer layer"]:
+    """Euclidean distances between layers' means over time (Vélez Vásquez et al., ISMIR 2024, figure 3); symmetric.
+
+    ``moved``: between the means over one half of the clip and those over the other, in either order.
+    """
+    middle = streams.shape[2] // 2
+    parts = [streams[:, :, :middle], streams[:, :, middle:]] if moved else [streams, streams]
+    first, second = (part.mean(dim=2) for part in parts)
+    distances = (first[:, None] - second[None]).norm(dim=-1).mean(dim=-1)
+    return (0.5 * (distances + distances.T)).numpy()
 
 
 def unbiased_cka(x: Float[Tensor, "sample d_x"], y: Float[Tensor, "sample d_y"]) -> float:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from mech_music.base.errors import UserError, unknown
 from mech_music.cli.explain import explain, fail
 
-NAMES = ("reference", "decode", "edits", "lenses", "limit", "memory", "rerun", "startup")
+NAMES = ("reference", "decode", "edits", "lenses", "saes", "limit", "memory", "rerun", "startup")
 
 
 @dataclass
@@ -66,6 +66,16 @@ class LensesSizes:
 
 
 @dataclass
+class SaesSizes:
+    """Rows in a pass, and codec frames; features of the SAE, and how many of them a vector has."""
+
+    tiny_rows: int = 64
+    tiny_frames: int = 100
+    width: int = 256
+    k: int = 16
+
+
+@dataclass
 class LimitSizes:
     """Rows in a pass, codec frames (0: 60 on a GPU, 20 on a CPU); edges of the square matrices, megabytes copied."""
 
@@ -113,6 +123,7 @@ class BenchmarksConfig:
     decode: DecodeSizes = field(default_factory=DecodeSizes)
     edits: EditsSizes = field(default_factory=EditsSizes)
     lenses: LensesSizes = field(default_factory=LensesSizes)
+    saes: SaesSizes = field(default_factory=SaesSizes)
     limit: LimitSizes = field(default_factory=LimitSizes)
     memory: MemorySizes = field(default_factory=MemorySizes)
     rerun: RerunSizes = field(default_factory=RerunSizes)

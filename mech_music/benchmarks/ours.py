@@ -14,6 +14,7 @@ from mech_music.base.workers import Advance, spread
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
 from mech_music.config.schema import ModelConfig
 from mech_music.edits.compile import compile_edits, visitor
+from mech_music.edits.protocol import OpenSae, no_sae
 from mech_music.edits.row import Mean, Row
 from mech_music.engine.capacity import Capacity
 from mech_music.engine.engine import Engine
@@ -56,9 +57,11 @@ def load_bfloat16(subject: Subject, device: torch.device) -> HookedMusicGen:
     return load_model(str(subject.folder), device=str(device), dtype="bfloat16")
 
 
-def edited_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
+def edited_tokens(
+    model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int, sae: OpenSae = no_sae
+) -> Tensor:
     """One pass of ours with its edits, ``[row, codebook, frame]``; the rows' prompts have one length."""
-    maps = compile_edits(rows, model, model.n_steps(duration(frames)), mean, lambda _rows, _hooks: {})
+    maps = compile_edits(rows, model, model.n_steps(duration(frames)), mean, lambda _rows, _hooks: {}, sae)
     return model.visit(
         [row.prompt for row in rows],
         tuple(maps),

@@ -23,7 +23,9 @@ from mech_music.benchmarks.children import environment, python
 from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.table import Line, compare
 
-IMPORTS = "import mech_music.run, mech_music.cli.job, mech_music.models.musicgen.model, hear21passt.models.passt"
+IMPORTS = (
+    "import mech_music.run, mech_music.cli.job, mech_music.models.musicgen.build, mech_music.models.musicgen.model"
+)
 _COUNTED = re.compile(r"clips[^\n]*?\b[1-9]\d*/\d+\b")
 _PATIENCE = 300.0
 

@@ -19,7 +19,7 @@ from mech_music.engine.opening import open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
 from mech_music.results.results import draw, save, show
 from mech_music.results.sweep import Done
-from mech_music.tasks.protocol import Exporting
+from mech_music.tasks.protocol import Browsing, Exporting
 from mech_music.tasks.registry import task_of
 from mech_music.tracking.wandb import Tracker, open_tracker, run_id
 
@@ -51,6 +51,8 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         # A sweep draws all its jobs together; one job of it only where somebody looks at it alone.
         if sweep is None or run.logger.name != "none":
             tracker.log_figures(draw(summary, folder))
+        if sweep is None and isinstance(task, Browsing):  # of a sweep's jobs the report makes them
+            browse(task, run, engine, folder)
     if sweep is None:
         show(summary, folder)
     return Done(folder)
@@ -63,6 +65,14 @@ def _must_begin(run: RunConfig) -> None:
         open_engine(run)
     except UserError as error:
         raise Refused(str(error)) from error
+
+
+def browse(task: Browsing, run: RunConfig, engine: Engine, folder: Path) -> None:
+    """Write the browser of the task's features beside its results."""
+    from mech_music.report.features.job import browser_of, said
+
+    if (browser := browser_of(task, run, engine, folder)) is not None:
+        log.info(said(browser))
 
 
 def tracked(run: RunConfig, folder: Path, sweep: str | None) -> AbstractContextManager[Tracker]:

@@ -99,7 +99,8 @@ class TechniqueConfig:
     ``shift`` gives the weights of means: of the ``original`` and the ``desired`` concept, of one by its name, or of
     the ``others`` of the original's category, taken together. ``along``: the same, of a direction; only what lies along
     it is scaled (and there is no shift). ``direction: random`` keeps how far the edit moves what is there, and throws
-    away where to.
+    away where to. With ``sae`` (the keys of `mech_music.saes.settings.SaeConfig`), weights are not of means but of the
+    decoder's direction of the feature that tells the concept best, as long as its largest activation.
     """
 
     name: str = MISSING
@@ -107,6 +108,7 @@ class TechniqueConfig:
     shift: dict[str, float] = field(default_factory=dict)
     direction: Direction = Direction.mean
     along: dict[str, float] = field(default_factory=dict, metadata=IF_GIVEN)
+    sae: dict[str, Any] = field(default_factory=dict, metadata=IF_GIVEN)
 
 
 @dataclass

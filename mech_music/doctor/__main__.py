@@ -67,7 +67,7 @@ def run(arguments: Sequence[str] | None, console: Console) -> int:
     screen.show_machine(console, machine.versions(), lines)
     verdict = judge(asked)
     measured: dict[str, float] = {}
-    bundled = asked.model.hub_id is None and asked.model.path is None
+    bundled = not (asked.model._target_ or asked.model.hub_id or asked.model.path)
     if bundled and not verdict.reasons and not wanted.quick:
         with console.status("measuring tiny"):
             measured[asked.model.name] = clips_a_second(asked)

@@ -112,6 +112,8 @@ def parts_of(run: RunConfig) -> list[Part]:
 def model_parts(run: RunConfig) -> list[Part]:
     """The two checkpoint files; the text encoder and the codec, unless the checkpoint brings its own."""
     model = run.model
+    if model._target_ is not None:
+        return []  # another kind of model, which says itself what it lacks
     if model.path is not None:
         folder = user_path(model.path)
         advice = f"point model.path at a folder with {' and '.join(FILES)}"

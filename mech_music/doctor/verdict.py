@@ -20,6 +20,7 @@ from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import RunConfig
 from mech_music.doctor.parts import Part, parts_of
 from mech_music.models.devices import check_dtype, pick_device
+from mech_music.models.handle import open_model
 from mech_music.models.musicgen.footprint import PUBLISHED, Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES
 from mech_music.models.musicgen.loading import check_config
@@ -49,6 +50,8 @@ def judge(run: RunConfig) -> Verdict:
     shape, rows = None, None
     if invalid := [*_invalid(run)]:
         return Verdict(run, parts, shape, rows, [*reasons, *invalid])
+    if run.model._target_ is not None:
+        return Verdict(run, parts, shape, rows, [*reasons, *_not_opened(run)])
     reasons += [*_refusals(run, parts)]
     try:
         device = pick_device(run.engine.device)
@@ -76,6 +79,14 @@ def _invalid(run: RunConfig) -> Iterator[str]:
         there = next(place for place in (store, *store.absolute().parents) if place.exists())
         if not there.is_dir():
             raise UserError(f"engine.store={store}: '{there}' is a file, expected a folder, or one that can be made")
+    except UserError as error:
+        yield explain(error)
+
+
+def _not_opened(run: RunConfig) -> Iterator[str]:
+    """What a model of another kind says when it is opened, which loads nothing."""
+    try:
+        open_model(run.model, run.engine.device, run.engine.threads)
     except UserError as error:
         yield explain(error)
 

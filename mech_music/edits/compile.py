@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mech_music.edits import affine, patch, projection, random_direction, splice  # noqa: F401 (their kinds are registered)
+from mech_music.edits import affine, patch, projection, random_direction, scheduled, splice  # noqa: F401 (their kinds are registered)
 from mech_music.edits.heads import Heads, OnHeads
 from mech_music.edits.protocol import Activations, Batch, CompiledEdit, Edits, OpenSae, Resolve, compiler_of, no_sae
 from mech_music.edits.row import Row
@@ -60,11 +60,15 @@ def with_sources(rows: Sequence[Row]) -> list[Row]:
 
 def _level(hook: Hook, edits: Edits, batch: Batch) -> list[CompiledEdit]:
     """At most one edit of each row: those of one kind, for the same heads, are compiled together."""
-    kinds: dict[tuple[type, type, tuple[int, ...] | None], list[tuple[int, Any]]] = {}
+    kinds: dict[tuple[tuple[type, ...], tuple[int, ...] | None], list[tuple[int, Any]]] = {}
     for position, edit in edits:
-        within = type(getattr(edit, "edit", None))  # an edit that is made of another
-        kinds.setdefault((type(edit), within, edit.heads), []).append((position, edit))
-    return [_compiled(hook, heads, same, batch) for (*_, heads), same in kinds.items()]
+        kinds.setdefault((_kinds(edit), edit.heads), []).append((position, edit))
+    return [_compiled(hook, heads, same, batch) for (_, heads), same in kinds.items()]
+
+
+def _kinds(edit: Any) -> tuple[type, ...]:
+    """The kind of an edit, of the one that it is made of, and so on."""
+    return (type(edit), *(_kinds(edit.edit) if hasattr(edit, "edit") else ()))
 
 
 def _compiled(hook: Hook, chosen: tuple[int, ...] | None, edits: Edits, batch: Batch) -> CompiledEdit:

@@ -20,7 +20,10 @@ _KINDS: dict[str, type] = {}
 
 
 def stored(kind: Kind) -> Kind:
-    """Mark a frozen dataclass as one that rows are made of: it can be written and read back."""
+    """Mark a frozen dataclass as one that rows are made of: it can be written and read back.
+
+    A class variable ``made`` (1 without) is part of every key that it is in: raise it where what is made of it changes.
+    """
     _KINDS[kind.__name__] = kind
     return kind
 
@@ -47,7 +50,8 @@ def to_json(value: Any, payloads: Payloads) -> Any:
         payloads[value.digest] = value.payload()
     there = {part.name: getattr(value, part.name) for part in fields(value) if part.compare}
     told = {part.name: to_json(there[part.name], payloads) for part in _telling(type(value), there)}
-    return {"kind": type(value).__name__, **told}
+    made = getattr(type(value), "made", 1)
+    return {"kind": type(value).__name__, **told, **({"made": made} if made > 1 else {})}
 
 
 def _telling(kind: type, there: Mapping[str, Any]) -> list[Field[Any]]:
@@ -70,7 +74,7 @@ def from_json(written: Any, payloads: Mapping[str, Any]) -> Any:
     if hasattr(kind, "from_payload"):
         return kind.from_payload(written["digest"], payloads[written["digest"]])
     hints = get_type_hints(kind)
-    told = {name: from_json(part, payloads) for name, part in written.items() if name != "kind"}
+    told = {name: from_json(part, payloads) for name, part in written.items() if name not in ("kind", "made")}
     return kind(**{name: _typed(hints[name], part) for name, part in told.items()})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mech_music.base.errors import UserError
+from mech_music.edits.excerpt import Excerpt
 from mech_music.edits.row import Prefix, Row
 
 if TYPE_CHECKING:
@@ -25,12 +26,17 @@ def given_tokens(rows: Sequence[Row], model: Generator, n_frames: int) -> Int[Te
     given = {place: row.prefix for place, row in enumerate(rows) if row.prefix is not None}
     if not given:
         return None
-    for prefix in given.values():
-        check_prefix(prefix, model, n_frames)
-    longest = max(prefix.n_frames for prefix in given.values())
-    tokens = torch.full((len(rows), model.n_codebooks, longest), -1, dtype=torch.long, device=model.device)
+    each: dict[int, Tensor] = {}
     for place, prefix in given.items():
-        tokens[place, :, : prefix.n_frames] = torch.tensor(prefix.tokens)
+        if isinstance(prefix, Excerpt):
+            each[place] = prefix.tokens(model, n_frames)
+        else:
+            check_prefix(prefix, model, n_frames)
+            each[place] = torch.tensor(prefix.tokens)
+    longest = max(one.shape[-1] for one in each.values())
+    tokens = torch.full((len(rows), model.n_codebooks, longest), -1, dtype=torch.long, device=model.device)
+    for place, one in each.items():
+        tokens[place, :, : one.shape[-1]] = one
     return tokens
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mech_music.edits.protocol import Batch, CompiledEdit, Edits, Take, Targets, compiler_of, compiles
-from mech_music.edits.row import Projection, RandomDirection
+from mech_music.edits.row import Projection, RandomDirection, Term
 from mech_music.models.hooks import Hook
 
 
@@ -19,7 +19,8 @@ from mech_music.models.hooks import Hook
 class Randomised:
     """``value[i] ← value[i] + ‖edit(value)[i] − value[i]‖ · direction[i]`` at the entries that are active.
 
-    ``seeds``: each entry's direction is drawn from them, once the width of the values is known. ``along``: for edits
+    ``seeds``: each entry's direction is drawn from them, once the width of the values is known; or ``given``, of any
+    length. ``along``: for edits
     that scale what lies along a direction, −1 where they make it less and 1 where more: a value then starts the same
     way along the random one (and may well go past zero: it goes as far as the edit does).
     """
@@ -28,6 +29,7 @@ class Randomised:
     edit: CompiledEdit
     seeds: Sequence[Sequence[int]]
     along: Float[Tensor, "entry 1 1"] | None = None
+    given: Sequence[Float[Tensor, " width"] | None] = ()
     _directions: Float[Tensor, "entry 1 width"] | None = field(default=None, init=False)
 
     def __call__(self, step: int, value: Float[Tensor, "half_row position width"]) -> Tensor:
@@ -37,9 +39,7 @@ class Randomised:
             return value
         chosen: slice | Int[Tensor, " active"] = slice(None) if active is None else active
         if self._directions is None:
-            self._directions = torch.stack([_unit(seed, value.shape[-1]) for seed in self.seeds])[:, None].to(
-                value.device
-            )
+            self._directions = torch.stack(self._units(value.shape[-1]))[:, None].to(value.device)
         index, own = self.targets.index[chosen], value.float()
         size = (self.edit(step, value).float() - own)[index].norm(dim=-1, keepdim=True)
         direction = self._directions[chosen]
@@ -48,6 +48,12 @@ class Randomised:
         moved = value.clone()
         moved[index] = (own[index] + size * direction).to(value.dtype)
         return moved
+
+    def _units(self, width: int) -> list[Float[Tensor, " width"]]:
+        given = self.given or [None] * len(self.seeds)
+        return [
+            _unit(seed, width) if own is None else own / own.norm() for seed, own in zip(self.seeds, given, strict=True)
+        ]
 
 
 @compiles(RandomDirection)
@@ -61,7 +67,12 @@ def compile_random(hook: Hook, edits: Edits, batch: Batch, take: Take) -> Random
         signs = [1.0 if entry.edit.edit.scale > 1.0 else -1.0 for entry in entries]
         along = torch.tensor(signs, device=batch.model.device)[:, None, None]
     seeds = [[entry.edit.seed, hook.layer, *hook.point.encode()] for entry in entries]
-    return Randomised(batch.targets(entries), sizes, seeds, along)
+    given = [_given(hook, entry.edit.along, entry.half, batch, take) for entry in entries]
+    return Randomised(batch.targets(entries), sizes, seeds, along, given)
+
+
+def _given(hook: Hook, along: Term | None, half: int, batch: Batch, take: Take) -> Float[Tensor, " width"] | None:
+    return along and along.weight * take(batch.resolve(along.source, hook.name)[0, half]).cpu()
 
 
 def _unit(seed: Sequence[int], width: int) -> Float[Tensor, " width"]:

@@ -21,6 +21,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from mech_music.edits.content import Payloads, canonical, content_digest, from_json, stored, to_json
+from mech_music.edits.excerpt import Excerpt
 
 
 class Half(StrEnum):
@@ -155,11 +156,13 @@ class RandomDirection:
 
     The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
     (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
-    direction, to the side where the value has less of it.
+    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction
+    (or, with a negative weight, its opposite) is taken in the place of the drawn one.
     """
 
-    edit: Edit | Projection
+    edit: Any
     seed: int
+    along: Term | None = None
 
     @property
     def hook(self) -> str:
@@ -179,7 +182,13 @@ class RandomDirection:
 
     @property
     def shift(self) -> tuple[Term, ...]:
-        return self.edit.shift
+        return getattr(self.edit, "shift", ())
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        parts = (self.edit, self.along.source if self.along else None)
+        return tuple(one for part in parts for one in getattr(part, "recorded", ()))
 
 
 @stored
@@ -294,7 +303,7 @@ class Row:
     seed: int
     edits: tuple[Any, ...] = ()
     exit: Exit | None = None
-    prefix: Prefix | None = None
+    prefix: Prefix | Excerpt | None = None
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
@@ -314,6 +323,6 @@ class Row:
 
 
 @lru_cache(maxsize=2**16)
-def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | None) -> str:
+def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | Excerpt | None) -> str:
     """Everything but prompt and seed as text; many rows share the same."""
     return canonical([list(edits), leave, prefix])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float32, Int16
 from torch import Tensor
 
 from mech_music.activations.recording import Record
@@ -16,9 +16,16 @@ from mech_music.edits.row import Mean, Row
 from mech_music.listeners.protocol import Reading
 from mech_music.store.shards import Arrays
 
+Sound = tuple[Float32[np.ndarray, "row sample"], int]
+"""Clips, mono, and their sample rate."""
+
 
 def _no_mean(source: Mean, hook: str) -> Tensor:
     raise KeyError(f"no mean at '{hook}'")
+
+
+def _silence(rows: Sequence[Row]) -> Sound:
+    raise KeyError("no sound")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class Answers:
     clips: Callable[[Iterable[str]], Mapping[str, Arrays]] = lambda keys: {}
     mean: Callable[[Mean, str], Tensor] = _no_mean
     """The mean ``[step, half, d_model]`` of a source that some row's edits name, at a hook."""
+    sound: Callable[[Sequence[Row]], Sound] = _silence
+    """Rows as sound, whether or not they were asked for: those that are not there are made."""
 
     def key(self, row: Row) -> str:
         """The clip's key in the store."""

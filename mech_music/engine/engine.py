@@ -144,7 +144,7 @@ class Engine:
         }
         keys = {row: self.key(row) for row in rows}
         readings = {name: self._readings(keys, self.listener(name)) for name in listeners}
-        return Answers(keys, readings, named, lambda _: self._clips(keys), self.passes.recording.resolve)
+        return Answers(keys, readings, named, lambda _: self._clips(keys), self.passes.recording.resolve, self.audio)
 
     def _readings(self, keys: Mapping[Row, str], listener: Listener) -> dict[str, Arrays]:
         stored = self.store.readings(listener.id)

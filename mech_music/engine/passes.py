@@ -33,6 +33,7 @@ from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
 from mech_music.models.protocol import MIN_PASS, Generation
 from mech_music.models.sampling import Sampling
+from mech_music.saes import directions  # noqa: F401 (its sources are registered)
 from mech_music.saes.named import Dictionary
 from mech_music.saes.recorded import open_sae
 from mech_music.saes.sae import Sae

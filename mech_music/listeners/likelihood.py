@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from mech_music.edits.row import Prefix
 from mech_music.models.sampling import Sampling
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ _FRAMES_AT_ONCE = 2**11  # of all clips in one forward pass
 
 
 class Likelihood:
-    """Nats a token, the mean of −log p over the tokens that were generated (a row's prefix was given).
+    """Nats a token, the mean of −log p over the tokens that were generated (a row's prefix was given; a whole clip that
+    is given as sound counts as if it was generated).
 
     ``nats``: under the guided distribution that tokens are sampled from, at the sampling temperature, before top-k.
     Edits, exits and their lenses are left out: the same tokens, read by the plain model with the clip's own prompt.
@@ -45,7 +47,7 @@ class Likelihood:
 
     def read(self, clips: Clips) -> dict[str, Float32[np.ndarray, " clip"]]:
         """``nats`` of each clip."""
-        given = [row.prefix.n_frames if row.prefix else 0 for row in clips.rows]
+        given = [row.prefix.n_frames if isinstance(row.prefix, Prefix) else 0 for row in clips.rows]
         prompts = [row.prompt for row in clips.rows]
         return {"nats": nats(clips.generator, prompts, clips.tokens, given, self._sampling)}
 

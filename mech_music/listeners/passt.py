@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mech_music.base.errors import UserError, first_line
 from mech_music.base.paths import user_path
 from mech_music.base.quiet import quiet_imports
+from mech_music.base.stand_ins import stand_ins
 from mech_music.config.schema import ClassifierConfig
 from mech_music.listeners.labels import N_CLASSES
 from mech_music.listeners.waveform import at_rate
@@ -60,7 +61,8 @@ class PaSST(nn.Module):
 
     def __init__(self, config: PaSSTConfig, patchout: int = 0) -> None:
         super().__init__()
-        with quiet_imports():
+        # timm, with torchvision, is there to download weights, which are ours to find.
+        with quiet_imports(), stand_ins(("timm.models._hub",)):
             from hear21passt.models import passt
             from hear21passt.models.preprocess import AugmentMelSTFT
             from hear21passt.wrapper import PasstBasicWrapper

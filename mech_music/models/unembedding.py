@@ -31,6 +31,11 @@ class Unembedding:
     def device(self) -> torch.device:
         return self._weight.device
 
+    @property
+    def token_rows(self) -> Float[Tensor, "codebook card d_model"]:
+        """What each token's logit is read by: rows that are alike belong to tokens that the model treats alike."""
+        return self._weight.unflatten(0, (self._n_codebooks, -1))
+
     def __call__(self, stream: Float[Tensor, "*position d_model"]) -> Float[Tensor, "*position codebook card"]:
         """The logits that the model would give, were this its last residual stream."""
         return self._heads(self._norm(stream.float()))

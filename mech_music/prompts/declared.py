@@ -59,6 +59,7 @@ class PromptSetConfig:
 
     ``study``: the categories that ``all``, ``within`` and ``cross`` stand for, null for all.
     ``file``: a CSV of prompts in the place of the template, with a column ``text`` and one for each category.
+    ``pair``: what tasks take where no pair is asked for.
     """
 
     name: str = ""
@@ -66,6 +67,7 @@ class PromptSetConfig:
     categories: dict[str, CategoryConfig] = field(default_factory=dict)
     study: list[str] | None = None
     file: str | None = None
+    pair: str = field(default="guitar-piano", metadata={"named": "never"})
 
     @cached_property
     def opened(self) -> PromptSet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +13,9 @@ from mech_music.base.errors import UserError
 from mech_music.base.paths import user_path
 from mech_music.cli.explain import run_verb
 from mech_music.config.paths import also_in
+
+if TYPE_CHECKING:
+    from mech_music.report.found import Found
 
 USAGE = """\
 One HTML page of a run's or a sweep's results: numbers, charts and clips, in one file that needs no network.
@@ -23,9 +27,11 @@ One HTML page of a run's or a sweep's results: numbers, charts and clips, in one
 
   out=<file>               where the page is written; default: report.html in that folder, or beside-<other>.html
   audio=0                  leave the clips out; the model is then not loaded
+  labels=<folder>          where labels.csv of features is, if not in the job's own folder
   --config-dir <folder>    where the run's own task, controls or metrics are, as they were given to the run
 
 Clips are taken from the store. A sweep of several tasks has a page for each, in the folder named after it.
+Jobs with features (task=sae) have a browser of them as well: features/index.html in each job's folder.
 """
 
 
@@ -34,11 +40,15 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--config-dir", type=Path)
     wanted, words = parser.parse_known_args(words)
-    options = {"out": "", "audio": "1"} | dict(w.split("=", 1) for w in words if w.startswith(("out=", "audio=")))
-    folders = [word for word in words if not word.startswith(("out=", "audio="))]
+    options = {"out": "", "audio": "1", "labels": ""}
+    given = tuple(f"{name}=" for name in options)
+    options |= dict(word.split("=", 1) for word in words if word.startswith(given))
+    folders = [word for word in words if not word.startswith(given)]
     strange = next((word for word in folders if "=" in word and not user_path(word).exists()), "")
     if strange:
-        raise UserError(f"unknown word {strange}; allowed: out=<file>, audio=0, --config-dir <folder>, or a folder")
+        raise UserError(
+            f"unknown word {strange}; allowed: out=<file>, audio=0, labels=<folder>, --config-dir <folder>, or a folder"
+        )
     if len(folders) not in (1, 2):
         more = f", not {len(folders)}: {' '.join(folders)}" if folders else ""
         usage = "usage: python -m mech_music.report <folder> [<other folder>] [out=<file>]"
@@ -46,7 +56,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if options["audio"] not in ("0", "1"):
         raise UserError(f"unknown value audio='{options['audio']}'; allowed: 0 (no clips), 1")
     wanted.folders, wanted.audio = [user_path(folder) for folder in folders], options["audio"] == "1"
-    wanted.out = user_path(options["out"]) if options["out"] else None
+    wanted.out, wanted.labels = (user_path(options[x]) if options[x] else None for x in ("out", "labels"))
     if wanted.out is not None and wanted.out.is_dir():
         raise UserError(f"out='{wanted.out}' is a folder: name a file, for instance out={wanted.out / 'report.html'}")
     return wanted
@@ -92,12 +102,33 @@ def _make(wanted: argparse.Namespace, console: Console) -> None:
         folders = ", ".join(str(found.folder) for found in parts)
         raise UserError(f"out={wanted.out} names one page, but '{folder}' needs {len(parts)}: give one of {folders}")
     for found in parts:
-        page, out = build(found, wanted.audio), wanted.out or found.folder / "report.html"
+        if wanted.audio:
+            _browse(found, wanted.labels, console)
+        out = wanted.out or found.folder / "report.html"
+        page = build(found, wanted.audio, out.parent)
         write(page, out)
         clips = f", {page.clips} clips" if page.clips else ", no clips"
         console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB{clips}. Open it in a browser.")
     for note in [*parts[0].missing, *(f"failed: {one.folder.name}: {one.reason}" for one in parts[0].failures)]:
         console.print(note)
+
+
+def _browse(found: Found, labels: Path | None, console: Console) -> None:
+    """The browsers of the features of jobs that have some."""
+    from mech_music.engine.opening import open_engine
+    from mech_music.report.features.job import browser_again
+    from mech_music.tasks.protocol import Browsing
+    from mech_music.tasks.registry import task_of
+
+    for job in found.jobs:
+        if job.run is None or not isinstance(task := task_of(job.run), Browsing):
+            continue
+        try:
+            told = browser_again(task, job.run, open_engine(job.run), job.folder, labels)
+        except UserError as error:
+            told = f"no features of {job.folder.name}: {error}"
+        if told:
+            console.print(told)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -22,9 +24,13 @@ from mech_music.report.view import View
 
 LIMIT = 20_000_000
 _SPARE = 300_000  # of text around the data, bytes
+FEATURES = Path("features/index.html")  # the browser of a job's features, in its folder
 _NO_CLIPS = Heard(notes=["This page was made without clips (audio=0)."])
 _PARTS = files("mech_music.report") / "parts"
-_BEFORE, _AFTER = ("dom.js", "base.js", "address.js", "heat.js", "listen.js", "charts.js", "curves.js"), ("page.js",)
+_BEFORE, _AFTER = (
+    ("dom.js", "base.js", "address.js", "heat.js", "player.js", "listen.js", "charts.js", "curves.js"),
+    ("page.js",),
+)
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class Page:
     clips: int
 
 
-def build(found: Found, audio: bool = True) -> Page:
+def build(found: Found, audio: bool = True, place: Path | None = None) -> Page:
     """The page of what was found. ``audio``: with clips, which may load the model to remake sounds from tokens.
+    ``place``: the folder that it will lie in, if not the results' own.
 
     UserError if there are so many numbers that the page would be larger than `LIMIT`.
     """
@@ -59,6 +66,7 @@ def build(found: Found, audio: bool = True) -> Page:
         question=view.question(found),
         methods=view.methods(found),
         found=found,
+        browsers=_browsers(found, place or found.folder),
         failures=[(failure.folder.name, portable(failure.reason, found.folder)) for failure in found.failures],
         notes=[portable(note, found.folder) for note in [*filter(None, [left_out]), *found.missing, *heard.notes]],
         command=portable_command(found.command, found.folder) if found.command else "",
@@ -97,6 +105,12 @@ def template(name: str) -> Template:
     loader = FunctionLoader(part)
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return made.get_template(name)
+
+
+def _browsers(found: Found, place: Path) -> list[tuple[str, str]]:
+    """The browsers of jobs' features, by the jobs' names: addresses from the page's folder."""
+    there = [(job.folder.name, job.folder / FEATURES) for job in found.jobs if (job.folder / FEATURES).is_file()]
+    return [(name, quote(os.path.relpath(path, place).replace(os.sep, "/"))) for name, path in there]
 
 
 def _size(text: str) -> int:

@@ -43,7 +43,7 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
     """``columns`` holds one list a column, a place in them is a cell."""
     schema = schema_of(summary)
     there = set(summary["role"])
-    roles = [role for role in schema.controls if role.name in there]
+    roles = [role for role in schema.controls if role.name in there and _is_told(role.name, view, effects)]
     controls = [role.name for role in roles]
     axes = [*view.more, *(axis for axis in schema.axes if axis != "role")]
     names = [*axes, "n", "failed", "verdict", *(metric + end for metric in schema.metrics for end in ENDS)]
@@ -69,6 +69,12 @@ def payload(view: View, effects: pd.DataFrame, summary: pd.DataFrame, heard: Hea
         "shades": _palette("viridis"),
         "glance": _kept(view.glance, effects) or best_of_blocks(view, effects, asked),
     }
+
+
+def _is_told(control: str, view: View, effects: pd.DataFrame) -> bool:
+    """Whether a control has a value of any metric that is shown of controls."""
+    named = [f"{control}_{metric}" for metric in view.of_controls]
+    return not named or bool(effects.reindex(columns=named).notna().any(axis=None))
 
 
 def selectors(view: View, effects: pd.DataFrame) -> list[str]:

@@ -17,7 +17,14 @@ QUIET, LOUD = -90.0, -20.0  # dB of full scale: black and white of the picture
 
 
 def encoded(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> str:
-    """The clip at its own rate as a ``data:`` URI: MP3, or FLAC for a rate that MP3 does not know."""
+    """The clip at its own rate as a ``data:`` URI."""
+    _, mime, content = compressed(waveform, sample_rate)
+    return _uri(mime, content)
+
+
+def compressed(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> tuple[str, str, bytes]:
+    """The clip at its own rate as a file: its suffix, its MIME type and its bytes. MP3, or FLAC for a rate that MP3
+    does not know."""
     import soundfile
 
     kind, subtype, mime = (
@@ -25,11 +32,16 @@ def encoded(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> str:
     )
     content = io.BytesIO()
     soundfile.write(content, pcm16(waveform), sample_rate, format=kind, subtype=subtype)
-    return _uri(mime, content.getvalue())
+    return f".{kind.lower()}", mime, content.getvalue()
 
 
 def spectrogram(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> str:
-    """The clip's mel spectrogram as a small PNG in a ``data:`` URI: time to the right, 0 Hz at the bottom."""
+    """The clip's `picture` as a ``data:`` URI."""
+    return _uri("image/png", picture(waveform, sample_rate))
+
+
+def picture(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> bytes:
+    """The clip's mel spectrogram as a small PNG: time to the right, 0 Hz at the bottom."""
     from matplotlib import colormaps
     from PIL import Image
 
@@ -37,7 +49,7 @@ def spectrogram(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> s
     image.putpalette((colormaps["magma"](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8).tobytes())
     content = io.BytesIO()
     image.save(content, format="PNG", optimize=True)
-    return _uri("image/png", content.getvalue())
+    return content.getvalue()
 
 
 def _levels(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> UInt8[np.ndarray, "mel column"]:

@@ -28,7 +28,7 @@ from mech_music.results.tables import Line, lines_of, schema_of
 Key: TypeAlias = tuple[Any, ...]
 MOST_CELLS = 6_000
 _SCRIPTS = ("dom.js", "two_runs.js")
-_NO_NUMBER = ("engine", "logger", "audio", "task")  # settings that decide no number of a table
+_NO_NUMBER = ("engine", "logger", "audio", "browser", "task")  # settings that decide no number of a table
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,12 @@ class Chart:
 class Heat:
     """The heat map's axes. ``turns``: columns become lines where they do not fit. ``mirrored``: it is symmetric.
 
-    finer: the axis that takes the place of ``down``, in charts too, where its values differ.
+    finer: the axes of which the first whose values differ takes the place of ``down``, in charts too.
     """
 
     across: str = "layer"
     down: str = ""
-    finer: str = ""
+    finer: tuple[str, ...] = ()
     turns: bool = False
     mirrored: bool = False
 
@@ -140,8 +140,9 @@ class View:
 
     def fitted(self, effects: pd.DataFrame) -> View:
         """The view of these effects: with the finer axis down if they differ in it."""
-        down, finer = self.heat.down, self.heat.finer
-        if not finer or len(set(effects[finer])) < 2:
+        down = self.heat.down
+        finer = next((axis for axis in self.heat.finer if len(set(effects[axis])) > 1), "")
+        if not finer:
             return self
 
         def swapped(axes: tuple[str, ...]) -> tuple[str, ...]:

@@ -172,6 +172,22 @@ def front(axes: Axes, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.n
         )
 
 
+def room(
+    limits: tuple[float, float], lines: Sequence[Line], name: str, others: Sequence[str] = ()
+) -> tuple[float, float]:
+    """Limits of an axis that leave most of it to the means of ``name``, and of ``others`` (controls) beside them.
+
+    Intervals are shown whole unless a few of them are much wider than most: those are cut at the frame.
+    """
+    mean, low, high = (np.array([line[name + end] for line in lines], float) for end in ("", "_low", "_high"))
+    points = np.concatenate([mean, *(np.array([line[other] for line in lines], float) for other in others)])
+    reach = np.maximum(high - mean, mean - low)
+    if not np.isfinite(reach).any():
+        return limits
+    beyond = 1.5 * float(np.nanmedian(reach))
+    return max(limits[0], float(np.nanmin(points)) - beyond), min(limits[1], float(np.nanmax(points)) + beyond)
+
+
 def level(axes: Axes, height: float, label: str) -> None:
     """A dotted level where the data is; one beyond the limits is said at the edge, and the data keeps its room."""
     low, high = axes.get_ylim()

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 from mech_music.base.errors import UserError
-from mech_music.saes.named import ConceptDirection
+from mech_music.saes.named import ConceptDirection, ConceptFeatures
 
 
 def auroc(
@@ -19,17 +18,25 @@ def auroc(
 
     NaN without positive or without other clips; clips that failed (NaN) are left out.
     """
+    return aurocs(values, positive[None])[0]
+
+
+def aurocs(
+    values: Float[np.ndarray, "clip feature"], positive: Bool[np.ndarray, "word clip"]
+) -> Float[np.ndarray, "word feature"]:
+    """`auroc` of several words at once: clips are ranked but once."""
+    from scipy.stats import rankdata  # a second to import, for those who ask
+
     whole = np.isfinite(values).all(axis=1)
-    values, positive = values[whole], positive[whole]
-    n, others = int(positive.sum()), int((~positive).sum())
-    if not n or not others:
-        return np.full(values.shape[1], np.nan)
-    ranks = rankdata(values, axis=0)
-    return (ranks[positive].sum(axis=0) - n * (n + 1) / 2) / (n * others)
+    values, own = values[whole], positive[:, whole].astype(float)
+    n = own.sum(axis=1, keepdims=True)
+    others = own.shape[1] - n
+    above = own @ rankdata(values, axis=0) - n * (n + 1) / 2
+    return np.divide(above, n * others, out=np.full(above.shape, np.nan), where=n * others > 0)
 
 
-def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:
-    """The feature that a direction names. UserError for a rank beyond the features that fire."""
+def ranked_features(source: ConceptDirection | ConceptFeatures, record: Mapping[str, np.ndarray]) -> list[int]:
+    """The features that fire, those first that tell the concept best. UserError where there are no clips of it."""
     prompts = [row.prompt for row in source.firing.harvest.rows]
     own, others = (np.isin(prompts, one.texts) for one in (source.prompts, source.others))
     counted = own | others
@@ -39,7 +46,12 @@ def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> 
             f"no feature can be found for '{source.prompts.name or 'the concept'}': the clips that features are looked "
             "for in have none of its prompts; use more sae.clips"
         )
-    ranked = [int(feature) for feature in np.argsort(-scores, kind="stable") if record["largest"][feature] > 0]
+    return [int(feature) for feature in np.argsort(-scores, kind="stable") if record["largest"][feature] > 0]
+
+
+def best_feature(source: ConceptDirection, record: Mapping[str, np.ndarray]) -> int:
+    """The feature that a direction names. UserError for a rank beyond the features that fire."""
+    ranked = ranked_features(source, record)
     if source.rank >= len(ranked):
         raise UserError(f"rank {source.rank} of {len(ranked)} features that fire: allowed are 0 to {len(ranked) - 1}")
     return ranked[source.rank]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from mech_music.activations.shards import read_stream
-from mech_music.saes.named import Harvest
+from mech_music.saes.named import Corpus, Harvest
 from mech_music.saes.sae import Sae
+
+_TURNS = 5  # seed of what each clip is turned by
 
 
 class _Tally:
@@ -21,7 +23,7 @@ class _Tally:
         nan, width = np.nan, sae.width
         self.activation, self.share, self.peak = (np.full((n_clips, sae.n_features), nan, np.float32) for _ in range(3))
         self.peak_step = np.zeros((n_clips, sae.n_features), np.int32)
-        self.by_step = torch.zeros(0)
+        self.by_step, self.by_shifted_step = torch.zeros(2, 0)
         self.neuron = np.full((n_clips, halves, width), nan, np.float32)
         self.error, self.squares = (np.full((n_clips, halves), nan) for _ in range(2))
         self.l0 = np.full(n_clips, nan)
@@ -39,7 +41,7 @@ class _Tally:
         self.share[place] = fired.float().mean(0).cpu().numpy()
         peak, peak_step = features[:, 0].max(0)
         self.peak[place], self.peak_step[place] = peak.cpu().numpy(), peak_step.cpu().numpy()
-        self.by_step = self.by_step + fired.cpu() if len(self.by_step) else fired.cpu().float()
+        self._add_steps(place, fired.cpu())
         self.neuron[place] = x.mean(0).cpu().numpy()
         self.error[place] = error.double().square().sum((0, 2)).cpu().numpy()
         self.squares[place] = x.double().square().sum((0, 2)).cpu().numpy()
@@ -47,6 +49,14 @@ class _Tally:
         self.largest = torch.maximum(self.largest, features[:, 0].amax(0))
         self.gram += x[:, 0].double().T @ x[:, 0].double()
         self.n_steps = len(x)
+
+    def _add_steps(self, place: int, fired: Bool[Tensor, "step feature"]) -> None:
+        """Also with the clip turned by some steps: what is left there of a place in the clip is chance."""
+        turn = int(np.random.default_rng([_TURNS, place]).integers(len(fired)))
+        if not self.n_steps:
+            self.by_step, self.by_shifted_step = torch.zeros(2, *fired.shape)
+        self.by_step += fired
+        self.by_shifted_step += fired.roll(turn, 0)
 
     def record(self) -> dict[str, np.ndarray]:
         """Squares about the mean of all clips; the mean and the covariance are those of vectors."""
@@ -62,6 +72,7 @@ class _Tally:
             "peak": self.peak,
             "peak_step": self.peak_step,
             "by_step": self.by_step.numpy() / n_clips,
+            "by_shifted_step": self.by_shifted_step.numpy() / n_clips,
             "neuron": np.ascontiguousarray(self.neuron[:, 0]),
             "error": self.error,
             "variance": variance,
@@ -73,14 +84,15 @@ class _Tally:
 
 
 @torch.no_grad()
-def firing_of(sae: Sae, hook: str, harvest: Harvest, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
+def firing_of(sae: Sae, hook: str, harvest: Harvest | Corpus, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
     """By clip, in the order of the harvest (NaN for one that failed), of features in the conditional half:
 
     ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``peak`` and
     ``peak_step [clip, feature]``: the largest, and the first step that has it; ``by_step [step, feature]``: the share
-    of clips in which it fires there; ``l0 [clip]``;
-    ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and ``variance [clip, half]``: sums
-    of squares, left over and about the mean of all clips; ``mean [half, width]`` and ``covariance`` of vectors.
+    of clips in which it fires there, and ``by_shifted_step`` the same with each clip turned by a number of steps drawn
+    for it; ``l0 [clip]``; ``largest [feature]``; ``neuron [clip, width]``: the hook's own mean; ``error`` and
+    ``variance [clip, half]``: sums of squares, left over and about the mean of all clips; ``mean [half, width]`` and
+    ``covariance`` of vectors.
     """
     places = {row: place for place, row in enumerate(harvest.rows)}
     tally: _Tally | None = None

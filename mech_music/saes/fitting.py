@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -19,7 +20,7 @@ from mech_music.saes.named import SaeFit, TrainedSae
 from mech_music.saes.progress import Show
 from mech_music.saes.sae import About, Activation, Sae
 from mech_music.saes.shuffle import BUDGET, Shuffle
-from mech_music.saes.training import Scale, Trainer
+from mech_music.saes.training import FIGURES, Scale, Trainer
 
 log = logging.getLogger(__name__)
 _SHOWN_EVERY = 20  # steps
@@ -40,6 +41,20 @@ def train(
     every: float = _KEPT_EVERY,
     budget: int = BUDGET,
 ) -> dict[TrainedSae, Sae]:
+    """The SAEs that `trainers_of` trained."""
+    trainers = trainers_of(sources, activations, work, show, device, every, budget)
+    return {source: trainer.sae() for source, trainer in trainers.items()}
+
+
+def trainers_of(
+    sources: Sequence[TrainedSae],
+    activations: Path,
+    work: Path,
+    show: Show,
+    device: torch.device,
+    every: float = _KEPT_EVERY,
+    budget: int = BUDGET,
+) -> dict[TrainedSae, Trainer]:
     """Train SAEs that share their batches (`shared_by`). ``work``: where checkpoints are kept until it is done."""
     fit, hooks = sources[0].fit, list(dict.fromkeys(source.hook for source in sources))
     shuffle = Shuffle(activations, hooks, fit.half, fit.batch, fit.epochs, fit.seed, budget)
@@ -61,7 +76,7 @@ def train(
             kept = time.monotonic()
     for source, trainer in zip(sources, trainers, strict=True):
         log.info("SAE at %s: %s", source.hook, json.dumps(trainer.figures))
-    return {source: trainer.sae() for source, trainer in zip(sources, trainers, strict=True)}
+    return dict(zip(sources, trainers, strict=True))
 
 
 def steps_of(fit: SaeFit, hooks: Sequence[str], activations: Path) -> int:
@@ -106,6 +121,12 @@ def to_record(sae: Sae) -> dict[str, np.ndarray]:
     if sae.threshold is not None:
         record["threshold"] = sae.threshold.numpy()
     return record | {"k": np.array(sae.k), "jumprelu": np.array(sae.activation is Activation.jumprelu)}
+
+
+def write_history(history: np.ndarray, folder: Path) -> None:
+    """``training.csv``: how training stood at every 20th step (`mech_music.saes.training.FIGURES`)."""
+    table = pd.DataFrame(history, columns=pd.Index(FIGURES)).astype({"step": int})
+    table.to_csv(folder / "training.csv", index=False, float_format="%.6g")
 
 
 def from_record(record: Mapping[str, Tensor], about: About) -> Sae:

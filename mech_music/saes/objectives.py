@@ -1,11 +1,14 @@
 """What an SAE minimises, for each way of keeping features sparse.
 
-TopK and its auxiliary loss: Gao et al. (2024), section 2.4 and appendix A.2; BatchTopK: Bussmann et al. (2024); L1:
-Bricken et al. (2023); JumpReLU's straight-through estimator: Rajamanoharan et al. (2024), section 4.
+TopK and its auxiliary loss: Gao et al. (2024), section 2.4 and appendix A.2; BatchTopK: Bussmann et al. (2024);
+Matryoshka: Bussmann et al., "Learning Multi-Level Features with Matryoshka SAEs" (2025), section 3; L1: Bricken et al.
+(2023); JumpReLU's straight-through estimator: Rajamanoharan et al. (2024), section 4.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -51,6 +54,20 @@ class Step(torch.autograd.Function):
 def keep_top_of_batch(pre: Float[Tensor, "vector feature"], k: int) -> Float[Tensor, "vector feature"]:
     """The ``k`` largest a vector on average, wherever in the batch they are; those that are positive."""
     return keep_top(pre.flatten(), k * len(pre)).view_as(pre)
+
+
+def errors_of_nested(
+    centred: Float[Tensor, "vector width"],
+    features: Float[Tensor, "vector feature"],
+    decoder: Float[Tensor, "feature width"],
+    ends: Sequence[int],
+) -> list[Float[Tensor, "vector width"]]:
+    """What the first features up to each end leave of vectors without b_dec; the last end is the number of features."""
+    errors, left = [], centred
+    for start, end in pairwise((0, *ends)):
+        left = left - features[:, start:end] @ decoder[start:end]
+        errors.append(left)
+    return errors
 
 
 def dead_loss(

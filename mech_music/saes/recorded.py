@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mech_music.activations.recipes import Making, register, resolves
-from mech_music.base.errors import UserError
-from mech_music.saes.concepts import best_feature
-from mech_music.saes.files import Place, check_sae, read_sae
+from mech_music.activations.recipes import Making, register
+from mech_music.saes.estimate import cost_of, must_fit, rate_on
+from mech_music.saes.files import Place, open_file
 from mech_music.saes.firing import firing_of
-from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record, train
+from mech_music.saes.fitting import from_record, shared_by, steps_of, to_record, trainers_of
 from mech_music.saes.harvest import gather
 from mech_music.saes.named import (
-    ConceptDirection,
+    AtNeighbours,
+    Corpus,
     Dictionary,
-    FeatureDirection,
     Firing,
     RandomSae,
     SplicedIn,
     TrainedSae,
     recorded_for,
 )
+from mech_music.saes.neighbours import neighbours, unexplained_at
 from mech_music.saes.progress import progress
 from mech_music.saes.sae import About, Activation, Sae
 from mech_music.saes.splicing import spliced_in
@@ -37,33 +36,39 @@ from mech_music.saes.splicing import spliced_in
 if TYPE_CHECKING:
     from mech_music.engine.passes import PassRunner
 
+log = logging.getLogger(__name__)
 Tensors = Mapping[str, np.ndarray]
 
 
 def open_sae(sae: Dictionary, hook: str, passes: PassRunner) -> Sae:
     """The SAE that a source names, for use at ``hook``. UserError for a file that belongs elsewhere."""
     if isinstance(sae, RandomSae):
-        return _random(open_sae(sae.like, hook, passes), sae.seed)
+        counted = sae.like.fit.k if isinstance(sae.like, TrainedSae) else 0
+        return _random(open_sae(sae.like, hook, passes), sae.seed, counted)
     if isinstance(sae, TrainedSae):
         return from_record(passes.recording.get(sae), about_trained(sae, passes))
-    found, source = read_sae(Path(sae.path)), passes.source
+    source, model = passes.source, passes.model
     names = (source.name, source.source)
-    check_sae(found, sae.path, Place(hook, names, source.weights, passes.model.d_model, passes.model.frame_rate))
-    return found
+    return open_file(sae, Place(hook, names, source.weights, model.d_model, model.frame_rate, model.sample_rate))
 
 
 def about_trained(sae: TrainedSae, passes: PassRunner) -> About:
     """Where a trained SAE belongs, and how it was trained."""
-    fit = asdict(sae.fit)
-    fit["harvest"]["prompts"] = sae.fit.harvest.prompts.digest
-    return About(passes.source.name, passes.source.weights, sae.hook, sae.hook, passes.model.frame_rate, fit)
+    fit = {part.name: getattr(sae.fit, part.name) for part in fields(sae.fit)}
+    harvest = sae.fit.harvest
+    fit["harvest"] = {"n_clips": harvest.n_clips, "seed": harvest.seed, "dtype": harvest.dtype}
+    named = {"corpus": harvest.digest} if isinstance(harvest, Corpus) else {"prompts": harvest.prompts.digest}
+    fit["harvest"] |= named
+    source, model = passes.source, passes.model
+    return About(source.name, source.weights, sae.hook, sae.hook, model.frame_rate, fit, model.sample_rate)
 
 
-def _random(like: Sae, seed: int) -> Sae:
-    """As many unit directions, each read and written along itself; as sparse, by topk."""
+def _random(like: Sae, seed: int, counted: int) -> Sae:
+    """As many unit directions, each read and written along itself; by topk, as sparse where features are counted
+    (``counted``: in training), else an eighth of the width."""
     drawn = torch.randn(like.n_features, like.width, generator=torch.Generator().manual_seed(seed))
     directions = torch.nn.functional.normalize(drawn, dim=1)
-    k = like.k or max(1, like.width // 8)
+    k = min(like.k or counted or max(1, like.width // 8), like.n_features)
     return Sae(directions.T.contiguous(), torch.zeros(like.n_features), directions, like.b_dec, Activation.topk, k)
 
 
@@ -79,13 +84,16 @@ class _Training:
     def make(self, sources: Sequence[TrainedSae], making: Making) -> dict[TrainedSae, Tensors]:
         passes, fit = making.passes, sources[0].fit
         hooks = list(dict.fromkeys(source.hook for source in sources))
+        planned = cost_of(sources, passes)
+        must_fit(planned, passes.model.device)
+        log.info("%s", planned.told(rate_on(passes.model.device, passes.model.d_model)))
         activations = gather(fit.harvest, hooks, making)
         keys = "".join(passes.recording.key(source) for source in sources)
         work = passes.store.place / "training" / hashlib.sha256(keys.encode()).hexdigest()[:24]
         with progress("training", steps_of(fit, hooks, activations), making.quiet) as show:
-            found = train(sources, activations, work, show, passes.model.device)
+            found = trainers_of(sources, activations, work, show, passes.model.device)
         shutil.rmtree(work, ignore_errors=True)
-        return {source: to_record(sae) for source, sae in found.items()}
+        return {source: to_record(one.sae()) | {"history": np.array(one.history)} for source, one in found.items()}
 
 
 class _Firing:
@@ -107,6 +115,24 @@ class _Firing:
         return found
 
 
+class _AtNeighbours:
+    """Recipe of `AtNeighbours`: one reading of a few clips."""
+
+    def needs(self, source: AtNeighbours) -> Sequence[object]:
+        return ()
+
+    def together(self, source: AtNeighbours) -> Hashable:
+        return source
+
+    def make(self, sources: Sequence[AtNeighbours], making: Making) -> dict[AtNeighbours, Tensors]:
+        (source,), model = sources, making.passes.model
+        sae = open_sae(source.sae, source.hook, making.passes).to(model.device)
+        hooks = (source.hook, *neighbours(source.hook, model.n_layers))
+        activations = gather(source.harvest, hooks, making)
+        found = unexplained_at(sae, hooks, source.harvest.n_clips, activations)
+        return {source: {f"fvu {hook}": values for hook, values in found.items()}}
+
+
 class _SplicedIn:
     """Recipe of `SplicedIn`: generations of its clips, read along with the hook's value replaced."""
 
@@ -121,49 +147,12 @@ class _SplicedIn:
         for source in sources:
             sae = open_sae(source.sae, source.hook, making.passes).to(making.passes.model.device)
             mean = making.passes.recording.get(Firing(source.sae, source.hook, source.harvest))["mean"]
+            mean = mean.expand(making.passes.model.halves, -1)  # of a corpus without prompts there is one
             found[source] = spliced_in(sae, source.hook, source.harvest, mean, making)
         return found
 
 
 register(TrainedSae, _Training())
-register(Firing, _Firing(), version=2)
+register(Firing, _Firing())
+register(AtNeighbours, _AtNeighbours())
 register(SplicedIn, _SplicedIn())
-
-
-# -- directions ----------------------------------------------------------------------------------------------
-
-
-@resolves(FeatureDirection)
-def feature_direction(source: FeatureDirection, hook: str, passes: PassRunner) -> Tensor:
-    """UserError for a feature that does not exist or never fires."""
-    sae, record = open_sae(source.firing.sae, hook, passes), passes.recording.get(source.firing)
-    return _direction(sae, record, source.feature)
-
-
-@resolves(ConceptDirection)
-def concept_direction(source: ConceptDirection, hook: str, passes: PassRunner) -> Tensor:
-    """UserError if fewer features fire."""
-    sae, record = open_sae(source.firing.sae, hook, passes), passes.recording.get(source.firing)
-    feature = best_feature(source, {name: tensor.numpy() for name, tensor in record.items()})
-    own = _direction(sae, record, feature)
-    if source.draw is None:
-        return own
-    others = [int(one) for one in (record["largest"] > 0).nonzero()[:, 0] if int(one) != feature]
-    if not others:
-        raise UserError(f"no feature but {feature} fires: there is none to draw")
-    drawn = others[int(np.random.default_rng([source.draw, feature]).integers(len(others)))]
-    other = sae.W_dec[drawn]
-    return (own.norm() / other.norm() * other)[None, None]
-
-
-def _direction(sae: Sae, record: Mapping[str, Tensor], feature: int) -> Tensor:
-    must_fire(record["largest"].numpy(), feature)
-    return (record["largest"][feature] * sae.W_dec[feature])[None, None]
-
-
-def must_fire(largest: np.ndarray, feature: int) -> None:
-    """UserError for a feature that does not exist or never fires."""
-    if not 0 <= feature < len(largest):
-        raise UserError(f"feature {feature} does not exist: the SAE has {len(largest)}, 0 to {len(largest) - 1}")
-    if not largest[feature] > 0:
-        raise UserError(f"feature {feature} never fires on the clips that it was looked for in: choose another")

@@ -27,9 +27,9 @@ class Activation(StrEnum):
 
 @dataclass(frozen=True)
 class About:
-    """Where an SAE belongs. ``model``: a name for people; ``weights``: the fingerprint of the model's checkpoint, empty
-    where the file does not tell, as ``frame_rate`` (frames a second) is 0. ``hook``: in our grammar; ``written_hook``:
-    as the file has it. ``trained``: how."""
+    """Where an SAE belongs, empty or 0 where its file does not tell. ``model``: a name for people; ``weights``: the
+    fingerprint of the model's checkpoint; ``frame_rate``: frames a second; ``sample_rate``: of its sound, per second.
+    ``hook``: in our grammar; ``written_hook``: as the file has it. ``trained``: how."""
 
     model: str = ""
     weights: str = ""
@@ -37,6 +37,7 @@ class About:
     written_hook: str = ""
     frame_rate: float = 0.0
     trained: Mapping[str, Any] = field(default_factory=dict)
+    sample_rate: int = 0
 
 
 @dataclass(frozen=True)

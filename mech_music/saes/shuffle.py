@@ -26,6 +26,11 @@ _HALVES = {Half.cond: slice(0, 1), Half.uncond: slice(1, 2), Half.both: slice(0,
 Batch = dict[str, Float32[Tensor, "vector width"]]
 
 
+def _chosen(half: Half, halves: int) -> slice:
+    """Of the halves that are stored; a single one stands for either."""
+    return _HALVES[half] if halves > 1 else slice(0, 1)
+
+
 @dataclass(frozen=True)
 class Shuffle:
     """The vectors of hooks in the shards of a folder, batch by batch, the same places at every hook."""
@@ -51,7 +56,7 @@ class Shuffle:
             with safe_open(path, "pt") as shard:
                 shapes = [shard.get_slice(hook).get_shape() for hook in self.hooks]
             clips, steps, halves, _ = shapes[0]
-            chosen = len(range(halves)[_HALVES[self.half]])
+            chosen = len(range(halves)[_chosen(self.half, halves)])
             sizes.append((clips * steps * chosen, sum(shape[-1] for shape in shapes)))
         return sizes
 
@@ -108,6 +113,7 @@ class Shuffle:
         for place in block:
             with safe_open(self.shards[place], "pt") as shard:
                 for hook in self.hooks:
-                    values = shard.get_slice(hook)[:, :, _HALVES[self.half]]
+                    stored = shard.get_slice(hook)
+                    values = stored[:, :, _chosen(self.half, stored.get_shape()[2])]
                     parts[hook].append(values.flatten(0, 2).float())
         return {hook: torch.cat(some) for hook, some in parts.items()}

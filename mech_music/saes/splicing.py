@@ -15,7 +15,7 @@ from mech_music.activations.rows import RowRecorder
 from mech_music.edits.row import Row
 from mech_music.lenses.tuned import divergence
 from mech_music.models.hooks import Hook
-from mech_music.saes.named import Harvest
+from mech_music.saes.named import Corpus, Harvest
 from mech_music.saes.progress import progress
 from mech_music.saes.sae import Sae
 
@@ -35,7 +35,7 @@ def replacements(sae: Sae, mean: Float32[Tensor, "half width"], halves: int) -> 
 
 @torch.no_grad()
 def spliced_in(
-    sae: Sae, hook: str, harvest: Harvest, mean: Float32[Tensor, "half width"], making: Making
+    sae: Sae, hook: str, harvest: Harvest | Corpus, mean: Float32[Tensor, "half width"], making: Making
 ) -> dict[str, Float32[np.ndarray, "clip half"]]:
     """Along the clips' own tokens, for each replacement: ``kl_…``, KL(unedited ‖ replaced) in nats, mean over steps and
     codebooks; ``agreement_…``: share of steps and codebooks whose most probable token is the unedited one's. NaN for a

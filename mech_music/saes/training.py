@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mech_music.base.errors import UserError
 from mech_music.saes.named import SaeFit, Training
-from mech_music.saes.objectives import JumpRelu, Step, dead_loss, keep_top_of_batch
+from mech_music.saes.objectives import JumpRelu, Step, dead_loss, errors_of_nested, keep_top_of_batch
 from mech_music.saes.sae import About, Activation, Sae, keep_top
 
 _WARM_UP, _DECAY = 0.05, 0.2  # shares of the steps in which the rate rises to its full height, and falls to 0
@@ -24,6 +24,11 @@ _DEAD_AFTER = 100  # steps without firing
 _BETAS = (0.9, 0.999)
 _THRESHOLD_MEMORY = 0.99  # of the running mean of batchtopk's threshold
 _START_THRESHOLD = 0.01
+_NESTED = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # shares of the features that make do alone, of matryoshka
+_NOTED_EVERY = 20  # steps
+_AT_ONCE = 2**16  # vectors of which sums are taken at once
+FIGURES = ("step", "fvu", "l0", "dead", "loss")
+"""What is noted of training now and then, of a batch each."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,11 @@ class Scale:
 
     @classmethod
     def of(cls, vectors: Float32[Tensor, "vector width"], hook: str) -> Scale:
-        """From many vectors. UserError for values that are not finite or do not vary."""
-        mean = vectors.double().mean(0)
-        spread = float((vectors.double() - mean).square().mean().sqrt())
+        """From many vectors, in two passes. UserError for values that are not finite or do not vary."""
+        parts = vectors.split(_AT_ONCE)
+        mean = torch.stack([part.sum(0, dtype=torch.float64) for part in parts]).sum(0) / len(vectors)
+        squares = [float((part.double() - mean).square().sum()) for part in parts]
+        spread = (sum(squares) / vectors.numel()) ** 0.5
         if not math.isfinite(spread):
             raise UserError(f"the activations of {hook} are not finite: an SAE cannot be trained on them")
         if spread <= 1e-6 * float(mean.abs().max()) or spread == 0:
@@ -49,7 +56,8 @@ class Scale:
 
 
 class Trainer:
-    """One SAE in training. ``figures``: how it stands, of the latest step: fvu, l0, dead (a share), loss."""
+    """One SAE in training. ``figures``: how it stands, of the latest step: fvu, l0, dead (a share), loss. ``history``:
+    the same of every 20th step (`FIGURES`)."""
 
     def __init__(self, fit: SaeFit, scale: Scale, n_steps: int, device: torch.device) -> None:
         width = len(scale.mean)
@@ -70,30 +78,35 @@ class Trainer:
         self._optimizer = torch.optim.Adam(list(self._of.values()), lr=fit.rate, betas=_BETAS)
         self._idle = torch.zeros(fit.n_features, device=device)  # steps since each feature fired
         self._edge = torch.zeros((), device=device)  # the running threshold of batchtopk
+        whole = [max(1, round(share * fit.n_features)) for share in _NESTED]
+        self._ends = list(dict.fromkeys(whole)) if fit.training is Training.matryoshka else [fit.n_features]
         self.done = 0
         self.figures: dict[str, float] = {}
+        self.history: list[list[float]] = []
 
     def step(self, vectors: Float32[Tensor, "vector width"]) -> None:
         """One batch of the hook's own values."""
         of = self._of
         z = self._scale(vectors.to(self._idle.device))
-        pre = (z - of["b_dec"]) @ of["W_enc"] + of["b_enc"]
-        features = self._features(pre)
-        error = z - features @ of["W_dec"] - of["b_dec"]
+        with torch.autocast(z.device.type, torch.bfloat16, enabled=self._fit.compute == "bfloat16"):
+            centred = z - of["b_dec"]
+            pre = centred @ of["W_enc"] + of["b_enc"]
+            features = self._features(pre)
+            errors = errors_of_nested(centred, features, of["W_dec"], self._ends)
+            lost = dead_loss(pre, errors[-1], of["W_dec"], self._idle >= _DEAD_AFTER)
         total = (z - z.mean(0)).square().sum()
-        fvu = error.square().sum() / total
-        loss = fvu + self._penalty(pre, features)
-        loss = loss + dead_loss(pre, error, of["W_dec"], self._idle >= _DEAD_AFTER)
+        unexplained = torch.stack([error.square().sum() for error in errors]) / total
+        loss = unexplained.mean() + self._penalty(pre, features) + lost
         self._optimizer.zero_grad()
         loss.backward()
         self._update()
-        self._note(features.detach(), fvu, loss)
+        self._note(features.detach(), unexplained[-1], loss)
 
     def _features(self, pre: Tensor) -> Tensor:
         match self._fit.training:
             case Training.topk:
                 return keep_top(pre, self._fit.k)
-            case Training.batchtopk:
+            case Training.batchtopk | Training.matryoshka:
                 return keep_top_of_batch(pre, self._fit.k)
             case Training.relu:
                 return pre.relu()
@@ -133,8 +146,8 @@ class Trainer:
     def _note(self, features: Tensor, fvu: Tensor, loss: Tensor) -> None:
         fired = features > 0
         self._idle = torch.where(fired.any(0), 0.0, self._idle + 1)
-        if self._fit.training is Training.batchtopk and fired.any():
-            self._edge = _THRESHOLD_MEMORY * self._edge + (1 - _THRESHOLD_MEMORY) * features[fired].min()
+        if self._fit.training.batchwise and fired.any():
+            self._edge = _THRESHOLD_MEMORY * self._edge + (1 - _THRESHOLD_MEMORY) * features[fired].min().float()
         if not math.isfinite(value := float(loss)):
             raise UserError(f"training fell apart (loss {value}) at step {self.done}: use a smaller sae.rate")
         self.figures = {
@@ -143,6 +156,8 @@ class Trainer:
             "dead": float((self._idle >= _DEAD_AFTER).float().mean()),
             "loss": value,
         }
+        if self.done % _NOTED_EVERY == 0 or self.done == self._n_steps:
+            self.history.append([float(self.done), *(self.figures[name] for name in FIGURES[1:])])
 
     # -- what is left of it ----------------------------------------------------------------------------------
 
@@ -151,11 +166,9 @@ class Trainer:
         """As it is now, working on the hook's own values."""
         of, scale = {name: tensor.detach().clone().cpu() for name, tensor in self._of.items()}, self._scale.scale
         n = self._fit.n_features
-        thresholds = {
-            Training.batchtopk: (self._edge / (1 - _THRESHOLD_MEMORY**self.done)).cpu().expand(n),
-            Training.jumprelu: of.get("threshold", torch.zeros(n)),
-        }
-        threshold = thresholds.get(self._fit.training)
+        threshold = of.get("threshold")
+        if self._fit.training.batchwise:
+            threshold = (self._edge / (1 - _THRESHOLD_MEMORY**self.done)).cpu().expand(n)
         names = {Training.topk: Activation.topk, Training.relu: Activation.relu}
         return Sae(
             W_enc=of["W_enc"],
@@ -173,7 +186,8 @@ class Trainer:
         found = {f"of.{name}": tensor.detach() for name, tensor in self._of.items()}
         for name, tensor in self._of.items():
             found |= {f"adam.{name}.{part}": value for part, value in self._optimizer.state[tensor].items()}
-        return found | {"idle": self._idle, "edge": self._edge, "done": torch.tensor(self.done)}
+        noted = torch.tensor(self.history, dtype=torch.float64).reshape(-1, len(FIGURES))
+        return found | {"idle": self._idle, "edge": self._edge, "done": torch.tensor(self.done), "history": noted}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Tensor]) -> None:
@@ -186,4 +200,4 @@ class Trainer:
                 written["state"][number] = parts
         self._optimizer.load_state_dict(written)
         self._idle, self._edge = (state[name].to(self._idle.device).clone() for name in ("idle", "edge"))
-        self.done = int(state["done"])
+        self.done, self.history = int(state["done"]), state["history"].tolist()

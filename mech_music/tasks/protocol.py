@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
     from mech_music.results.audio import Choice
     from mech_music.results.columns import Schema
+    from mech_music.saes.catalogue import Catalogue
 
     Figure = Callable[[pd.DataFrame, Path], list[Path]]
 
@@ -55,6 +56,19 @@ class Exporting(Protocol):
 
     def export(self, run: Any, answers: Answers, weights: str, folder: Path) -> None:
         """Write it to the job's folder. ``weights``: the fingerprint of the model's checkpoint."""
+        ...
+
+
+@runtime_checkable
+class Browsing(Protocol):
+    """A task whose features can be looked at one by one: a browser of them is written beside its results."""
+
+    def browsed(self, run: Any) -> Sequence[Row | Source]:
+        """What that needs. Empty for no browser."""
+        ...
+
+    def catalogue(self, run: Any, answers: Answers) -> Catalogue:
+        """Every feature, made of the answers to `browsed`."""
         ...
 
 

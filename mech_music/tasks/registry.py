@@ -17,11 +17,14 @@ from mech_music.base.errors import UserError, unknown
 from mech_music.config.paths import find_config, options
 from mech_music.config.schema import RunConfig, keys, register_resolvers
 from mech_music.config.targets import target_of
+from mech_music.tasks.continuation.settings import ContinuationSettings
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
 from mech_music.tasks.sae.settings import SaeSettings
+from mech_music.tasks.sae_erase.settings import SaeEraseSettings
+from mech_music.tasks.sae_labels.settings import SaeLabelsSettings
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings
 from mech_music.tasks.self_similarity.settings import SelfSimilaritySettings
 from mech_music.tasks.tuned_lens.settings import TunedLensSettings
@@ -31,9 +34,12 @@ _SETTINGS = {
     "decoder_lens": DecoderLensSettings,
     "tuned_lens": TunedLensSettings,
     "sae": SaeSettings,
+    "sae_labels": SaeLabelsSettings,
     "sae_steer": SaeSteerSettings,
+    "sae_erase": SaeEraseSettings,
     "self_similarity": SelfSimilaritySettings,
     "patching": PatchingSettings,
+    "continue": ContinuationSettings,
 }
 
 
@@ -123,9 +129,10 @@ class ForeignClass(UserError):
 
 
 def _classes(group: str) -> set[str]:
-    """The classes that the files of a config group name."""
+    """The classes that the files of a config group name, at their top or (of a global package) under the group."""
     written = [OmegaConf.load(find_config(group, name)) for name in options(group)]
-    return {str(OmegaConf.select(file, "_target_")) for file in written}
+    places = ("_target_", f"{group}._target_")
+    return {str(target) for file in written for place in places if (target := OmegaConf.select(file, place))}
 
 
 def read_run(path: Path, task: str) -> RunConfig:

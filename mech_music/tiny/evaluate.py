@@ -163,11 +163,16 @@ def _held_out(config: EvaluateConfig, n: int, first: int) -> tuple[tuple[synth.C
     return clips, torch.from_numpy(np.stack([synth.render(clip) for clip in clips]))
 
 
+def fit_judge(config: EvaluateConfig, subject: Subject) -> Judge:
+    """The second judge, which learns from clean and reconstructed clips and never hears the language model."""
+    clips, audio = _held_out(config, config.judge_clips, 0)
+    features = np.concatenate([describe(audio.numpy()), describe(subject.reconstruct(audio).numpy())])
+    wanted = {group: np.tile(found, 2) for group, found in data.classes(map(data.prompt_of, clips)).items()}
+    return Judge(config.seed).fit(features, wanted)
+
+
 def _accuracies(config: EvaluateConfig, subject: Subject, report: Report) -> None:
-    fit_clips, fit_audio = _held_out(config, config.judge_clips, 0)
-    fit_features = np.concatenate([describe(fit_audio.numpy()), describe(subject.reconstruct(fit_audio).numpy())])
-    fit_classes = {group: np.tile(found, 2) for group, found in data.classes(map(data.prompt_of, fit_clips)).items()}
-    judge = Judge(config.seed).fit(fit_features, fit_classes)
+    judge = fit_judge(config, subject)
     clips, clean = _held_out(config, config.held_out, data.HELD_OUT_SEED)
     wanted = data.classes(map(data.prompt_of, clips))
     for name, audio in (("clean", clean), ("reconstructed", subject.reconstruct(clean))):

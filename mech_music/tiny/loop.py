@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from mech_music.tiny.config import LoopConfig
-from mech_music.tiny.workspace import Workspace
+from mech_music.tiny.workspace import StageFolder
 
 log = logging.getLogger(__name__)
 _LOG_EVERY = 100
@@ -66,7 +66,7 @@ def _optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
 
 
 def train(
-    workspace: Workspace, stage: str, model: nn.Module, config: LoopConfig, loss_of: Callable[[int], Tensor]
+    workspace: StageFolder, stage: str, model: nn.Module, config: LoopConfig, loss_of: Callable[[int], Tensor]
 ) -> None:
     """Train `model` in place for `config.steps` steps; `loss_of(step)` gives the scalar loss of one step.
 
@@ -83,7 +83,7 @@ def train(
     with progress_bar() as bar:
         task = bar.add_task(stage, total=config.steps, completed=first, loss="")
         for step in range(first, config.steps):
-            torch.manual_seed(derive_seed(workspace.config.seed, stage, step))
+            torch.manual_seed(derive_seed(workspace.seed, stage, step))
             loss = _step(model, optimizer, config, step, loss_of)
             bar.update(task, advance=1, loss=f"{loss:.3f}")
             if step % _LOG_EVERY == 0:

@@ -41,28 +41,20 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Workspace:
+class StageFolder:
     """The folder of one training run. Raises UserError for a folder of another config and for corrupt files."""
 
-    def __init__(self, config: TinyConfig) -> None:
-        self.config = config
-        self.folder = Path(config.folder)
+    def __init__(self, folder: str, seed: int) -> None:
+        self.folder, self.seed = Path(folder), seed
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def recipe(self, stage: str) -> dict[str, Any]:
-        """The part of the config that decides this stage's result (how often to save does not).
-
-        ``planted-<name>`` is the stage planted for one circuit.
-        """
-        config, (kind, _, circuit) = asdict(self.config), stage.partition("-")
-        config["planted"] = config["planted"]["circuits"].get(circuit)
-        for section in ("codec", "classifier", "language_model", *(["planted"] if circuit else [])):
-            del config[section]["loop"]["save_every"]
-        return {key: config[key] for key in ("seed", "threads", *SECTIONS[kind])}
+        """The part of the config that decides this stage's result (how often to save does not)."""
+        raise NotImplementedError
 
     def result_path(self, stage: str) -> Path:
-        """Where a stage's result lies: an array on disk for clips and spectrograms, else tensors."""
-        return self.folder / (f"{stage}.npy" if stage in ("corpus", "mels") else f"{stage}.safetensors")
+        """Where a stage's result lies."""
+        return self.folder / f"{stage}.safetensors"
 
     def _seal_path(self, stage: str) -> Path:
         return self.folder / f"{stage}.json"
@@ -117,12 +109,6 @@ class Workspace:
         except SafetensorError as error:
             raise UserError(f"{self.result_path(stage)} is not readable: delete it and its .json") from error
 
-    def load_array(self, stage: str) -> np.ndarray:
-        """The array of a finished stage, mapped and not read: corpus is int16 [clip, sample], train clips first."""
-        if not self.is_done(stage):
-            raise UserError(f"stage {stage} is not done in {self.folder}: add it to stages=[…]")
-        return np.load(self.result_path(stage), mmap_mode="r")
-
     def save_checkpoint(self, stage: str, state: dict[str, Any]) -> None:
         """Keep an unfinished stage's state."""
         state = state | {"recipe": self.recipe(stage)}
@@ -140,3 +126,32 @@ class Workspace:
             raise UserError(f"{path} is not readable: delete it to train the stage again") from error
         self._check_recipe(stage, state["recipe"], path)
         return state
+
+
+class Workspace(StageFolder):
+    """That of the bundled MusicGen, its codec and its classifier."""
+
+    def __init__(self, config: TinyConfig) -> None:
+        super().__init__(config.folder, config.seed)
+        self.config = config
+
+    def recipe(self, stage: str) -> dict[str, Any]:
+        """The part of the config that decides this stage's result (how often to save does not).
+
+        ``planted-<name>`` is the stage planted for one circuit.
+        """
+        config, (kind, _, circuit) = asdict(self.config), stage.partition("-")
+        config["planted"] = config["planted"]["circuits"].get(circuit)
+        for section in ("codec", "classifier", "language_model", *(["planted"] if circuit else [])):
+            del config[section]["loop"]["save_every"]
+        return {key: config[key] for key in ("seed", "threads", *SECTIONS[kind])}
+
+    def result_path(self, stage: str) -> Path:
+        """Where a stage's result lies: an array on disk for clips and spectrograms, else tensors."""
+        return self.folder / f"{stage}.npy" if stage in ("corpus", "mels") else super().result_path(stage)
+
+    def load_array(self, stage: str) -> np.ndarray:
+        """The array of a finished stage, mapped and not read: corpus is int16 [clip, sample], train clips first."""
+        if not self.is_done(stage):
+            raise UserError(f"stage {stage} is not done in {self.folder}: add it to stages=[…]")
+        return np.load(self.result_path(stage), mmap_mode="r")

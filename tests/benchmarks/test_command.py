@@ -24,11 +24,11 @@ from mech_music.config.paths import conf_dir
 def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     register()
     with initialize_config_dir(str(conf_dir() / "benchmarks"), version_base="1.3"):
-        config = OmegaConf.to_object(compose("config", ["size=quick", "only=[edits,lenses]", "device=cpu"]))
+        config = OmegaConf.to_object(compose("config", ["size=quick", "only=[edits,lenses,saes]", "device=cpu"]))
     assert isinstance(config, BenchmarksConfig)
     run(config, tmp_path)
     saved = json.loads((tmp_path / "benchmarks.json").read_text())
-    assert [line["benchmark"] for line in saved["lines"]] == ["edits"] * 4 + ["lenses"] * 2
+    assert [line["benchmark"] for line in saved["lines"]] == ["edits"] * 4 + ["lenses"] * 2 + ["saes"] * 3
     assert {"date", "CPU", "GPU", "cores", "torch", "threads", "commit"} <= saved["header"].keys()
     for line in saved["lines"]:
         (first,), (second,) = line["rounds"]

@@ -36,11 +36,12 @@ class Hub:
         self.down = False
 
 
-def entry(path: Path) -> dict[str, Any]:
-    """A file as the hub lists it: large ones by their SHA-256, small ones by git's hash."""
+def entry(path: Path, repo: Path | None = None) -> dict[str, Any]:
+    """A file as the hub lists it: large ones by their SHA-256, small ones by git's hash; by its path in ``repo``."""
     content = path.read_bytes()
     git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    listed = {"type": "file", "path": path.name, "size": len(content), "oid": git}
+    name = path.name if repo is None else path.relative_to(repo).as_posix()
+    listed = {"type": "file", "path": name, "size": len(content), "oid": git}
     if path.suffix in _LARGE:
         listed["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
     return listed
@@ -59,16 +60,19 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         repo = next((name for name in self.hub.repos if f"/{name}/" in f"{path}/"), None)
         if self.hub.down or (repo is None and not path.startswith("/files/")):
-            return self._send(503 if self.hub.down else 404, b"{}", {}, body)
+            unknown = {} if self.hub.down else {"X-Error-Code": "RepoNotFound"}
+            return self._send(503 if self.hub.down else 404, b"{}", unknown, body)
         if path.startswith("/files/"):
             return self._send_file(self.hub.repos["files"] / path.rpartition("/")[2], body)
-        files = [entry(file) for file in sorted(self.hub.repos[str(repo)].iterdir())]
+        folder = self.hub.repos[str(repo)]
+        files = [entry(file, folder) for file in sorted(folder.rglob("*")) if file.is_file()]
         if path.startswith("/api/") and "/tree/" in path:
             return self._send(200, json.dumps(files).encode(), {"Content-Type": "application/json"}, body)
         if path.startswith("/api/"):
             about = {"id": repo, "sha": COMMIT, "siblings": [{"rfilename": file["path"]} for file in files]}
             return self._send(200, json.dumps(about).encode(), {"Content-Type": "application/json"}, body)
-        self._send_file(self.hub.repos[str(repo)] / path.rpartition("/")[2], body)
+        _, _, inside = path.partition(f"/{repo}/resolve/")
+        self._send_file(folder / inside.partition("/")[2], body)
 
     def _send_file(self, path: Path, body: bool) -> None:
         content, listed = path.read_bytes(), entry(path)

@@ -19,7 +19,7 @@ from mech_music.models.hooks import Hook
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.saes.files import write_sae
 from mech_music.saes.folder import find_sae
-from mech_music.saes.named import FeatureDirection, Firing, Harvest, RandomSae, SaeFile
+from mech_music.saes.named import ConceptFeatures, FeatureDirection, Firing, Harvest, RandomSae, SaeFile
 from mech_music.saes.recorded import open_sae
 from mech_music.saes.sae import About, Activation, Sae
 from tests.edits.made import ModelShape, no_activations
@@ -41,10 +41,23 @@ def made_sae(seed: int = 0) -> Sae:
 SAE = made_sae()
 
 
-def applied(edits: Sequence[Splice | None], value: Tensor, step: int = 0) -> Tensor:
+KINDS = {
+    Activation.topk: SAE,
+    Activation.relu: replace(SAE, activation=Activation.relu, k=0),
+    Activation.jumprelu: replace(
+        SAE, activation=Activation.jumprelu, k=0, threshold=torch.linspace(0.1, 2.5, N)
+    ),  # as batchtopk is used
+}
+FIRING = Firing(FILE, HOOK, Harvest(STUDY.every_prompt, 5, 7, "float32"))
+LEVELS = torch.zeros(N)
+LEVELS[[3, 7, 20]] = torch.tensor([0.5, 2.0, 1.0])
+
+
+def applied(edits: Sequence[Splice | None], value: Tensor, step: int = 0, sae: Sae = SAE) -> Tensor:
     """What becomes of a value ``[half·row, 1, width]``, one row an edit."""
     rows = [Row("a", place, (edit,) if edit else ()) for place, edit in enumerate(edits)]
-    maps = compile_edits(rows, ModelShape(), 9, lambda *_: torch.zeros(0), no_activations, lambda *_: SAE)
+    named = lambda *_: LEVELS.expand(9, HALVES, -1)  # noqa: E731 (the features that tell a concept)
+    maps = compile_edits(rows, ModelShape(), 9, named, no_activations, lambda *_: sae)
     for edit in maps.get(Hook.parse(HOOK), ()):
         value = edit(step, value)
     return value
@@ -92,14 +105,44 @@ def test_only_its_row_its_half_and_its_frames() -> None:
     assert torch.equal(found[untouched], value[untouched]) and not torch.equal(found[1], value[1])
 
 
-def test_a_rows_bits_do_not_depend_on_its_neighbours() -> None:
-    """Nor on how many rows there are, or which SAE is asked for in what order."""
-    value = values(20)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rows_bits_do_not_depend_on_its_neighbours(kind: Activation) -> None:
+    """Nor on how many rows there are, or how strong theirs are: with every activation, each vector has its own
+    threshold or its own k."""
+    value, sae = values(20), KINDS[kind]
     edits = [Splice(HOOK, FILE, (Change(place, How.set, 2.0),), place % 2 == 0) for place in range(20)]
-    whole = applied(edits, value)
+    whole, n_active = applied(edits, value, sae=sae), (sae.encode(value) > 0).sum(-1)
+    assert (n_active < N).all() and (n_active > 0).all()
+    if kind is not Activation.topk:
+        assert len(n_active.unique()) > 5, "as many as a vector has, not as many as a batch"
+    louder = value.clone()
+    louder[[1, 21]] *= 50
+    assert torch.equal(applied(edits, louder, sae=sae)[[0, 20]], whole[[0, 20]])
     for place in (0, 7, 19):
-        alone = applied([edits[place]], value[[place, 20 + place]])
+        alone = applied([edits[place]], value[[place, 20 + place]], sae=sae)
         assert torch.equal(alone, whole[[place, 20 + place]])
+
+
+def test_the_features_of_a_concept_are_changed_at_once_and_in_order() -> None:
+    """A change's value is in the unit of each one's own level; later changes see what earlier ones left."""
+    value, named = values(4) * 2, ConceptFeatures(FIRING, STUDY.every_prompt, STUDY.every_prompt, 3)
+    features, own = SAE.encode(value), LEVELS > 0
+    assert (features[..., own] > 0).any()
+    wanted = {
+        (Change(named, How.zero),): features * ~own,
+        (Change(named, How.set, 1.5),): torch.where(own, 1.5 * LEVELS, features),
+        (Change(named, How.scale, 3.0), Change(named, How.add, 2.0)): torch.where(
+            own, 3 * features + 2 * LEVELS, features
+        ),
+        (Change(named, How.add, 2.0), Change(7, How.zero)): torch.where(own, features + 2 * LEVELS, features)
+        * (torch.arange(N) != 7),
+    }
+    found = [applied([Splice(HOOK, FILE, changes, error=False)] * 4, value) for changes in wanted]
+    for one, changed in zip(found, wanted.values(), strict=True):
+        torch.testing.assert_close(one, SAE.decode(changed), rtol=1e-4, atol=1e-4)
+    mixed = applied([Splice(HOOK, FILE, changes, error=False) for changes in wanted], value)
+    for row in range(4):
+        assert torch.equal(mixed[[row, 4 + row]], found[row][[row, 4 + row]])
 
 
 def test_a_feature_that_does_not_exist_is_one_line() -> None:

@@ -106,7 +106,8 @@ def test_self_similarity(program: Program, capsys: pytest.CaptureFixture[str]) -
     own = table[(table["layer"] == table["other"]) & (table["role"] == "layers")]
     np.testing.assert_array_equal(own["distance"], 0)
     np.testing.assert_allclose(own["cka"], 1)
-    assert files(folder / "figures") == {"similarity_tiny.png", "similarity_tiny.svg"}
+    drawn = {f"{name}_tiny.{ending}" for name in ("similarity", "distances") for ending in ("png", "svg")}
+    assert files(folder / "figures") == drawn
     assert "from layer 7" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""What every `Generator` must do: MusicGen and one that is unlike it, side by side, down to the heads."""
+"""What every `Generator` must do: MusicGen, one unlike it, and one of notes, side by side, down to the heads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from mech_music.models.musicgen.loading import load_model
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.protocol import MIN_PASS, Generator
 from mech_music.models.sampling import Sampling
+from mech_music.models.symbolic.model import SymbolicGenerator
 from tests.published import make_hub, make_published
 from tests.second_generator import SecondGenerator
+from tests.symbolic.made import made_symbolic
 
 DURATION = 0.4
 PROMPTS = ("Compose a happy rock piece.", "Compose a happy jazz piece.")  # of one length
 SETTINGS: dict[str, Any] = {"duration": DURATION, "sampling": Sampling(top_k=20)}
-MODELS = ("made", "second", "melody")
+MODELS = ("made", "second", "melody", "symbolic")
 POINTS = ("attn.q", "attn.k", "attn.v", "attn.pattern", "attn.z", "cross_attn.q", "cross_attn.k", "cross_attn.pattern")
 EDITABLE = ("resid_pre", "attn_out", "mlp_out", "resid_post", *POINTS, "cross_attn.v", "cross_attn.z", "cross_attn_out")
 Fn = Callable[[Tensor], Tensor]
@@ -43,7 +45,8 @@ def melody(tmp_path_factory: pytest.TempPathFactory) -> HookedMusicGen:
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest) -> Any:
     """Each generator in turn."""
-    return SecondGenerator() if request.param == "second" else request.getfixturevalue(request.param)
+    own = {"second": SecondGenerator, "symbolic": made_symbolic}
+    return own[request.param]() if request.param in own else request.getfixturevalue(request.param)
 
 
 def edited(model: Any, hook: Hook, fn: Fn, rows: int = len(PROMPTS), names: Sequence[str] | None = None) -> Any:
@@ -80,7 +83,11 @@ def test_it_is_a_generator(model: Any) -> None:
     assert (sampled.sum(1) == frames).all() and sampled.device.type == "cpu"
     audio = model.to_audio(tokens)
     assert audio.shape == (2, round(frames / model.frame_rate * model.sample_rate))
-    assert model.to_tokens(audio, model.sample_rate).shape == tokens.shape
+    if isinstance(model, SymbolicGenerator):
+        with pytest.raises(UserError, match="^notes cannot be read from audio"):
+            model.to_tokens(audio, model.sample_rate)
+    else:
+        assert model.to_tokens(audio, model.sample_rate).shape == tokens.shape
 
 
 def test_the_end_of_the_stream_gives_the_logits_and_the_tokens(model: Any) -> None:
@@ -230,6 +237,8 @@ def test_an_edited_key_is_remembered(model: Any) -> None:
 
 def test_attention_is_what_its_parts_make(model: Any) -> None:
     """Patterns sum to one and are the softmax of q·k; z is pattern · v; the branch's output is z through out_proj."""
+    if isinstance(model, SymbolicGenerator):
+        model = made_symbolic(attention="plain")  # what relations add: tests/symbolic/test_relations.py
     tokens, cache = model.run_with_cache(list(PROMPTS), **SETTINGS)
     assert torch.equal(tokens, model.visit(list(PROMPTS), (), lambda *_: None, **SETTINGS))
     width = model.d_model // model.n_heads
@@ -255,6 +264,8 @@ def test_attention_is_what_its_parts_make(model: Any) -> None:
 def projection(model: Any, layer: int, attention: str) -> torch.nn.Module:
     if isinstance(model, SecondGenerator):
         return model.layers[layer].out  # type: ignore[return-value]
+    if isinstance(model, SymbolicGenerator):
+        return model.decoder.layers[layer].out  # type: ignore[return-value]
     module = {"attn": "self_attn", "cross_attn": "cross_attention"}[attention]
     return getattr(model.musicgen.lm.transformer.layers[layer], module).out_proj
 

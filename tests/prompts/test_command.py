@@ -41,4 +41,4 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["prompt_set=velez"])
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line == "mech_music: unknown prompt_set 'velez'; did you mean velez2024? Allowed: velez2024"
+    assert line == "mech_music: unknown prompt_set 'velez'; did you mean velez2024? Allowed: symbolic, velez2024"

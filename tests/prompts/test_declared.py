@@ -76,7 +76,7 @@ def test_a_set_of_ones_own() -> None:
         ({"categories__instrument__concepts__harp__labels": [527]}, "classifier has no class 527: "),
         ({"categories__pace__words": ["slow", "brisk"]}, "unknown class of tempo 'brisk'; "),
         ({"categories__pace__heard_by": "ear"}, "unknown listener 'ear'; "),
-        ({"categories__pace__heard_by": "likelihood"}, "listener has no classes; allowed: classifier, mood, tempo"),
+        ({"categories__pace__heard_by": "likelihood"}, "has no classes; allowed: classifier, mood, notes, tempo"),
         ({"categories__instrument__concepts__harp__labels": [147]}, "banjo and harp have the same first label"),
         ({"categories__instrument__group": ["banjo", "lute"]}, "group of instrument: unknown concept 'lute'"),
         ({"study": ["thing"]}, "study: unknown category with concepts 'thing'; "),

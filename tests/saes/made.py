@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,33 @@ def largest(k: int) -> Any:
         return found
 
     return keep
+
+
+def dictionary(folder: Path, kind: str, tensors: Mapping[str, Any], **trainer: Any) -> Path:
+    """The two files of dictionary_learning."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"dict_class": kind, "layer": 11, "lm_name": "facebook/musicgen-small", "submodule_name": None}
+    about |= {"activation_dim": WIDTH, "dict_size": N, **trainer}
+    (folder / "config.json").write_text(json.dumps({"trainer": about, "buffer": {"ctx_len": 501}}))
+    torch.save(tensors, folder / "ae.pt")
+    return folder
+
+
+def sparsified(folder: Path, tensors: dict[str, torch.Tensor], **config: Any) -> Path:
+    """The two files of sparsify."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {"activation": "topk", "expansion_factor": 32, "normalize_decoder": True, "num_latents": N, "k": 5}
+    written |= {"multi_topk": False, "skip_connection": False, "transcode": False, "d_in": WIDTH, **config}
+    (folder / "cfg.json").write_text(json.dumps(written))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "sae.safetensors")
+    return folder
+
+
+def linear(of: dict[str, torch.Tensor], bias: str) -> dict[str, torch.Tensor]:
+    """Weights as ``nn.Linear`` keeps them, b_dec under another name."""
+    turned = {
+        "encoder.weight": of["W_enc"].T.clone(),
+        "encoder.bias": of["b_enc"],
+        "decoder.weight": of["W_dec"].T.clone(),
+    }
+    return turned | {bias: of["b_dec"]}

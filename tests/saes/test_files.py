@@ -87,12 +87,15 @@ def test_what_saelens_6_needs_is_there(tmp_path: Path) -> None:
     assert (config["architecture"], config["k"], config["d_in"], config["d_sae"]) == ("topk", 3, WIDTH, N)
     assert config["rescale_acts_by_decoder_norm"] is False, "their default is False, ours has to be as well"
     assert config["metadata"]["hook_name"] == "blocks.4.x"
+    assert config["metadata"]["sae_lens_version"].startswith("6."), "without it, metadata are looked for elsewhere"
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "k beyond the width": ({"activation_fn_kwargs": {"k": 41}}, "k 41: expected 1 to its width, 40"),
-    "an architecture": ({"architecture": "gated"}, "architecture 'gated'.*read are standard, topk and jumprelu"),
-    "normalisation": ({"normalize_activations": "layer_norm"}, "normalize_activations=layer_norm"),
+    "an architecture": ({"architecture": "gated"}, "architecture 'gated'.*read are standard, topk, jumprelu and batch"),
+    "normalisation": ({"normalize_activations": "layer_norm"}, "normalize_activations=layer_norm, which no weights"),
+    "whitening": ({"normalize_activations": "covariance_whitening"}, "normalize_activations=covariance_whitening"),
+    "an unknown factor": ({"normalize_activations": True}, "does not tell by what: add its norm_scaling_factor"),
     "a width that is not that of the weights": ({"d_in": 13}, "cannot be read"),
     "a hook": ({"hook_name": "encoder.3"}, "the SAE's hook 'encoder.3' is not known"),
     "no hook": ({"hook_name": "blocks.1.hook_odd"}, "unknown hook 'blocks.1.hook_odd'"),
@@ -134,10 +137,15 @@ def test_an_sae_of_another_place_is_refused(tmp_path: Path, what: str) -> None:
 
 
 def test_weights_and_frame_rate_decide_where_they_are_told(tmp_path: Path) -> None:
-    about = About("another name", "abc", HERE.hook, "", 50.0)
+    about = About("another name", "abc", HERE.hook, "", 50.0, sample_rate=32000)
     sae = Sae(**weights(), activation=Activation.topk, k=3, about=about)
     check_sae(sae, "folder", HERE)
-    for changed, line in (({"weights": "abd"}, "of model 'another name'"), ({"frame_rate": 25.0}, "of 50 frames")):
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"weights": "abd"}, "of model 'another name'"),
+        ({"frame_rate": 25.0}, "of 50 frames a second"),
+        ({"sample_rate": 16000}, "of 32000 samples a second"),
+    ]
+    for changed, line in changes:
         with pytest.raises(UserError, match=line):
             check_sae(sae, "folder", replace(HERE, **changed))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -16,12 +17,12 @@ from mech_music.activations.shards import save_stream
 from mech_music.activations.streams import Chunk
 from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, Prompts, Row
-from mech_music.saes.fitting import from_record, to_record, train
+from mech_music.saes.fitting import from_record, to_record, train, trainers_of, write_history
 from mech_music.saes.named import Harvest, SaeFit, TrainedSae, Training
-from mech_music.saes.objectives import dead_loss
+from mech_music.saes.objectives import dead_loss, errors_of_nested
 from mech_music.saes.sae import About, Activation, Sae
 from mech_music.saes.shuffle import Shuffle
-from mech_music.saes.training import Scale, Trainer
+from mech_music.saes.training import FIGURES, Scale, Trainer
 
 HOOK, WIDTH, TRUE, ACTIVE = "blocks.0.hook_resid_post", 16, 24, 2
 HARVEST = Harvest(Prompts.of(["a"]), 12, 0)
@@ -76,8 +77,8 @@ def unexplained(sae: Sae, x: Tensor) -> float:
 
 @pytest.mark.parametrize(
     ("training", "sparsity", "found", "left"),
-    [(Training.topk, 0.0, 21, 0.1), (Training.batchtopk, 0.0, 17, 0.16), (Training.relu, 1.0, 17, 0.45),
-     (Training.jumprelu, 1.0, 10, 0.2)],
+    [(Training.topk, 0.0, 21, 0.1), (Training.batchtopk, 0.0, 17, 0.16), (Training.matryoshka, 0.0, 13, 0.25),
+     (Training.relu, 1.0, 17, 0.45), (Training.jumprelu, 1.0, 10, 0.2)],
 )  # fmt: skip
 def test_the_true_dictionary_is_found(
     training: Training, sparsity: float, found: int, left: float, activations: Path, tmp_path: Path
@@ -99,7 +100,8 @@ def test_batchtopk_is_used_vector_by_vector(activations: Path, tmp_path: Path) -
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_bytes(activations: Path, tmp_path: Path) -> None:
-    sources = [TrainedSae(HOOK, replace(FIT, training=one, epochs=2)) for one in (Training.topk, Training.batchtopk)]
+    fits = [replace(FIT, training=one, sparsity=0.1, epochs=2) for one in Training]
+    sources = [TrainedSae(HOOK, fit) for fit in (*fits, replace(FIT, epochs=2, compute="bfloat16"))]
     whole = train(sources, activations, tmp_path / "whole", nothing, CPU)
     stopped = 0
 
@@ -117,6 +119,54 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(activations: Path, tmp_pa
     for source in sources:
         for name, tensor in to_record(whole[source]).items():
             assert tensor.tobytes() == to_record(found[source])[name].tobytes(), name
+
+
+def test_what_is_noted_of_training_is_kept_when_it_is_stopped(activations: Path, tmp_path: Path) -> None:
+    source, taken = TrainedSae(HOOK, replace(FIT, epochs=10)), 0
+
+    def stop(amount: float, words: str | None = None) -> None:
+        nonlocal taken
+        taken += amount == 1
+        if taken == 30:
+            taken += 1
+            raise KeyboardInterrupt
+
+    whole = trainers_of([source], activations, tmp_path / "whole", nothing, CPU)[source]
+    with pytest.raises(KeyboardInterrupt):
+        trainers_of([source], activations, tmp_path / "work", stop, CPU, every=0)
+    history = trainers_of([source], activations, tmp_path / "work", nothing, CPU)[source].history
+    assert history == whole.history and [line[0] for line in history] == [*range(20, whole.done, 20), whole.done]
+    assert history[-1][1:] == [whole.figures[name] for name in FIGURES[1:]]
+    assert history[-1][1] < history[0][1], "FVU falls"
+    write_history(np.array(history), tmp_path)
+    table = pd.read_csv(tmp_path / "training.csv")
+    assert tuple(table.columns) == FIGURES and len(table) == len(history)
+
+
+def test_the_first_features_of_a_matryoshka_make_do_alone(activations: Path, tmp_path: Path) -> None:
+    """A batchtopk of the same size leaves more when only half of its features are used."""
+    x, left = vectors(500, 99), {}
+    for training in (Training.batchtopk, Training.matryoshka):
+        sae = fitted(replace(FIT, training=training, epochs=40), activations, tmp_path / training)
+        features = sae.encode(x)
+        features[:, 16:] = 0
+        left[training] = float((x - sae.decode(features)).square().sum() / (x - x.mean(0)).square().sum())
+    assert left[Training.matryoshka] < 0.8 * left[Training.batchtopk]
+
+
+def test_nested_errors_by_hand() -> None:
+    centred, features, decoder = torch.randn(6, 4), torch.rand(6, 8), torch.randn(8, 4)
+    found = errors_of_nested(centred, features, decoder, [1, 4, 8])
+    for end, error in zip((1, 4, 8), found, strict=True):
+        torch.testing.assert_close(error, centred - features[:, :end] @ decoder[:end])
+
+
+def test_products_in_bfloat16_are_near_those_in_float32(activations: Path, tmp_path: Path) -> None:
+    fits = [replace(FIT, epochs=30, compute=one) for one in ("float32", "bfloat16")]
+    exact, coarse = (fitted(fit, activations, tmp_path / fit.compute) for fit in fits)
+    x = vectors(500, 99)
+    assert coarse.W_dec.dtype is torch.float32 and not torch.equal(exact.W_dec, coarse.W_dec)
+    assert unexplained(coarse, x) < unexplained(exact, x) + 0.05
 
 
 def test_side_by_side_is_as_alone(activations: Path, tmp_path: Path) -> None:
@@ -139,6 +189,14 @@ def test_normalisation_is_folded_in() -> None:
     features = torch.zeros_like(pre).scatter(1, pre.topk(ACTIVE).indices, pre.topk(ACTIVE).values.relu())
     wanted = (features @ of["W_dec"] + of["b_dec"]) * scale.scale + scale.mean
     torch.testing.assert_close(trainer.sae()(x), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_mean_and_scale_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = vectors(1000, 4)
+    monkeypatch.setattr("mech_music.saes.training._AT_ONCE", 64)
+    scale = Scale.of(x, HOOK)
+    torch.testing.assert_close(scale.mean, x.mean(0))
+    assert scale.scale == pytest.approx(float((x - x.mean(0)).square().mean().sqrt()), rel=1e-5)
 
 
 def test_dead_features_learn_what_the_others_leave() -> None:

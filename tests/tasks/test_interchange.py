@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from mech_music.base.errors import UserError
+from mech_music.cli.validation import validate
 from mech_music.edits.row import Edit, Half, Mean, RandomDirection, Row, Term
 from mech_music.prompts.declared import load_prompt_set
+from mech_music.saes.named import ConceptDirection, TrainedSae
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.task import Interchange
 from mech_music.tasks.interchange.trials import trials
@@ -70,17 +72,31 @@ def test_together_edits_every_layer_of_one_clip() -> None:
 
 
 def test_controls_are_planned_beside_every_effect() -> None:
-    run = compose_run("prompts=4", "layer='3,5'", "design.draws=2")
+    run = compose_run("prompts=4", "layer='3,5'")
     rows = Interchange().plan(run)
-    # Unedited, two of the noise floor, and at each layer: technique, self, two others, two random directions.
-    assert len(rows) == 4 + 2 * 4 + 6 * 2 * 4
-    assert len({row.seed for row in rows if not row.edits}) == 3
+    # Unedited, six of the noise floor; at each layer technique, self of two seeds, two others, two random directions.
+    assert len(rows) == 4 + 6 * 4 + 7 * 2 * 4
+    assert len({row.seed for row in rows if not row.edits}) == 7
     randoms = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], RandomDirection)]
     assert len({edit.seed for edit in randoms}) == 4 * 2, "a direction for every prompt and draw, at both layers"
     assert {edit.edit.scale for edit in randoms} == {0.0}, "as far as replacing moves"
     own = [row.edits[0] for row in rows if row.edits and isinstance(row.edits[0], Edit)]
     names = {edit.shift[0].source.prompts.name.partition(",")[0] for edit in own}
     assert names == {"guitar", "piano", "trumpet", "violin"}
+
+
+def test_a_control_without_anything_to_draw_has_a_clip_of_another_seed() -> None:
+    """Its effect counts in the control's mean, beside the same unedited clip; what its edit costs cannot be told."""
+    run = compose_run("prompts=3", "layer=3", "design.draws=2", "controls=[self]")
+    own = {draw: [one for one in trials(run) if (one.role, one.repeat) == ("self", draw)] for draw in (0, 1)}
+    for first, second in zip(own[0], own[1], strict=True):
+        assert first.row.seed == first.baseline.seed == second.baseline.seed != second.row.seed
+        assert first.row.edits == second.row.edits and first.index == second.index
+    assert len({one.row for one in [*own[0], *own[1]]}) == 6
+    table = Interchange().score(run, answered(outcomes_of(Interchange().plan(run)))).query("role == 'self'")
+    precise = table["precision"].notna().to_numpy()
+    assert (precise == (table["repeat"].to_numpy() == 0)).all() and np.isfinite(table["effectiveness"].to_numpy()).all()
+    assert not table["failed"].to_numpy().any()
 
 
 def test_directions_differ_between_pairs_and_seeds() -> None:
@@ -140,13 +156,13 @@ def test_a_prompt_that_names_the_desired_concept_is_not_evaluated() -> None:
 
 
 def test_several_seeds_are_several_clips_of_each_prompt() -> None:
-    run = compose_run("prompts=2", "layer=1", "design.seeds=3", "design.draws=2", "controls=[random,noise]", "seed=5")
+    run = compose_run("prompts=2", "layer=1", "design.seeds=3", "design.noise=4", "controls=[random,noise]", "seed=5")
     found = list(trials(run))
     counts = {role: sum(trial.role == role for trial in found) for role in ("technique", "random", "noise")}
-    assert counts == {"technique": 6, "random": 12, "noise": 12}
+    assert counts == {"technique": 6, "random": 12, "noise": 24}
     assert {trial.baseline.seed for trial in found} == {5, 6, 7}
     assert all(len({(t.index, t.repeat) for t in found if t.role == role}) == n for role, n in counts.items())
-    assert len({trial.row for trial in found if trial.role == "noise"}) == 12, "every draw another clip"
+    assert len({trial.row for trial in found if trial.role == "noise"}) == 24, "every draw another clip"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +193,51 @@ def test_the_control_other_is_the_edit_towards_third_concepts_scored_as_the_pair
         third = STUDY.third_concepts(original, desired)
         assert len(set(third)) == len(third) >= 2 and not {original, desired} & {*third}
         assert {concept.category for concept in third} == {desired.category}
+
+
+def test_a_features_direction_is_a_technique_with_the_same_controls() -> None:
+    """As long as its largest activation, of the concept that it is moved towards; and of none of the evaluated clips'
+    own means."""
+    words = ("technique=feature", "layer=2", "component=resid", "prompts=3", "strength=1.5", "half=cond")
+    run = compose_run(*words, "technique.sae.width=128", "design.draws=2")
+    planned = list(trials(run))
+    assert {one.role for one in planned} == {"technique", "self", "other", "random", "noise"}
+    (edit,) = next(one.row.edits for one in planned if one.role == "technique")
+    (term,) = edit.shift
+    assert isinstance(edit, Edit) and (edit.hook, edit.scale, edit.half) == ("blocks.2.hook_resid_post", 1.0, Half.cond)
+    assert isinstance(term.source, ConceptDirection) and term.weight == 1.5
+    sae = term.source.firing.sae
+    assert isinstance(sae, TrainedSae) and (sae.hook, sae.fit.n_features) == (edit.hook, 128)
+    assert term.source.prompts.name == "piano"
+    others = {one.row.edits[0].shift[0].source.prompts.name for one in planned if one.role == "other"}
+    assert others == {"trumpet", "violin"}
+    random = next(one.row.edits[0] for one in planned if one.role == "random")
+    assert isinstance(random, RandomDirection) and random.edit == edit, "as far as that"
+    assert isinstance(next(one.row.edits[0] for one in planned if one.role == "self").shift[0].source, Mean)
+    task = Interchange()
+    table = task.score(run, answered(outcomes_of(task.plan(run))))
+    assert (table["design"] == run.told_design).all() and "features of 128/16 topk, cond, seed 0" in run.told_design
+    assert compose_run("layer=2").told_design == compose_run("layer=2").design.told, "no other table changes"
+
+
+def test_a_feature_of_a_layer_beside_another_technique() -> None:
+    run = compose_run("layer=2:feature+4:ablate", "component=resid", "prompts=2", "controls=[]")
+    edits = next(iter(trials(run))).row.edits
+    assert [type(edit.shift[0].source) if edit.shift else None for edit in edits] == [ConceptDirection, None]
+    assert "features of 256/16" in run.told_design
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("technique.sae.k=500",), "sae.k=500: expected 1 to sae.width, 256"),
+        (("+technique.sae.witdh=3",), "unknown key of sae 'witdh'; did you mean width"),
+        (("component=ca", "head=1"), "head=1: technique feature adds features of a whole output"),
+    ],
+)
+def test_what_is_no_feature_is_one_line(words: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UserError, match=f"^{line}"):
+        validate(compose_run("technique=feature", "layer=2", *words))
 
 
 def test_scores_are_those_of_the_known_effect() -> None:

@@ -56,7 +56,7 @@ def test_divergence_of_both_lenses() -> None:
 def test_distance_from_the_last_layer() -> None:
     lines = _shown(self_similarity_table(("guitar", "jazz")))
     assert "from layer 10 · tiny" in lines[0]
-    assert _row(lines, "1") == ["1", "2.00", "10.00", "0.80", "0.00", "0.90", "0.50"]
+    assert _row(lines, "1") == ["1", "2.00", "10.00", "1.00", "5.00", "0.80", "0.00", "0.90", "0.50"]
     assert _row(lines, "10")[1] == "0.00"
 
 

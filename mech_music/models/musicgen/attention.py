@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mech_music.base.quiet import quiet_imports
 from mech_music.models.hooks import IN_ATTENTION, Hook
+from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.linear import product
 
-with quiet_imports():
+with audiocraft_imports():
+    from audiocraft.modules import transformer
     from audiocraft.modules.transformer import StreamingMultiheadAttention
 
 
@@ -73,6 +74,13 @@ class _OneStepAttention(StreamingMultiheadAttention):
         parts = self._query_keys_values(query, key)
         out = self._attend_by_pattern(*parts) if "pattern" in self.offered else attend(*parts)
         return self.out_proj(self._offer("z", _joined(out))), None
+
+    def _get_mask(self, current_steps: int, device: torch.device, dtype: torch.dtype) -> Any:
+        """Where torch attends, audiocraft only asks whether there is a mask, but loads xformers to make it."""
+        ours = self.memory_efficient and transformer._efficient_attention_backend == "torch"
+        if not ours or "past_keys" in self._streaming_state:
+            return super()._get_mask(current_steps, device, dtype)
+        return torch.empty(0, dtype=dtype, device=device) if current_steps > 1 else None
 
     def _offer(self, name: str, x: Tensor) -> Tensor:
         return getattr(self, f"hook_{name}")(x) if name in self.offered else x

@@ -23,9 +23,11 @@ from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.bundled import register_t5
 from mech_music.models.musicgen.footprint import Footprint, gigabytes
 from mech_music.models.musicgen.hub import FILES, find_codec, text_encoder_of
+from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.published import Published
+from mech_music.models.transformers_imports import outlines_left_empty
 
-with quiet_imports():
+with audiocraft_imports():
     from audiocraft.models import builders
     from audiocraft.models.encodec import CompressionModel, HFEncodecCompressionModel
     from audiocraft.models.lm import LMModel
@@ -99,7 +101,7 @@ def outline(config: DictConfig) -> LMModel:
     bare.device, bare.conditioners = "meta", None
     for key, value in {"weight_init": None, "depthwise_init": None, "zero_bias_init": False}.items():
         bare.transformer_lm[key] = value  # nothing to initialise
-    with torch.device("meta"):
+    with torch.device("meta"), outlines_left_empty():
         return builders.get_lm_model(bare)
 
 
@@ -143,7 +145,8 @@ def _condition_provider(config: DictConfig, place: torch.device, folder: Path) -
     melody = config.conditioners.get("self_wav")
     on_cpu.conditioners.pop("self_wav", None)
     try:
-        provider = builders.get_conditioner_provider(config.transformer_lm.dim, on_cpu)
+        with outlines_left_empty():
+            provider = builders.get_conditioner_provider(config.transformer_lm.dim, on_cpu)
     except Exception as error:
         raise UserError(f"text encoder in '{t5}' cannot be loaded ({first_line(error)}): fetch it again") from error
     if melody is not None:

@@ -55,9 +55,9 @@ def register_t5(folder: Path | None = None) -> Path:
     """
     from omegaconf import OmegaConf
 
-    from mech_music.base.quiet import quiet_imports
+    from mech_music.models.musicgen.imports import audiocraft_imports
 
-    with quiet_imports():
+    with audiocraft_imports():
         from audiocraft.modules.conditioners import T5Conditioner
     t5 = (folder or bundle_dir() / "t5").resolve()
     try:

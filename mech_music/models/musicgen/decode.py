@@ -14,12 +14,12 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.attention import expect_steps
 from mech_music.models.musicgen.delay import to_frames
+from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.sampling import RowNoise, Sampling, sample_top_k
 
-with quiet_imports():
+with audiocraft_imports():
     from audiocraft.models.lm import LMModel
 
 Conditions = dict[str, tuple[Tensor, Tensor]]

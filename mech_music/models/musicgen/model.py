@@ -14,7 +14,6 @@ from nnsight.intervention.envoy import traceable
 from torch import Tensor
 
 from mech_music.base.errors import UserError
-from mech_music.base.quiet import quiet_imports
 from mech_music.models import protocol
 from mech_music.models.hooked import HookedModel
 from mech_music.models.hooks import CROSS_POINTS, POINTS, Hook
@@ -22,6 +21,7 @@ from mech_music.models.musicgen import delay
 from mech_music.models.musicgen.attention import has_head_hooks, keep_attention_caches, offering
 from mech_music.models.musicgen.decode import Conditions, decode, forced_logits, prefix_length
 from mech_music.models.musicgen.footprint import Footprint
+from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.linear import arrange, make_arrangeable, release, still_to_arrange
 from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree, plain_logits, some_tokens
 from mech_music.models.musicgen.sites import read, write
@@ -30,7 +30,7 @@ from mech_music.models.protocol import DURATION, Generation, Visit
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding
 
-with quiet_imports():
+with audiocraft_imports():
     from audiocraft.data.audio_utils import convert_audio
     from audiocraft.models.musicgen import MusicGen
 

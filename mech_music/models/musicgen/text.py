@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from mech_music.base.quiet import quiet_imports
 from mech_music.models.musicgen.decode import Conditions
+from mech_music.models.musicgen.imports import audiocraft_imports
 
-with quiet_imports():
+with audiocraft_imports():
     from audiocraft.models.musicgen import MusicGen
     from audiocraft.modules.conditioners import ClassifierFreeGuidanceDropout
 

@@ -40,66 +40,13 @@ function sampleWords(sample, line) {
 // -- players --------------------------------------------------------------------------------
 
 const VERSIONS = ["before", "after"];
-let pairs = 0;
-let lastPair = null;
 
 function versionWords(line) { return VERSIONS.map((version) => capital(filled(VIEW.clips[version], line))); }
 
-// Both versions are in one place and one of them is shown, with a radio button for each. A prompt with one clip has no choice.
+// Both versions are in one place and one of them is shown, with a radio button for each.
 function player(sample, line) {
-  const titles = versionWords(line), name = `pair-${pairs += 1}`, versions = isOne(sample) ? VERSIONS.slice(0, 1) : VERSIONS;
-  const node = el("figure", { class: "pair", "data-version": "before" },
-    isOne(sample) ? el("figcaption", {}, titles[0]) : el("fieldset", { class: "versions" }, el("legend", { class: "unseen" }, `What plays of prompt ${sample.index}`),
-      ...versions.map((version, i) => el("label", {}, el("input", { type: "radio", name, value: version, checked: i ? null : "", onchange: () => hear(node, version) }), titles[i])),
-      el("span", { class: "note" }, "or press ", el("kbd", {}, "x"))),
-    ...versions.map((version, i) => el("audio", { controls: "", preload: "auto", src: sound(sample[version]).audio, "data-version": version, hidden: i ? "" : null, "aria-label": `${titles[i]}, prompt ${sample.index}`, ontimeupdate: (event) => follow(node, event.target) })),
-    el("div", { class: "mels" }, ...versions.map((version, i) => spectrogram(version, titles[i], sound(sample[version]), sample))));
-  return node;
-}
-
-function playerOf(pair, version) { return pair.querySelector(`audio[data-version=${version}]`); }
-
-// The other version from the same moment on: playing if the first was.
-function hear(pair, version) {
-  const from = playerOf(pair, pair.dataset.version), to = playerOf(pair, version);
-  lastPair = pair;
-  if (from === to) return;
-  const [playing, focused] = [!from.paused, document.activeElement === from];
-  from.pause();
-  to.currentTime = Math.min(from.currentTime, to.duration || Infinity);
-  [to.volume, to.muted, to.playbackRate] = [from.volume, from.muted, from.playbackRate];
-  [to.hidden, from.hidden] = [false, true];
-  pair.dataset.version = version;
-  pair.querySelector(`input[value=${version}]`).checked = true;
-  if (focused) to.focus();
-  if (playing) to.play();
-}
-
-// The line on the spectrograms that goes with the sound.
-function follow(pair, audio) {
-  if (!audio.hidden) pair.style.setProperty("--at", audio.duration ? audio.currentTime / audio.duration : 0);
-}
-
-// One clip at a time: the one that was started last.
-document.addEventListener("play", (event) => {
-  for (const audio of document.querySelectorAll("audio")) if (audio !== event.target) audio.pause();
-  lastPair = event.target.closest(".pair");
-}, true);
-
-// The key x changes versions of the pair that plays, else of the one with the focus, that was used last, or that is first.
-addEventListener("keydown", (event) => {
-  if (event.key.toLowerCase() !== "x" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, textarea")) return;
-  const there = [...document.querySelectorAll(".pair:has(.versions)")];
-  const plays = (pair) => [...pair.querySelectorAll("audio")].some((audio) => !audio.paused);
-  const pair = there.find(plays) ?? there.find((one) => one.contains(document.activeElement)) ?? there.find((one) => one === lastPair) ?? there[0];
-  if (pair) hear(pair, VERSIONS.find((version) => version !== pair.dataset.version));
-});
-
-function spectrogram(version, title, clip, sample) {
-  return el("div", { class: "mel", "data-version": version }, el("span", { class: "title" }, title),
-    el("span", { class: "high" }, `${(clip.top_hz / 1000).toFixed(0)} kHz (mel)`), el("span", { class: "low" }, "0 Hz"),
-    el("span", { class: "picture" }, el("img", { src: clip.image, alt: `Mel spectrogram. ${title}, prompt ${sample.index}.` }), el("i", { "aria-hidden": "true" })),
-    el("span", { class: "time" }, el("span", {}, "0 s"), el("span", {}, `${+clip.seconds.toFixed(2)} s`)));
+  const titles = versionWords(line), versions = isOne(sample) ? VERSIONS.slice(0, 1) : VERSIONS;
+  return clipPlayer(versions.map((version, i) => ({ version, title: titles[i], ...sound(sample[version]) })), `prompt ${sample.index}`);
 }
 
 // -- what the classifier hears --------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The figure of DecoderLens: what is heard of each concept by layer (figure 2)."""
+"""The figures of DecoderLens: what is heard of each concept by layer, a panel for each concept, and as figure 2 of
+Vélez Vásquez et al. (ISMIR 2024) has it, a panel for each category."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 
 _CONTROL = DECODER_LENS.role("other")
 _ABOUT = (
-    "Control: the same layers on prompts that name another concept of the category, for the same labels. "
-    "Dotted: the full model's own clips. A curve above its control carries the concept."
+    "Control: the same layers on prompts that name another concept of the category, for the same labels. A curve above "
+    "its control carries the concept."
 )
+_FULL = " Dotted: the full model's own clips."
 
 
 def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
@@ -44,10 +46,58 @@ def concept_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
                     axes.tick_params(labelbottom=True)
             first = lines[0]
             where = f"{canvas.POINT_WORDS[first['component']]}, {canvas.READING_WORDS[first['reading']]}"
-            sheet.words(f"What layers play: {where}, model {first['model']}", f"{canvas.how_measured(lines)} {_ABOUT}")
+            sheet.words(
+                f"What layers play: {where}, model {first['model']}", f"{canvas.how_measured(lines)} {_ABOUT}{_FULL}"
+            )
             name = canvas.file_name("lens", first["model"], *canvas.telling(summary, first, keys[1:]))
             paths += sheet.save(folder, name)
     return paths
+
+
+def category_curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """NDCG against layer, a panel for each category with a line for each concept: as in figure 2 of the paper.
+
+    One sheet per lens, model, point, reading, seed and duration; only where a category has several concepts.
+    """
+    paths, keys = [], DECODER_LENS.axes_beside("layer", "concept")
+    for lines in blocks_of(summary, keys):
+        kinds = by_category(lines[0]["prompt_set"], [line["concept"] for line in lines])
+        if max(map(len, kinds.values())) < 2:
+            continue
+        with Sheet(len(kinds), width=7.0, height=1.6 + 2.2 * len(kinds), share_y=True) as sheet:
+            for axes, (kind, concepts) in zip(sheet.axes, kinds.items(), strict=True):
+                _category(axes, lines, concepts)
+                axes.set_title(f"{kind}s" if kind else "", fontsize=9, fontweight="normal", loc="left")
+                axes.set_ylabel(DECODER_LENS.metric("ndcg").label)
+            sheet.axes[-1].set_xlabel("layer read")
+            first = lines[0]
+            where = f"{canvas.LENS_WORDS[first['lens']]} {canvas.READING_WORDS[first['reading']]}"
+            sheet.words(
+                f"What layers play: {where}, model {first['model']}",
+                f"{canvas.how_measured(lines)} {_ABOUT} Dotted, in a concept's colour: its control.",
+            )
+            told = canvas.telling(summary, first, keys[1:])
+            paths += sheet.save(folder, canvas.file_name("categories", first["model"], *told))
+    return paths
+
+
+def _category(axes: Axes, lines: list[Line], concepts: list[str]) -> None:
+    import matplotlib as mpl
+
+    handles, palette = [], mpl.colormaps["tab10"]
+    for place, concept in enumerate(concepts):
+        own = [line for line in lines if line["concept"] == concept]
+        of_role = {role: [line for line in own if line["role"] == role] for role in DECODER_LENS.roles}
+        shade = palette(place % palette.N)
+        canvas.layer_curve(axes, of_role["lens"], "ndcg", color=shade)
+        handles.append(axes.lines[-1])
+        if of_role["other"]:
+            at = sorted(of_role["other"], key=lambda line: int(line["layer"]))
+            x, y = ([line[name] for line in at] for name in ("layer", "ndcg"))
+            axes.plot([int(layer) for layer in x], y, color=shade, linewidth=0.9, linestyle=":", alpha=0.8)
+    axes.legend(handles, concepts, loc="center left", bbox_to_anchor=(1.0, 0.5))  # of its own: panels share colours
+    axes.set_ylim(0, 1)
+    canvas.layer_ticks(axes, lines)
 
 
 def _concept(axes: Axes, lines: list[Line]) -> None:

@@ -92,9 +92,9 @@ class DecoderLens:
     @staticmethod
     def figures() -> Sequence[Figure]:
         """NDCG by layer and concept."""
-        from mech_music.tasks.decoder_lens.figures import concept_curves
+        from mech_music.tasks.decoder_lens.figures import category_curves, concept_curves
 
-        return (concept_curves,)
+        return (concept_curves, category_curves)
 
     @staticmethod
     def terminal(summary: pd.DataFrame, width: int) -> RenderableType:

@@ -69,7 +69,7 @@ class Control:
 
     @property
     def drawn(self) -> bool:
-        """Whether there may be several of it for one clip."""
+        """Whether draws of it differ in their edit; those of any other control are of further seeds."""
         return self.concept == "other" or self.direction is Direction.random
 
 

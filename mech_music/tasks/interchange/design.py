@@ -44,19 +44,21 @@ class Contexts(StrEnum):
 
 @dataclass
 class DesignConfig:
-    """``seeds``: clips of each prompt. ``draws``: how many random directions (and other concepts) a control has for
-    each clip. ``mean_prompts``: how many prompts are behind a concept's means, 0 for as many as are evaluated."""
+    """``seeds``: clips of each prompt. ``draws``: how many random directions, other concepts or seeds a control has for
+    each clip. ``noise``: the same of a control without an edit, which costs little: it serves all sites of a table.
+    ``mean_prompts``: how many prompts are behind a concept's means, 0 for as many as are evaluated."""
 
     name: str = MISSING
     order: Order = Order.balanced
     seeds: int = 1
     draws: int = 2
+    noise: int = 6
     means: Contexts = Contexts.other
     mean_prompts: int = 50
 
     def check(self) -> None:
         """UserError for numbers that make no sense."""
-        for name, least in (("seeds", 1), ("draws", 1), ("mean_prompts", 0)):
+        for name, least in (("seeds", 1), ("draws", 1), ("noise", 1), ("mean_prompts", 0)):
             if (value := getattr(self, name)) < least:
                 raise UserError(f"design.{name}={value}: expected {least} or more")
 
@@ -65,7 +67,7 @@ class DesignConfig:
         """In a table's axis: what tells results of one design from those of another."""
         contexts = "other contexts" if self.means is Contexts.other else "the same contexts"
         means = f"means over {self.mean_prompts or 'as many'} prompts, of {contexts}"
-        return f"{self.name}: {self.order.value} prompts, {means}, {self.draws} draws"
+        return f"{self.name}: {self.order.value} prompts, {means}, {self.draws} draws, {self.noise} of noise"
 
 
 def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired: Concept, n: int) -> list[Prompt]:

@@ -107,6 +107,8 @@ def tradeoff(summary: pd.DataFrame, folder: Path) -> list[Path]:
             axes.set_xlabel(f"{EFFECTIVENESS.title} → nearer the desired concept")
             axes.set_ylabel(PRECISION.label)
             axes.margins(x=0.09)
+            axes.set_xlim(canvas.room(axes.get_xlim(), lines, "effectiveness", _beside(controls, "effectiveness")))
+            axes.set_ylim(canvas.room(axes.get_ylim(), lines, "precision", _beside(controls, "precision")))
             canvas.level(axes, float(np.nanmean(_column(lines, "ideal_precision"))), IDEAL_PRECISION.title)
             canvas.zeros(axes)
             first = lines[0]
@@ -157,6 +159,10 @@ def _others(summary: pd.DataFrame, keys: Sequence[str]) -> list[str]:
     """The axes of a block that no title names, and in which the effects differ."""
     effects = summary[summary["role"] == "technique"]
     return [key for key in keys if key not in _NAMED and len(set(effects[key])) > 1]
+
+
+def _beside(controls: Sequence[Role], measure: str) -> list[str]:
+    return [f"{control.name}_{measure}" for control in controls]
 
 
 def _measured(lines: Lines, controls: Sequence[Role]) -> str:

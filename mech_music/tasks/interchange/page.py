@@ -93,7 +93,7 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
             ],
         ),
         ("Clips", each(f"{sampled(run)} A clip and its edited twin share prompt and sampling noise." for run in runs)),
-        ("Controls", _controls(runs)),
+        ("Controls", [*_controls(runs), *each(_draws(run) for run in runs if run.controls)]),
     ]
 
 
@@ -153,6 +153,17 @@ def _controls(runs: Sequence[Settings]) -> list[str]:
     return told or ["No controls were run: an effect cannot be told from damage or from chance."]
 
 
+def _draws(run: Settings) -> str:
+    draws, noise = run.design.draws, max(run.design.draws, run.design.noise)
+    if noise == 1:
+        return "One clip of each control beside each clip of the effect."
+    return (
+        f"{draws} clips of each control ({noise} of noise) beside each clip of the effect, and their mean counts: "
+        "other directions, other concepts, or, where nothing is drawn, another sampling noise. Precision is told of "
+        "clips that share the effect's noise."
+    )
+
+
 def _control(name: str) -> str:
     control = load_control(name)
     edit = f"{formula(load_technique(control.technique))}. " if control.technique else ""
@@ -197,7 +208,7 @@ def page() -> View:
         colours={"component": COLOURS},
         plain=("pair",),
         more=("pair",),
-        heat=Heat(down="component", finer="head", turns=True),
+        heat=Heat(down="component", finer=("head",), turns=True),
         glance_note="The best single layer of each component, and every set of layers.",
         clips=Clips(
             before="Original (no edit)",

@@ -1,5 +1,5 @@
-"""An interchange over several pairs as the paper draws it: means over pairs by layer (figures 4, 5, 7 to 9) and the
-trade-off of these means (figure 6)."""
+"""An interchange over several pairs: means over pairs by layer, each component beside its controls, and the trade-off
+of these means."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from mech_music.config.schema import IF_GIVEN, RunConfig, TechniqueConfig, load_
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.saes.settings import check_sae_config, sae_of
 from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated, numbers
 
 
@@ -85,6 +86,7 @@ class InterchangeSettings(RunConfig):
                     raise UserError(f"{kind}s=[{','.join(names)}]: {name} is there twice; name each once")
         for technique in (self.technique, *(one for _, by_layer in parts for one in by_layer.values())):
             _check_technique(technique, self.study.concepts)
+            self._check_features(technique)
 
     def evaluated(self, original: Concept, desired: Concept) -> list[Prompt]:
         """The prompts that are edited, all of the original concept. UserError if there are fewer."""
@@ -99,6 +101,22 @@ class InterchangeSettings(RunConfig):
         if self.head is not None and self.component.heads_point is None:
             raise UserError(f"head={self.head}: component={self.component} has no heads; allowed with head: sa, ca")
         _ = self.heads
+
+    def _check_features(self, technique: TechniqueConfig) -> None:
+        if not technique.sae:
+            return
+        if self.head is not None:
+            raise UserError(
+                f"head={self.head}: technique {technique.name} adds features of a whole output; leave it out"
+            )
+        check_sae_config(sae_of(technique.sae), self.study)
+
+    @property
+    def told_design(self) -> str:
+        """What tells results of one design, and of one SAE, from those of another."""
+        named = (self.technique, *(one for _, by_layer in self.interventions for one in by_layer.values()))
+        saes = dict.fromkeys(_told_sae(one) for one in named if one.sae)
+        return "; ".join([self.design.told, *saes])
 
     def _check_prompts(self) -> None:
         self.design.check()
@@ -119,6 +137,11 @@ class InterchangeSettings(RunConfig):
     def told_apart(self) -> list[str]:
         told = [self.component.value, self.technique.name, self.pair]
         return told if self.head is None else [*told, f"head {self.head}"]
+
+
+def _told_sae(technique: TechniqueConfig) -> str:
+    sae = sae_of(technique.sae)
+    return f"features of {sae.width}/{sae.k} {sae.activation.value}, {sae.half.value}, seed {sae.seed}, {sae.told}"
 
 
 def _check_technique(technique: TechniqueConfig, concepts: Collection[str]) -> None:

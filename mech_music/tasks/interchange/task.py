@@ -78,8 +78,8 @@ class Interchange:
 
     @staticmethod
     def figures() -> Sequence[Figure]:
-        """By layer, by component, by strength; and over many pairs."""
-        from mech_music.tasks.interchange import figures, pooled
+        """By layer, by component, by strength; over many pairs; and as the paper has them."""
+        from mech_music.tasks.interchange import figures, pooled, published
 
         return (
             figures.layer_curves,
@@ -89,6 +89,10 @@ class Interchange:
             figures.dose_response,
             pooled.pooled_curves,
             pooled.pooled_tradeoff,
+            published.component_curves,
+            published.size_curves,
+            published.depth_tradeoff,
+            published.kind_bars,
         )
 
     @staticmethod
@@ -140,7 +144,7 @@ def _described(run: Settings, trials: Sequence[Trial], answers: Answers) -> list
         "frames": run.frames,
         "half": run.half.value,
         "history": run.history.value,
-        "design": run.design.told,
+        "design": run.told_design,
         "seeds": run.design.seeds,
         "duration": float(run.duration),
         "seed": run.seed,
@@ -191,6 +195,8 @@ def _measured(run: Settings, trials: Sequence[Trial], answers: Answers, extra: S
                 measured[name] = kept_words(kept, prompts, reading["logits"][good])
         for name, values in measured.items():
             columns[name][good] = values
+        # What an edit costs is told of clips that share their noise: another seed would add a cost of its own.
+        columns["precision"][[t.row.edits != () and t.row.seed != t.baseline.seed for t in trials]] = np.nan
     columns["reliability"] = _reliability(run, trials, answers)
     columns["reliability"][failed] = np.nan
     wanted_rows = _wanted(run, original, desired)

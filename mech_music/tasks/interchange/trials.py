@@ -12,6 +12,8 @@ from mech_music.edits.row import Edit, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import ANOTHER_SEED
 from mech_music.prompts.concepts import Concept, Prompt
+from mech_music.saes.concept_prompts import feature_of
+from mech_music.saes.settings import sae_of
 from mech_music.tasks.interchange.columns import INTERCHANGE
 from mech_music.tasks.interchange.declared import Control, load_control
 from mech_music.tasks.interchange.design import Means, direction_seed
@@ -41,13 +43,14 @@ class Trial:
 class _Condition:
     """An edit, the techniques by layer, and what a line of it is there for.
 
-    ``other``: whether it moves towards a third concept instead.
+    ``other``: whether it moves towards a third concept instead. ``reseeded``: whether its draws have their own seeds.
     """
 
     role: str
     techniques: Mapping[int, TechniqueConfig]
     other: bool
     draws: int
+    reseeded: bool
 
     @property
     def name(self) -> str:
@@ -64,9 +67,9 @@ def trials(run: Settings) -> Iterator[Trial]:
         numbers = run.numbers(original, prompts)
         for role in (role for role, control in controls.items() if control.technique is None):
             for index, clip, baseline in _clips(run, prompts):
-                for draw in range(run.design.draws):
+                for draw in range(run.design.noise):
                     other = replace(baseline, seed=baseline.seed + (draw + 1) * ANOTHER_SEED)
-                    again = clip * run.design.draws + draw
+                    again = clip * run.design.noise + draw
                     yield Trial(
                         role, "none", "", "", original, desired, numbers[index], again, prompts[index], other, baseline
                     )
@@ -82,7 +85,8 @@ def trials(run: Settings) -> Iterator[Trial]:
                     aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
                     seed = direction_seed(original, desired, index, baseline.seed, draw)
                     edits = tuple(_edit(run, layer, heads, own, aim, seed) for layer, own in one.techniques.items())
-                    row, repeat = replace(baseline, edits=edits), clip * draws + draw
+                    sampling = baseline.seed + (draw * ANOTHER_SEED if one.reseeded else 0)
+                    row, repeat = replace(baseline, seed=sampling, edits=edits), clip * draws + draw
                     names = (one.role, one.name, label, head, original, desired)
                     yield Trial(*names, numbers[index], repeat, prompts[index], row, baseline)
 
@@ -117,7 +121,7 @@ def _conditions(
     left_out: dict[tuple[str, str], None],
 ) -> Iterator[_Condition]:
     """The techniques at some layers, then every control that has an edit of its own; those left out are told."""
-    yield (effect := _Condition(INTERCHANGE.roles[0], parts, False, 1))
+    yield (effect := _Condition(INTERCHANGE.roles[0], parts, False, 1, reseeded=False))
     for role, control in controls.items():
         if control.technique is None:
             continue
@@ -126,7 +130,7 @@ def _conditions(
         if all(_is_the_same(technique, own[layer], other) for layer, technique in parts.items()):
             left_out[role, effect.name] = None
         else:
-            yield _Condition(role, own, other, run.design.draws if control.drawn else 1)
+            yield _Condition(role, own, other, run.design.draws, reseeded=not control.drawn)
 
 
 def _of_control(control: Control, technique: TechniqueConfig, strength: float) -> TechniqueConfig:
@@ -142,7 +146,7 @@ def _is_the_same(technique: TechniqueConfig, control: TechniqueConfig, other: bo
         for one in both
     ]
     moved = other and any(name == "desired" for _, name in weights[1])
-    ways = [(one.scale, one.direction) for one in both]
+    ways = [(one.scale, one.direction, one.sae) for one in both]
     return not moved and weights[0] == weights[1] and ways[0] == ways[1]
 
 
@@ -161,14 +165,23 @@ def _edit(
     """The technique's edit at one layer; ``seed``: of its direction, where that is random."""
     hook, where = Hook(layer, run.point).name, {"frames": run.steps, "half": run.half, "heads": heads}
     if technique.along:
-        edit = Projection(hook, float(technique.scale), _terms(run, technique.along, aim), **where)
+        edit = Projection(hook, float(technique.scale), _terms(run, hook, technique, technique.along, aim), **where)
     else:
-        edit = Edit(hook, float(technique.scale), _terms(run, technique.shift, aim), **where)
+        edit = Edit(hook, float(technique.scale), _terms(run, hook, technique, technique.shift, aim), **where)
     return edit if technique.direction is Direction.mean else RandomDirection(edit, seed)
 
 
-def _terms(run: Settings, weights: Mapping[str, float], aim: _Aim) -> tuple[Term, ...]:
-    """What a sum of means consists of; ``others`` stands for the original's peers, each with the same weight."""
+def _terms(
+    run: Settings, hook: str, technique: TechniqueConfig, weights: Mapping[str, float], aim: _Aim
+) -> tuple[Term, ...]:
+    """What a sum of means (or of directions of features) consists of; ``others`` stands for the original's peers, each
+    with the same weight."""
+
+    def terms(concept: Concept, weight: float) -> tuple[Term, ...]:
+        if technique.sae:
+            return (Term(weight, feature_of(sae_of(technique.sae), hook, run.study, concept)),)
+        return aim.means.terms(concept, weight, aim.prompt)
+
     others = [concept for concept in run.study.peers(aim.original) if concept != aim.original]
     named = {name: [concept] for name, concept in run.study.concepts.items()}
     named |= {"original": [aim.original], "desired": [aim.desired], "others": others}
@@ -177,5 +190,5 @@ def _terms(run: Settings, weights: Mapping[str, float], aim: _Aim) -> tuple[Term
         for name, weight in sorted(weights.items())
         if weight
         for concept in named[name]
-        for term in aim.means.terms(concept, float(weight) / len(named[name]), aim.prompt)
+        for term in terms(concept, float(weight) / len(named[name]))
     )

@@ -22,13 +22,15 @@ def chosen_clips(table: pd.DataFrame, audio: AudioConfig) -> list[Choice]:
 
 
 def _choice(rank: str, line: Line) -> Choice:
-    site = "-".join(filter(None, [f"{line['component']}{line['layer']}", line["receiver"]]))
+    head = f"head{line['head']}" if line["head"] else ""
+    site = "-".join(filter(None, [f"{line['component']}{line['layer']}", head, line["receiver"]]))
     facts = (
         "direction",
         "original",
         "desired",
         "component",
         "layer",
+        "head",
         "receiver",
         "frames",
         "index",

@@ -45,7 +45,7 @@ PATCHING = Schema(
         Role(
             "self",
             "itself",
-            "The run's own activations, at all components and layers at once: it must be the same clip.",
+            "The run's own activations, at all components (or heads) and layers at once: it must be the same clip.",
             dash=(2, 2),
             marker="+",
             level=True,
@@ -59,6 +59,7 @@ PATCHING = Schema(
         Column("direction", "str", "", "denoise: a corrupted run gets clean activations; noise: a clean run corrupted"),
         Column("component", "str", "", "the branch whose output is patched (or the path's sender); empty for self"),
         Column("layer", "str", "", "its layer, a set such as 4+5+6, or together; empty for self"),
+        Column("head", "str", "", "the head (or heads, 0+2) of its attention that is patched; empty for all of it"),
         Column("receiver", "str", "", "the path's receiver, such as mlp6; empty where the whole output is patched"),
         Column("original", "str", "", "the concept that clean prompts name"),
         Column("desired", "str", "", "the concept in its place in corrupted prompts"),
@@ -84,5 +85,5 @@ PATCHING = Schema(
         PRECISION,
         FLIPPED,
     ),
-    Comparison(EFFECT.name, edit=("component", "layer", "receiver", "frames", "half")),
+    Comparison(EFFECT.name, edit=("component", "layer", "head", "receiver", "frames", "half")),
 )

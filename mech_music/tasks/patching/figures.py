@@ -10,11 +10,12 @@ import pandas as pd
 
 from mech_music.results import canvas, heat
 from mech_music.results.beside import beside_controls, controls_run
+from mech_music.results.columns import layer_order
 from mech_music.results.tables import Line, blocks_of, layers_of
 from mech_music.tasks.patching.columns import PATCHING, SHARE
 from mech_music.tasks.patching.sites import receivers_in_order
 
-_BLOCK = PATCHING.axes_beside("component", "layer", "receiver", "frames")
+_BLOCK = PATCHING.axes_beside("component", "layer", "head", "receiver", "frames")
 _SHARE = "Share of the way from the run (0) to the clip that activations come from (1)."
 _COMPONENTS = ("mlp", "sa", "ca", "resid")
 _WORDS = {"denoise": "clean activations in the corrupted run", "noise": "corrupted activations in the clean run"}
@@ -24,7 +25,7 @@ def site_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Component × layer, a panel for each window of steps: one per pair and direction."""
     paths: list[Path] = []
     effects = beside_controls(summary, ["effect"])
-    for lines in blocks_of(effects.query("receiver == ''"), _BLOCK):
+    for lines in blocks_of(effects.query("receiver == '' and head == ''"), _BLOCK):
         windows = sorted({line["frames"] for line in lines}, key=_window)
         components = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
         layers = layers_of(lines)
@@ -41,6 +42,28 @@ def site_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
             sheet.axes[-1].set_xlabel("layer")
             sheet.words(*_told(summary, lines))
             paths += sheet.save(folder, _name("patching", summary, lines[0]))
+    return paths
+
+
+def head_maps(summary: pd.DataFrame, folder: Path) -> list[Path]:
+    """Head × layer, a panel for each component: one per pair, direction and window."""
+    paths: list[Path] = []
+    effects = beside_controls(summary, ["effect"])
+    for lines in blocks_of(effects.query("head != ''"), [*_BLOCK, "frames"]):
+        components = [name for name in _COMPONENTS if any(line["component"] == name for line in lines)]
+        heads, layers = sorted({line["head"] for line in lines}, key=layer_order), layers_of(lines)
+        if _most(lines) is None:
+            continue
+        with heat.sheet(len(layers), len(heads), panels=len(components)) as sheet:
+            for axes, component in zip(sheet.axes, components, strict=True):
+                own = [line for line in lines if line["component"] == component]
+                shown = heat.Cells(own, "head", heads, "layer", layers, "share", _most(lines), 2)
+                words = [f"head {head}" for head in heads]
+                heat.draw(axes, shown, words, SHARE, signed=True, fades=bool(controls_run(summary)))
+                axes.set_title(canvas.COMPONENT_WORDS[component], fontsize=8)
+            sheet.axes[-1].set_xlabel("layer")
+            sheet.words(*_told(summary, lines))
+            paths += sheet.save(folder, _name("heads", summary, lines[0], "frames"))
     return paths
 
 

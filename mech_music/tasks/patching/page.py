@@ -37,6 +37,10 @@ def methods(found: Found) -> list[Paragraph]:
     """Headings with sentences: model, patch, clips, controls, prompts, layers, statistics."""
     used = dict.fromkeys(found.effects["direction"])
     patch = [*(f"{_RUNS[name]}." for name in used), "At each step, the same step and guidance half of the other clip."]
+    if any(found.effects["head"].tolist()):
+        patch.append(
+            "Of single heads: their slice of what attention's heads give, before it is projected to the stream."
+        )
     if any(found.effects["receiver"].tolist()):
         patch.append(
             "Along a path: all branches between sender and receiver keep their unpatched values; what the receiver "
@@ -80,7 +84,7 @@ def page() -> View:
         selectable=("model", "original", "desired", "direction", "frames"),
         words={"component": COMPONENT_WORDS},
         colours={"component": COLOURS},
-        heat=Heat(down="component", finer="receiver", turns=True),
+        heat=Heat(down="component", finer=("receiver", "head"), turns=True),
         glance_note="The best single layer of each component (or receiver), and every set of layers.",
         clips=Clips(
             before="The run without the patch",

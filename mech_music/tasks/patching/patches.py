@@ -17,9 +17,9 @@ class Window:
     steps: tuple[int, int] | None = None
     half: Half = Half.both
 
-    def patch(self, hook: Hook, source: Row) -> Patch:
-        """The source's activations at a hook."""
-        return Patch(hook.name, source, self.steps, self.half)
+    def patch(self, hook: Hook, source: Row, heads: tuple[int, ...] | None = None) -> Patch:
+        """The source's activations at a hook, or those of some heads."""
+        return Patch(hook.name, source, self.steps, self.half, heads)
 
 
 def patches(site: Site, base: Row, source: Row, window: Window) -> tuple[Patch, ...]:
@@ -30,7 +30,7 @@ def patches(site: Site, base: Row, source: Row, window: Window) -> tuple[Patch, 
     receiver hears of it through the residual stream alone; what the receiver then gives is patched into base. The end
     of that run is held too: its tokens are base's, and nothing else tells the two apart.
     """
-    sent = tuple(window.patch(hook, source) for hook in site.hooks)
+    sent = tuple(window.patch(hook, source, site.heads) for hook in site.hooks)
     if site.receiver is None:
         return sent
     held = tuple(Patch(hook.name, base) for hook in site.held)

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.axes import n_steps, parse_frames
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import IF_GIVEN, RunConfig
 from mech_music.edits.row import Half
 from mech_music.prompts.concepts import Concept, Prompt
-from mech_music.tasks.patching.sites import Site, parse_paths, parse_sites
+from mech_music.tasks.patching.sites import Site, parse_heads_of, parse_paths, parse_sites
 
 CONTROLS = ("unrelated", "self")
 
@@ -26,8 +26,8 @@ class Direction(StrEnum):
 
 @dataclass
 class PatchingSettings(RunConfig):
-    """Where activations are patched (``component``, ``layer``, ``frames`` in ``windows``, ``half``), or along which
-    ``path``; in which ``direction``, between prompts of which ``pair``, with how many ``seeds`` each."""
+    """Where activations are patched (``component``, ``layer``, ``head``, ``frames`` in ``windows``, ``half``), or along
+    which ``path``; in which ``direction``, between prompts of which ``pair``, with how many ``seeds`` each."""
 
     component: str = "all"
     layer: str = "all"
@@ -39,6 +39,7 @@ class PatchingSettings(RunConfig):
     windows: int = 1
     seeds: int = 1
     controls: list[str] = field(default_factory=lambda: list(CONTROLS))
+    head: str | None = field(default=None, metadata=IF_GIVEN)
 
     @property
     def pairs(self) -> list[tuple[Concept, Concept]]:
@@ -50,6 +51,8 @@ class PatchingSettings(RunConfig):
         """Every place that is patched, or every path."""
         if self.path is not None:
             return parse_paths(self.path, self.model)
+        if self.head is not None:
+            return parse_heads_of(self.component, self.layer, self.head, self.model)
         return parse_sites(self.component, self.layer, self.model)
 
     @property
@@ -75,9 +78,9 @@ class PatchingSettings(RunConfig):
 
     def check(self) -> None:
         _ = self.sites, self.slices
-        if self.path is not None and (self.component, self.layer) != ("all", "all"):
+        if self.path is not None and (self.component, self.layer, self.head) != ("all", "all", None):
             raise UserError(
-                f"path={self.path} names its components and layers: leave component and layer out beside it"
+                f"path={self.path} names its components and layers: leave component, layer and head out beside it"
             )
         if self.seeds < 1:
             raise UserError(f"seeds={self.seeds}: expected 1 or more")
@@ -88,4 +91,5 @@ class PatchingSettings(RunConfig):
             self.matched(*pair)
 
     def told_apart(self) -> list[str]:
-        return ["patching", self.path or self.component, self.pair, self.direction.value]
+        told = ["patching", self.path or self.component, self.pair, self.direction.value]
+        return told if self.head is None else [*told, f"head {self.head}"]

@@ -1,4 +1,4 @@
-"""Where activations are patched: whole outputs of components, and paths from one component to another."""
+"""Where activations are patched: outputs of components or of their heads, and paths from one component to another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.config.axes import check_component, parse_layers
+from mech_music.config.axes import check_component, parse_heads, parse_layers
 from mech_music.config.schema import ModelConfig
 from mech_music.models.hooks import BRANCHES, Component, Hook, all_hooks
 
@@ -17,9 +17,11 @@ PATH_WORDS = "sender-receiver, such as ca4-mlp6; several of either joined by + (
 
 @dataclass(frozen=True)
 class Site:
-    """A component's output in some layers at once (``hooks``), or its path to the ``receiver`` alone.
+    """A component's output in some layers at once (``hooks``), that of some of its ``heads``, or its path to the
+    ``receiver`` alone.
 
     ``held``: what keeps its unpatched value on the way: every branch between the two, and the end of the model.
+    ``head``: the heads' label.
     """
 
     component: str
@@ -27,6 +29,8 @@ class Site:
     hooks: tuple[Hook, ...]
     receiver: Hook | None = None
     held: tuple[Hook, ...] = ()
+    head: str = ""
+    heads: tuple[int, ...] | None = None
 
     @property
     def to(self) -> str:
@@ -41,6 +45,23 @@ def parse_sites(component: str, layer: str, model: ModelConfig) -> list[Site]:
         Site(one.value, label, tuple(Hook(number, one.point) for number in numbers))
         for one in _components(component, model)
         for label, numbers in layers
+    ]
+
+
+def parse_heads_of(component: str, layer: str, head: str, model: ModelConfig) -> list[Site]:
+    """The sets of heads of ``head`` in every attention of ``component`` and set of layers of ``layer``.
+
+    ``all`` components are those that have heads. UserError for one that has none, and for what does not exist.
+    """
+    found, layers, sets = _components(component, model), parse_layers(layer, model.layers), parse_heads(head, model)
+    if component != "all" and (without := [one.value for one in found if one.heads_point is None]):
+        raise UserError(f"head={head}: component={without[0]} has no heads; allowed with head: sa, ca")
+    return [
+        Site(one.value, label, tuple(Hook(number, one.heads_point) for number in numbers), head=name, heads=heads)
+        for one in found
+        if one.heads_point is not None
+        for label, numbers in layers
+        for name, heads in sets
     ]
 
 
@@ -59,10 +80,12 @@ def parse_paths(text: str, model: ModelConfig) -> list[Site]:
     return paths
 
 
-def everywhere(model: ModelConfig) -> tuple[Hook, ...]:
-    """The output of every branch of every layer, in forward order."""
-    points = [point for point in BRANCHES if model.cross_attention or point != Component.ca.point]
-    return all_hooks(model.layers, points)
+def everywhere(model: ModelConfig, heads: bool = False) -> tuple[Hook, ...]:
+    """The output of every branch of every layer, or of every attention's ``heads``, in forward order."""
+    own = [one for one in Component if model.cross_attention or one is not Component.ca]
+    if heads:
+        return all_hooks(model.layers, [one.heads_point for one in own if one.heads_point is not None])
+    return all_hooks(model.layers, [one.point for one in own if one.point in BRANCHES])
 
 
 def _components(text: str, model: ModelConfig) -> list[Component]:

@@ -66,10 +66,10 @@ class Patching:
 
     @staticmethod
     def figures() -> Sequence[Figure]:
-        """Component by layer for each window; sender by receiver."""
-        from mech_music.tasks.patching.figures import path_maps, site_maps
+        """Component by layer for each window; head by layer; sender by receiver."""
+        from mech_music.tasks.patching.figures import head_maps, path_maps, site_maps
 
-        return (site_maps, path_maps)
+        return (site_maps, head_maps, path_maps)
 
     @staticmethod
     def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
@@ -97,6 +97,7 @@ def _described(run: Settings, trial: Trial, answers: Answers) -> dict[str, objec
         "direction": own.direction.value,
         "component": site.component if site else "",
         "layer": site.layer if site else "",
+        "head": site.head if site else "",
         "receiver": site.to if site else "",
         "original": own.original.name,
         "desired": own.desired.name,

@@ -12,11 +12,11 @@ from mech_music.results.terminal import empty_table, number, spread
 from mech_music.tasks.patching.columns import PATCHING
 
 _MARKS = {ABOVE: "▲", BELOW: "▼", EQUAL: "≈"}
-_BLOCK = PATCHING.axes_beside("component", "layer", "receiver")
+_BLOCK = PATCHING.axes_beside("component", "layer", "head", "receiver")
 
 
 def share_table(summary: pd.DataFrame) -> Table:
-    """A block for each pair, direction and window: layers down, components (and receivers) across."""
+    """A block for each pair, direction and window: layers down, components (heads, receivers) across."""
     outer, effects = Table.grid(), beside_controls(summary, ["effect"])
     several = len(set(effects["frames"])) > 1
     for lines in blocks_of(effects, _BLOCK):
@@ -40,12 +40,13 @@ def share_table(summary: pd.DataFrame) -> Table:
 
 
 def _block(lines: list[Line]) -> Table:
-    columns = list(dict.fromkeys((line["component"], line["receiver"]) for line in lines))
-    at = {(line["layer"], line["component"], line["receiver"]): line for line in lines}
+    columns = list(dict.fromkeys((line["component"], line["head"], line["receiver"]) for line in lines))
+    at = {(line["layer"], line["component"], line["head"], line["receiver"]): line for line in lines}
     table = empty_table()
     table.add_column("layer", no_wrap=True)
-    for component, receiver in columns:
-        table.add_column(f"{component} → {receiver}" if receiver else component, justify="right", no_wrap=True)
+    for component, head, receiver in columns:
+        name = " → ".join(filter(None, [f"{component} head {head}" if head else component, receiver]))
+        table.add_column(name, justify="right", no_wrap=True)
     for layer in layers_of(lines):
         found = [at.get((layer, *column)) for column in columns]
         table.add_row(layer, *(_cell(line) if line else "" for line in found))
@@ -57,7 +58,8 @@ def _cell(line: Line) -> str:
 
 
 def _site(line: Line) -> str:
-    return " → ".join(filter(None, [f"{line['component']} {line['layer']}", line["receiver"]]))
+    head = f" head {line['head']}" if line["head"] else ""
+    return " → ".join(filter(None, [f"{line['component']} {line['layer']}{head}", line["receiver"]]))
 
 
 def _effect(line: Line) -> float:

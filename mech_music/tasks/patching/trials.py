@@ -67,7 +67,8 @@ def trials(settings: Settings) -> Iterator[Trial]:
     sites, slices = settings.sites, settings.slices
     for run in runs(settings):
         if "self" in settings.controls:
-            itself = tuple(Patch(hook.name, run.base) for hook in everywhere(settings.model))
+            hooks = everywhere(settings.model, heads=settings.head is not None)
+            itself = tuple(Patch(hook.name, run.base) for hook in hooks)
             yield Trial("self", run, None, "", replace(run.base, edits=itself))
         for site in sites:
             for label, steps in slices:

@@ -6,7 +6,7 @@ beside it a random feature of the same length, the difference of means, and no e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -14,18 +14,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 import pandas as pd
 
-from mech_music.metrics import measures
-from mech_music.metrics.concepts import kept_category, kept_words, rivals
+from mech_music.metrics.concepts import kept_category
 from mech_music.results.audio import Choice
 from mech_music.results.tables import lines_of
 from mech_music.tasks.sae.columns import told_of
 from mech_music.tasks.sae_steer.columns import SAE_STEER
+from mech_music.tasks.sae_steer.measured import LIKELIHOOD, Clips
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings as Settings
+from mech_music.tasks.sae_steer.settings import Steer
 from mech_music.tasks.sae_steer.trials import Trial, choice_strength, trials
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mech_music.edits.row import Row
     from mech_music.engine.engine import Answers
+    from mech_music.tasks.protocol import Figure
 
 
 class SaeSteer:
@@ -36,10 +40,10 @@ class SaeSteer:
     schema: ClassVar = SAE_STEER
 
     def listeners(self, run: Settings) -> tuple[str, ...]:
-        """Whoever hears the concepts and what should be kept beside them."""
+        """Whoever hears the concepts and what should be kept beside them, and what an edit costs."""
         heard = [concept.heard_by for pair in run.pairs for concept in pair]
         kept = [kept.heard_by for pair in run.pairs if (kept := kept_category(run.study, *pair))]
-        return tuple(dict.fromkeys([*heard, *kept]))
+        return tuple(dict.fromkeys([*heard, *kept, LIKELIHOOD]))
 
     def plan(self, run: Settings) -> list[Row]:
         """Unedited clips first."""
@@ -47,12 +51,12 @@ class SaeSteer:
         return list(dict.fromkeys([*(one.baseline for one in planned), *(one.row for one in planned)]))
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
-        """Lines of the tested prompts; of the candidates, those of the first by AUROC and of the chosen one."""
+        """Lines of the tested prompts; of candidates, the chosen one (of single features, also the first by AUROC)."""
         lines, told = [], told_of(run.sae)
         for _, group in groupby(trials(run), key=lambda one: (one.original.name, one.desired.name, one.layer)):
             own = list(group)
             measured = _measured(run, own, answers)
-            lines += [_line(run, one, answers, told) | found for one, found in _shown(own, measured)]
+            lines += [_line(run, one, answers, told) | found for one, found in _shown(run, own, measured)]
         return pd.DataFrame(lines, columns=pd.Index(SAE_STEER.names))
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
@@ -63,65 +67,75 @@ class SaeSteer:
         keys = ["original", "desired", "layer", "index"]
         return [_choice(lines_of(cast(pd.DataFrame, some))) for _, some in good.groupby(keys, sort=False)]
 
+    @staticmethod
+    def figures() -> Sequence[Figure]:
+        """Dose and response."""
+        from mech_music.tasks.sae_steer.figures import dose_response
+
+        return (dose_response,)
+
+    @staticmethod
+    def terminal(summary: pd.DataFrame, width: int) -> RenderableType:
+        """Every strength beside its controls."""
+        from mech_music.tasks.sae_steer.terminal import steering_table
+
+        return steering_table(summary)
+
 
 def _measured(run: Settings, own: Sequence[Trial], answers: Answers) -> list[dict[str, Any]]:
     """Of each trial; NaN where either clip failed."""
     original, desired = own[0].original, own[0].desired
-    before, after = (
-        _logits((getattr(one, which) for one in own), desired.heard_by, answers) for which in ("baseline", "row")
+    prompts, baselines, rows = zip(*((one.prompt, one.baseline, one.row) for one in own), strict=True)
+    clips = Clips(desired.heard_by, prompts, baselines, rows, answers)
+    heard, kept = clips.heard(run.study, desired), clips.kept(kept_category(run.study, original, desired))
+    return clips.measured(
+        heard=heard,
+        flipped=clips.flipped(original, desired),
+        kept=kept,
+        both=heard * np.where(np.isfinite(kept), kept, 1.0),
+        effect=clips.effect(desired),
+        surprise=clips.surprise(),
     )
-    failed = np.isnan(np.concatenate([before, after], axis=1).sum(axis=1))
-    first, second = original.labels[0], desired.labels[0]
-    safe = np.where(failed[:, None], 0.0, after), np.where(failed[:, None], 0.0, before)
-    found = {
-        "heard": measures.flipped(safe[0], second, rivals(run.study, desired)).astype(float),
-        "flipped": measures.flipped_pair(safe[0], first, second).astype(float),
-        "kept": np.full(len(own), np.nan),
-        "effect": measures.log_odds(safe[0], second) - measures.log_odds(safe[1], second),
-    }
-    if (kept := kept_category(run.study, original, desired)) is not None:
-        logits = _logits((one.row for one in own), kept.heard_by, answers)
-        heard = kept_words(kept, [one.prompt for one in own], np.where(np.isfinite(logits), logits, 0.0))
-        found["kept"] = heard
-    found["both"] = found["heard"] * np.where(np.isfinite(found["kept"]), found["kept"], 1.0)
-    for values in found.values():
-        values[failed] = np.nan
-    return [
-        {name: float(values[place]) for name, values in found.items()} | {"failed": bool(failed[place])}
-        for place in range(len(own))
-    ]
 
 
-def _logits(rows: Iterable[Row], listener: str, answers: Answers) -> np.ndarray:
-    return np.stack([answers.reading(row, listener)["logits"] for row in rows])
-
-
-def _shown(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> list[tuple[Trial, dict[str, Any]]]:
+def _shown(
+    run: Settings, own: Sequence[Trial], measured: Sequence[dict[str, Any]]
+) -> list[tuple[Trial, dict[str, Any]]]:
     """The tested trials by the role that they have in the table."""
     chosen, found = _best(own, measured), []
     for one, values in zip(own, measured, strict=True):
         if one.choice:
             continue
         if one.role != "candidate":
-            found.append((one, values))
+            found += [(one, values)] if one.role != "random" or one.candidate == chosen else []
             continue
-        roles = [role for role, rank in (("chosen", chosen), ("auroc", 0)) if rank == one.rank]
+        roles = ["chosen"] if one.candidate == chosen else []
+        roles += ["auroc"] if run.steer is Steer.feature and one.candidate == 0 else []
         found += [(replace(one, role=role), values) for role in roles]
     return found
 
 
 def _best(own: Sequence[Trial], measured: Sequence[dict[str, Any]]) -> int:
-    """The rank of the candidate with which the desired concept is heard and the rest is kept most often, on the prompts
+    """The candidate with which the desired concept is heard and the rest is kept most often, on the prompts
     that it is chosen by; of equals, the one with the larger effect."""
-    by_rank: dict[int, list[tuple[float, float]]] = {}
+    found: dict[int, list[tuple[float, float]]] = {}
     for one, values in zip(own, measured, strict=True):
         if one.choice:
-            by_rank.setdefault(one.rank, []).append((values["both"], values["effect"]))
-    return max(by_rank, key=lambda rank: tuple(np.nanmean(np.array(by_rank[rank]), axis=0)))
+            found.setdefault(one.candidate, []).append((values["both"], values["effect"]))
+    if not found:
+        return next(one.candidate for one in own if one.role == "candidate")  # there is but one
+    return max(found, key=lambda one: _means(np.array(found[one])))
+
+
+def _means(values: np.ndarray) -> tuple[float, ...]:
+    """Over the clips that did not fail; below everything where all did."""
+    whole = values[np.isfinite(values).all(axis=1)]
+    return tuple(whole.mean(axis=0)) if len(whole) else (-np.inf, -np.inf)
 
 
 def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = f"of {run.candidates} by {run.choice_prompts} prompts at {choice_strength(run):g}"
+    tried = ", ".join(map(str, run.tried))
+    chosen = f"of {tried} by {run.choice_prompts} prompts at {choice_strength(run):g}" if run.tried[1:] else tried
     return {
         "task": SAE_STEER.task,
         "model": run.model.name,
@@ -129,6 +143,9 @@ def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) 
         "role": one.role,
         "component": run.component.value,
         "layer": str(one.layer),
+        "steer": run.steer.value,
+        "contrast": run.contrast,
+        "schedule": run.schedule,
         "strength": one.strength,
         "original": one.original.name,
         "desired": one.desired.name,
@@ -141,10 +158,11 @@ def _line(run: Settings, one: Trial, answers: Answers, told: Mapping[str, Any]) 
         "prompts": run.prompts,
         "prompt_set": run.study.name,
         "index": one.index,
+        "repeat": one.repeat,
         "prompt": one.prompt.text,
         "row": answers.key(one.row),
         "baseline": answers.key(one.baseline),
-        "rank": one.rank,
+        "candidate": one.candidate,
     }
 
 
@@ -156,5 +174,5 @@ def _choice(lines: Sequence[Any]) -> Choice:
         name=f"{pair}_layer-{first['layer']}_prompt-{first['index']:03d}",
         caption=f"{first['original']} → {first['desired']}, layer {first['layer']}: {first['prompt']}",
         versions=versions,
-        facts={name: first[name] for name in ("original", "desired", "layer", "index", "rank", "prompt")},
+        facts={name: first[name] for name in ("original", "desired", "layer", "steer", "index", "candidate", "prompt")},
     )

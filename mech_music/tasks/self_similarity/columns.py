@@ -38,6 +38,13 @@ SELF_SIMILARITY = Schema(
             "Euclidean distance, mean over steps (units of the residual stream)",
             "Euclidean distance",
         ),
+        Metric(
+            "distance_of_means",
+            "",
+            "Euclidean distance between the layers' means over steps, as the paper has it; of the control, between "
+            "means over the two halves of a clip",
+            "distance, time average first",
+        ),
         Metric("cosine", "", "cosine of the two streams, mean over steps"),
         Metric("cka", "", "linear CKA over the steps of a clip, unbiased", "CKA (unbiased)"),
     ),

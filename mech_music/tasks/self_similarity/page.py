@@ -98,7 +98,9 @@ def page() -> View:
         things="comparisons of two layers",
         shown=names,
         measures={
-            "distance": Measure(palette="viridis_r", limits=(0.0, None)),
+            **{
+                name: Measure(palette="viridis_r", limits=(0.0, None)) for name in ("distance", "distance_of_means")
+            },
             **{name: Measure(palette="viridis", limits=(None, 1.0)) for name in ("cosine", "cka")},
         },
         of_controls=names,
@@ -111,7 +113,7 @@ def page() -> View:
         glance_note="The last layer and the one before it. Control: the last layer half a clip later.",
         charts=(
             Chart(
-                "maps", "The three measures beside their control", "All measures", names, kind="maps",
+                "maps", "The measures beside their control", "All measures", names, kind="maps",
                 note="Bright is alike in all maps. A measure and its control (the second layer half a clip later) have "
                 "one scale: what is as bright in the control does not depend on what is being played.",
             ),

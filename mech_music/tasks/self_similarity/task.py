@@ -1,8 +1,9 @@
 """Self-similarity: how far apart the residual streams of any two layers are.
 
-Vélez Vásquez, Pouw, Burgoyne, Zuidema (ISMIR 2024), figure 3: Euclidean distance between layers' outputs, averaged
-over time and prompts; cosine and CKA beside it. The control, ``moved``, compares a layer with another half a clip
-later: what two layers share whatever is played at the moment.
+Vélez Vásquez, Pouw, Burgoyne, Zuidema (ISMIR 2024), section 4.1 and figure 3: Euclidean distance between layers'
+outputs, each averaged over time first (``distance_of_means``). Beside it the mean over time of the distance at each
+step (``distance``), which sees where layers differ from one moment to the next, cosine and CKA. The control,
+``moved``, compares a layer with another half a clip later: what two layers share whatever is played at the moment.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ class SelfSimilarity:
 
     @staticmethod
     def figures() -> Sequence[Figure]:
-        """Maps of layer × layer."""
-        from mech_music.tasks.self_similarity.figures import layer_maps
+        """Maps of layer × layer, of each concept and of all."""
+        from mech_music.tasks.self_similarity.figures import concept_maps, layer_maps
 
-        return (layer_maps,)
+        return (concept_maps, layer_maps)
 
     @staticmethod
     def terminal(summary: pd.DataFrame, width: int) -> RenderableType:

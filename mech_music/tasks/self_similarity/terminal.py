@@ -20,12 +20,12 @@ def similarity_table(summary: pd.DataFrame) -> Table:
         outer.add_row(Text(title, style="bold"))
         table = empty_table()
         table.add_column("layer", no_wrap=True)
-        for name in ("distance", "control", "cosine", "control", "CKA", "control"):
+        for name in ("distance", "control", "time first", "control", "cosine", "control", "CKA", "control"):
             table.add_column(name, justify="right", style="cyan" if name == "control" else None)
         for layer in layers_of(lines):
             pair = [line for line in lines if line["layer"] == layer and line["other"] == last]
             cells = []
-            for measure in ("distance", "cosine", "cka"):
+            for measure in SELF_SIMILARITY.metrics:
                 for role in ("layers", "moved"):
                     values = [line[measure] for line in pair if line["role"] == role]
                     cells.append(number(sum(values) / len(values)) if values else "–")

@@ -1,0 +1,93 @@
+"""The pieces that are continued, and what is given of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from mech_music.edits.row import Prefix, Row
+from mech_music.models.symbolic.attributes import ATTRIBUTES
+from mech_music.models.symbolic.notes import Note
+from mech_music.models.symbolic.pieces import SECTION_BARS, Kind, Piece, compose
+from mech_music.models.symbolic.tokens import Tokens
+from mech_music.models.symbolic.training import HELD_OUT
+from mech_music.prompts.prompt_set import PromptSet
+
+CORPUS = 2024  # the seed of the corpus that the bundled model is trained on
+_PARTNERS = 500_000_000  # pieces from here on are others' partners
+
+
+@dataclass(frozen=True)
+class Case:
+    """A held-out piece and another of the same words: each as its bars but the last, and the last."""
+
+    index: int
+    kind: Kind
+    prompt: str
+    piece: Piece
+    other: Piece
+
+    @property
+    def last(self) -> int:
+        """The number of the last bar."""
+        return max(note.bar for note in self.piece.notes)
+
+    @property
+    def true(self) -> list[Note]:
+        """The notes of the last bar."""
+        return bar_of(self.piece.notes, self.last)
+
+    @property
+    def own(self) -> list[Note]:
+        """What is given: all before the last bar."""
+        return [note for note in self.piece.notes if note.bar < self.last]
+
+    @property
+    def swapped(self) -> list[Note]:
+        """The same with the earlier sections of the other piece."""
+        section = self.last - self.last % SECTION_BARS
+        early = [note for note in self.other.notes if note.bar < section]
+        return early + [note for note in self.own if note.bar >= section]
+
+
+def bar_of(notes: tuple[Note, ...] | list[Note], bar: int) -> list[Note]:
+    """The notes that begin in a bar."""
+    return [note for note in notes if note.bar == bar]
+
+
+@cache
+def cases(study: PromptSet, form: str, n: int) -> tuple[Case, ...]:
+    """The first ``n`` held-out pieces whose last section is of each kind, kind by kind.
+
+    ``form``: free, cued, or told (its letters).
+    """
+    found: dict[Kind, list[Case]] = {kind: [] for kind in Kind}
+    number = HELD_OUT
+    while any(len(own) < n for own in found.values()):
+        number += 1
+        asked = {} if form == "told" else {"form": form}
+        piece = compose(CORPUS, number, asked)
+        kind = piece.section_of(len(piece.sections) * SECTION_BARS - 1).kind
+        if piece.regime != form or len(found[kind]) >= n:
+            continue
+        words = {name: piece.attributes[name] for name in ATTRIBUTES}
+        other = compose(CORPUS, number + _PARTNERS, words)
+        found[kind].append(Case(len(found[kind]), kind, study.fill(words).text, piece, other))
+    return tuple(case for own in found.values() for case in own)
+
+
+def rows_of(case: Case, tokens: Tokens, n_frames: int, seed: int) -> dict[str, Row]:
+    """What is generated: by role the row that goes on, and, with ``true-`` before it, the row that is all given."""
+
+    def row(notes: list[Note], whole: bool = False) -> Row:
+        frames = tokens.tensor(notes, n_frames)[:, : n_frames - 1 if whole else len(tokens.encode(notes))]
+        return Row(case.prompt, seed, prefix=Prefix.of(frames.tolist()))
+
+    last = [note for note in case.other.notes if note.bar == case.last]
+    return {
+        "own": row(case.own),
+        "swapped": row(case.swapped),
+        "true-own": row(case.own + case.true, whole=True),
+        "true-swapped": row(case.swapped + case.true, whole=True),
+        "true-other": row(case.own + last, whole=True),
+    }

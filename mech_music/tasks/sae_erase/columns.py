@@ -1,0 +1,63 @@
+"""The table of erasing concepts."""
+
+from mech_music.metrics.metric import Metric
+from mech_music.results.columns import (
+    CLASSIFIER,
+    INDEX,
+    MODEL,
+    OF_THE_RUN,
+    POINT,
+    PROMPT,
+    REPEAT,
+    TASK,
+    Column,
+    Comparison,
+    Role,
+    Schema,
+)
+from mech_music.tasks.sae.columns import SAE_COLUMNS
+
+KEPT = Metric("kept", "", "the prompt's word of the category that should stay is heard", "other kept", share=True)
+SURPRISE = Metric("surprise", "nats", "nats a token that the edit adds under the unedited model", "surprise")
+OF_SAE = tuple(column for column in SAE_COLUMNS if column.name not in ("half", "seed"))
+"""Which SAE it is, in tables whose half and seed are those of the edit and of the clips."""
+SAE_SEED = Column("sae_seed", "int64", "", "seed of the SAE")
+
+SAE_ERASE = Schema(
+    "sae_erase",
+    (
+        Role("erased", "the concept's features", "those that tell the concept best, put to 0", "#d55e00", (), "o"),
+        Role("random", "random features", "as many others that fire about as often, put to 0", "#777777"),
+        Role("unedited", "unedited", "the same prompt and seed without an edit", "#777777", (4, 2), level=True),
+    ),
+    (
+        TASK,
+        MODEL,
+        CLASSIFIER,
+        Column("role", "str", "", "erased, or what is set beside it"),
+        Column("features", "int64", "", "how many features are put to 0"),
+        POINT,
+        Column("layer", "str", "", "the layer that is edited"),
+        Column("concept", "str", "", "the concept in the prompt, which is erased"),
+        Column("chance", "float64", "", "1 ÷ the concepts of its category, among which it is heard"),
+        Column("half", "str", "", "guidance half that is edited"),
+        *OF_SAE,
+        SAE_SEED,
+        *OF_THE_RUN,
+    ),
+    (
+        INDEX,
+        REPEAT,
+        PROMPT,
+        Column("row", "str", "", "key of the edited clip in the store"),
+        Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
+    ),
+    (
+        Metric("heard", "", "the concept is the most probable of its category", "concept heard", share=True),
+        KEPT,
+        SURPRISE,
+    ),
+    Comparison(
+        "heard", edit=("features", "half"), pooled=("concept", "chance"), pooled_metrics=("heard", "kept", "surprise")
+    ),
+)

@@ -1,0 +1,408 @@
+"""Corpora of audio files: how they are opened, checked and cut; and SAEs trained on them, on an untrained model."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mech_music.activations.shards import read_stream
+from mech_music.activations.sources import Audio
+from mech_music.base.errors import UserError
+from mech_music.config.schema import Dtype
+from mech_music.edits.content import canonical, from_json, to_json
+from mech_music.edits.excerpt import Excerpt
+from mech_music.edits.row import Half, Row
+from mech_music.models.musicgen.model import HookedMusicGen
+from mech_music.prompts.declared import load_prompt_set
+from mech_music.saes import corpus as corpora
+from mech_music.saes import harvest as harvests
+from mech_music.saes.named import Corpus, Firing, GivenClip, SaeFit, SplicedIn, TrainedSae, Training
+from mech_music.saes.settings import SaeConfig, check_sae_config, held_out, spliced, trained_on
+from mech_music.saes.shuffle import Shuffle
+from mech_music.tasks.sae.concept_scores import Word, labels
+from tests.made_engine import SHORT, engine
+
+RATE, HOOK = 22_050, "blocks.1.hook_resid_post"
+STUDY = load_prompt_set()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "cache"))
+    corpora.open_corpus.cache_clear()
+
+
+def sing(file: Path, number: int, seconds: float = 1.0) -> Path:
+    """A tone of its own pitch with a little noise, in stereo."""
+    t = np.arange(int(seconds * RATE)) / RATE
+    draw = np.random.default_rng(number)
+    tone = 0.3 * np.sin(2 * np.pi * (200 + 70 * number) * t) * (1 + np.sin(2 * np.pi * 3 * t))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, np.stack([tone, tone + draw.normal(0, 0.05, len(t))], axis=1), RATE)
+    return file
+
+
+def folder_of(place: Path, n: int = 8) -> Path:
+    for number in range(n):
+        sing(place / f"{number % 2}" / f"song {number}.{'flac' if number % 3 else 'wav'}", number)
+    return place
+
+
+def manifest_of(place: Path, **more: Callable[[int], str]) -> Path:
+    """Eight files in a CSV; ``more``: further columns, or others, by number."""
+    lines = []
+    for number in range(8):
+        file = sing(place / f"{number}.wav", number)
+        line = {"path": file.name, "licence": "CC0", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        lines.append(line | {name: say(number) for name, say in more.items()})
+    with (place / "corpus.csv").open("w", newline="") as written:
+        writer = csv.DictWriter(written, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    return place / "corpus.csv"
+
+
+def config(path: Path, **more: Any) -> SaeConfig:
+    small = SaeConfig(corpus=str(path), seconds=0.4, held_out=3, spliced=2, clips=100, dtype=Dtype.float32)
+    if "dtype" in more:
+        more["dtype"] = Dtype(more["dtype"])
+    return replace(small, **more)
+
+
+# -- opening -------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_split_by_recording(tmp_path: Path) -> None:
+    sae = config(folder_of(tmp_path), every=0.25)
+    train, test = trained_on(sae, STUDY), held_out(sae, STUDY)
+    assert isinstance(train, Corpus) and isinstance(test, Corpus)
+    starts = {clip.excerpt.start for clip in train.clips}
+    assert starts == {0.0, 0.25, 0.5}, "0.6 s are left of 1 s after a clip of 0.4"
+    tracks = [{clip.excerpt.track for clip in side.clips} for side in (train, test)]
+    assert [len(one) for one in tracks] == [5, 3] and not tracks[0] & tracks[1]
+    assert (train.n_clips, test.n_clips) == (15, 9) and train.one_half
+    assert [clip.excerpt.start for clip in train.clips] != sorted(clip.excerpt.start for clip in train.clips)
+    assert spliced(sae, STUDY).rows == test.rows[:2]
+    assert len(set(train.units)) == 5 and max(train.units) == 4
+    assert trained_on(replace(sae, clips=4), STUDY).rows == train.rows[:4]
+    assert held_out(replace(sae, seed=1), STUDY).rows != test.rows
+    check_sae_config(replace(sae, k=4), STUDY)
+
+
+def test_a_manifest_says_what_its_files_are(tmp_path: Path) -> None:
+    path = manifest_of(
+        tmp_path, track=lambda n: f"album {n // 2}", split=lambda n: "test" if n > 3 else "train",
+        prompt=lambda n: f"tone {n % 3}" if n % 3 else "", genre=lambda n: "jazz" if n % 2 else "",
+    )  # fmt: skip
+    sae = config(path, prompt="not this")
+    train, test = trained_on(sae, STUDY), held_out(sae, STUDY)
+    assert {Path(row.prefix.path).name for row in test.rows} == {f"{n}.wav" for n in range(4, 8)}  # type: ignore[union-attr]
+    assert {row.prompt for row in train.rows} == {"", "tone 1", "tone 2"}
+    by_file = dict(zip((Path(clip.excerpt.path).name for clip in train.clips), train.words(STUDY), strict=True))  # type: ignore[union-attr]
+    assert by_file == {"0.wav": {}, "1.wav": {"genre": "jazz"}, "2.wav": {}, "3.wav": {"genre": "jazz"}}
+    assert len(set(train.units)) == 2, "two files of one album"
+    assert not train.one_half  # type: ignore[union-attr]
+
+
+def test_words_of_the_manifest_are_told_by_features(tmp_path: Path) -> None:
+    path = manifest_of(tmp_path, genre=lambda n: "jazz" if n % 2 else "rock", mood=lambda n: "" if n else "sad")
+    train = trained_on(config(path, every=0.25), STUDY)
+    assert isinstance(train, Corpus)
+    own, dealt = labels(STUDY, train), labels(STUDY, train, 3)
+    odd = [int(Path(clip.excerpt.path).stem) % 2 == 1 for clip in train.clips]
+    assert own[Word("genre", "jazz")].tolist() == odd and set(own) <= {
+        Word("genre", "jazz"), Word("genre", "rock"), Word("mood", "sad")
+    }  # fmt: skip
+    moved = dealt[Word("genre", "jazz")]
+    by_track = {
+        unit: {bool(moved[place]) for place, one in enumerate(train.units) if one == unit} for unit in train.units
+    }
+    assert all(len(found) == 1 for found in by_track.values()), "a recording's clips are dealt together"
+    assert (moved != odd).any()
+    assert labels(STUDY, trained_on(config(folder_of(tmp_path / "bare")), STUDY)) == {}
+
+
+def test_where_files_lie_decides_nothing(tmp_path: Path) -> None:
+    here, there = (config(folder_of(tmp_path / name)) for name in ("here", "there"))
+    assert canonical(trained_on(here, STUDY)) == canonical(trained_on(there, STUDY)) and here.told == there.told
+    other = folder_of(tmp_path / "other")
+    for file in other.rglob("song 1.*"):
+        sing(file, 99)
+    for changed in (config(other), replace(here, every=0.3), replace(here, prompt="a tune")):
+        assert canonical(trained_on(changed, STUDY)) != canonical(trained_on(here, STUDY))
+        assert changed.told != here.told
+    assert canonical(trained_on(config(tmp_path / "here", dtype="float16"), STUDY)) != canonical(
+        trained_on(here, STUDY)
+    )
+
+
+def test_a_corpus_is_written_and_read_back(tmp_path: Path) -> None:
+    found = trained_on(config(folder_of(tmp_path), every=0.25), STUDY)
+    source = TrainedSae(HOOK, SaeFit(found, 8, 2, Training.topk, 0.0, 1, 8, 1e-2, 0))
+    payloads: dict[str, Any] = {}
+    written = json.loads(json.dumps(to_json([source, Row("", 0, prefix=found.rows[0].prefix)], payloads)))
+    again, row = from_json(written, json.loads(json.dumps(payloads)))
+    assert again == source and again.fit.harvest.clips == found.clips and row == found.rows[0]  # type: ignore[union-attr]
+
+
+def test_files_are_read_once_as_long_as_they_are_not_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    look = corpora._look
+    monkeypatch.setattr(corpora, "_look", lambda file, state: (looked.append(file.name), look(file, state))[1])
+    place = folder_of(tmp_path / "songs")
+    for _ in range(2):
+        corpora.open_corpus.cache_clear()
+        trained_on(config(place), STUDY)
+    assert len(looked) == 8
+    sing(place / "0" / "song 0.wav", 55, 2.0)
+    corpora.open_corpus.cache_clear()
+    trained_on(config(place), STUDY)
+    assert looked[8:] == ["song 0.wav"]
+
+
+def break_one(place: Path) -> None:
+    (place / "0" / "song 0.wav").write_bytes(b"no sound")
+
+
+def cut_one(place: Path) -> None:
+    file = place / "1" / "song 1.flac"
+    file.write_bytes(file.read_bytes()[:-9000])
+
+
+def nan_one(place: Path) -> None:
+    soundfile.write(place / "0" / "song 0.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+
+
+def shorten_one(place: Path) -> None:
+    sing(place / "0" / "song 0.wav", 0, 0.2)
+
+
+BROKEN: dict[Callable[[Path], None], str] = {
+    break_one: r"1 of 8 files cannot be used: song 0.wav \(LibsndfileError: ",
+    cut_one: r"1 of 8 files cannot be used: song 1.flac \(",
+    nan_one: r"1 of 8 files cannot be used: song 0.wav \(samples that are not finite\)",
+    shorten_one: r"1 of 8 files cannot be used: song 0.wav \(0.20 s, shorter than a clip of 0.4 s\)",
+}
+
+
+@pytest.mark.parametrize("harm", BROKEN)
+def test_files_that_cannot_be_used_are_named(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    harm(folder_of(tmp_path))
+    with pytest.raises(
+        UserError, match=rf"^sae.corpus=.*: {BROKEN[harm]}.*go on without them: sae.skip_unreadable=true"
+    ):
+        trained_on(config(tmp_path), STUDY)
+    sae = config(tmp_path, skip_unreadable=True)
+    assert trained_on(sae, STUDY).n_clips + held_out(sae, STUDY).n_clips == 7
+
+
+def test_copies_are_left_out(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    (tmp_path / "copy.flac").write_bytes((tmp_path / "1" / "song 1.flac").read_bytes())
+    sae = config(tmp_path)
+    assert trained_on(sae, STUDY).n_clips + held_out(sae, STUDY).n_clips == 8
+
+
+def one_file(tmp_path: Path) -> Path:
+    sing(tmp_path / "alone.wav", 0)
+    return tmp_path
+
+
+LINES: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
+    "1 recordings; at least 4 are needed": (one_file, {}),
+    "sae.held_out=5: expected 2 to 4 of the 8 recordings": (folder_of, {"held_out": 5}),
+    "no audio file in this folder": (lambda place: (place.mkdir(), place)[1], {}),
+    "no folder of audio files, and no manifest": (lambda place: place / "nowhere", {}),
+    r"'0.wav' is not the file of the manifest \(SHA-256 [0-9a-f]{12}…, not 0{12}…\)": (
+        lambda place: manifest_of(place, sha256=lambda n: "0" * 64), {}),
+    "line 2 has no licence": (lambda place: manifest_of(place, licence=lambda n: ""), {}),
+    "line 2 has split 'dev'; allowed: train, test": (lambda place: manifest_of(place, split=lambda n: "dev"), {}),
+    "some lines have a split, and others have none": (
+        lambda place: manifest_of(place, split=lambda n: "train" if n else ""), {}),
+    "track 'one' is in both splits": (
+        lambda place: manifest_of(
+            place, track=lambda n: f"{n}" if n > 1 else "one", split=lambda n: "test" if n % 2 else "train"), {}),
+    r"2 of 8 files cannot be used: x0 \(No such file or directory\), x1 ": (
+        lambda place: manifest_of(place, path=lambda n: f"x{n}" if n < 2 else f"{n}.wav"), {}),
+    "sae.every=0: expected seconds": (folder_of, {"every": 0.0}),
+    "sae.spliced=9: expected at most the 3 held-out clips": (folder_of, {"spliced": 9}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_cannot_be_is_one_line(tmp_path: Path, line: str) -> None:
+    make, more = LINES[line]
+    with pytest.raises(UserError, match=rf"^[^\n]*{line}[^\n]*$"):
+        check_sae_config(config(make(tmp_path / "songs"), **more), STUDY)
+
+
+def test_words_about_audio_without_any_are_one_line() -> None:
+    with pytest.raises(UserError, match=r"^sae.prompt=a tune: this is said of audio files: give sae.corpus="):
+        check_sae_config(SaeConfig(prompt="a tune"), STUDY)
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+def test_a_clip_is_read_along_as_its_own_audio_is(made: HookedMusicGen, tmp_path: Path) -> None:
+    """The tokens are the codec's, of the mixed-down sound alone; activations those of `Audio`, the null condition's."""
+    sae = config(folder_of(tmp_path / "songs"), every=0.25)
+    own = engine(made, tmp_path / "store")
+    harvest = trained_on(replace(sae, clips=10), STUDY)
+    own.ensure([Firing(fitted(harvest), HOOK, harvest)])
+    (folder,) = (tmp_path / "store" / "v4" / "streams").glob("*/*")
+    found = {row: x for chunk in read_stream(folder) for row, x in zip(chunk.rows, chunk.values[HOOK], strict=True)}
+    assert set(found) == set(harvest.rows)
+    clips = []
+    for row in harvest.rows:
+        assert isinstance(row.prefix, Excerpt)
+        audio, _ = soundfile.read(row.prefix.path)
+        start = round(row.prefix.start * RATE)
+        clips.append(audio[start : start + int(0.4 * RATE) + 1].mean(1))
+    given = Audio(np.stack(clips).astype(np.float32), sample_rate=RATE)
+    wanted = torch.cat([chunk.values[HOOK] for chunk in own.stream(HOOK, given, Half.both)])
+    for place, row in enumerate(harvest.rows):
+        assert found[row].shape == (own.passes.n_steps, 1, 32)
+        torch.testing.assert_close(found[row][:, 0], wanted[place][:, 1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(wanted[place][:, 0], wanted[place][:, 1], rtol=1e-4, atol=1e-5)
+    outcome = own.outcomes(harvest.rows[:2])
+    tokens = given.tokens([0, 1], made)[:, :, : made.n_frames(SHORT.duration)]
+    for row, clip in zip(harvest.rows[:2], tokens, strict=True):
+        np.testing.assert_array_equal(outcome[row].tokens, clip)
+
+
+def fitted(harvest: Corpus | Any, **more: Any) -> TrainedSae:
+    return TrainedSae(HOOK, replace(SaeFit(harvest, 12, 3, Training.topk, 0.0, 2, 16, 1e-2, 0), **more))
+
+
+def test_an_sae_is_trained_and_evaluated_on_audio(made: HookedMusicGen, tmp_path: Path) -> None:
+    sae = config(folder_of(tmp_path / "songs"))
+    own, train, test = engine(made, tmp_path / "store"), trained_on(sae, STUDY), held_out(sae, STUDY)
+    one = fitted(train)
+    records = own.answers([one, Firing(one, HOOK, test), SplicedIn(one, HOOK, spliced(sae, STUDY))]).records
+    firing, harm = records[Firing(one, HOOK, test)], records[SplicedIn(one, HOOK, spliced(sae, STUDY))]
+    assert firing["error"].shape == (3, 1) and np.isfinite(firing["activation"]).all()
+    assert (firing["error"] < firing["variance"] * 1.5).all()
+    assert np.isfinite(harm["kl_sae"]).all() and harm["kl_mean"].shape == (2, 2)
+    for half in (Half.uncond, Half.both):  # the one half that is stored stands for either
+        again = own.answers([fitted(train, half=half)]).records[fitted(train, half=half)]
+        np.testing.assert_array_equal(again["W_dec"], records[one]["W_dec"])
+
+
+def test_with_a_prompt_both_halves_are_read(made: HookedMusicGen, tmp_path: Path) -> None:
+    sae = config(folder_of(tmp_path / "songs"), prompt="Compose a happy rock piece.")
+    own, train = engine(made, tmp_path / "store"), trained_on(sae, STUDY)
+    folder = harvests.gather(train, [HOOK], making(own))
+    (chunk,) = read_stream(folder)
+    halves = chunk.values[HOOK]
+    assert halves.shape[2] == 2 and not torch.allclose(halves[:, :, 0], halves[:, :, 1], atol=1e-3)
+    plain = trained_on(replace(sae, prompt=""), STUDY)
+    (bare,) = read_stream(harvests.gather(plain, [HOOK], making(own)))
+    torch.testing.assert_close(bare.values[HOOK][:, :, 0], halves[:, :, 1], rtol=1e-4, atol=1e-5)
+
+
+def making(own: Any, quiet: bool = True) -> Any:
+    from mech_music.activations.recipes import Making
+
+    return Making(own.passes, 8, quiet=quiet)
+
+
+def test_killed_it_goes_on_to_the_same_bytes(
+    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harvests, "_CHUNK", 1)  # eight clips in each
+    train = trained_on(config(folder_of(tmp_path / "songs"), every=0.25), STUDY)
+    whole = harvests.gather(train, [HOOK], making(engine(made, tmp_path / "whole")))
+    own, read, seen = engine(made, tmp_path / "killed"), Excerpt.tokens, [0]
+
+    def dying(self: Excerpt, *how: Any) -> Any:
+        seen[0] += 1
+        if seen[0] == 10:
+            raise KeyboardInterrupt
+        return read(self, *how)
+
+    monkeypatch.setattr(Excerpt, "tokens", dying)
+    with pytest.raises(KeyboardInterrupt):
+        harvests.gather(train, [HOOK], making(own))
+    (killed,) = (tmp_path / "killed" / "v4" / "streams").glob("*/*")
+    assert 0 < len(list(killed.glob("*.safetensors"))) < len(list(whole.glob("*.safetensors")))
+    assert harvests.gather(train, [HOOK], making(own)) == killed
+    assert {file.name: file.read_bytes() for file in killed.iterdir()} == {
+        file.name: file.read_bytes() for file in whole.iterdir()
+    }
+
+
+def test_a_file_that_changes_meanwhile_is_one_line(made: HookedMusicGen, tmp_path: Path) -> None:
+    train = trained_on(config(folder_of(tmp_path / "songs")), STUDY)
+    sing(tmp_path / "songs" / "0" / "song 2.flac", 77, 2.0)
+    for file in (tmp_path / "songs").rglob("song 1.*"):
+        file.unlink()
+    rows = {Path(row.prefix.path).name: row for row in [*train.rows, *held_out(config(tmp_path / "songs"), STUDY).rows]}  # type: ignore[union-attr]
+    for name, line in {"song 2.flac": "has changed: its SHA-256 is not", "song 1.flac": "cannot be read"}.items():
+        with pytest.raises(UserError, match=rf"^'.*{name}' {line}"):
+            engine(made, tmp_path / "store").outcomes([rows[name]])
+
+
+def test_size_and_time_are_told_before(
+    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = trained_on(config(folder_of(tmp_path / "songs")), STUDY)
+    own = engine(made, tmp_path / "store")
+    folder = harvests.gather(train, [HOOK], making(own, quiet=False))
+    told = capsys.readouterr().err
+    assert f"activations of 5 clips at {HOOK}: 0.0 MB in {folder}, about " in told.replace("\n", "")
+    (shard,) = folder.glob("*.safetensors")
+    size = harvests.n_bytes(train, 1, own.passes)
+    assert size == 5 * own.passes.n_steps * 1 * 32 * 4 and size < shard.stat().st_size < size + 2**14
+    harvests.gather(train, [HOOK], making(own, quiet=False))
+    assert "activations of" not in capsys.readouterr().err, "there is nothing to read"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(UserError, match=r"^activations of 5 clips at 1 hooks take 0.0 MB, and .* has 0.0 MB left: set"):
+        harvests.gather(train, [HOOK], making(engine(made, tmp_path / "full")))
+
+
+def test_constant_activations_are_one_line(tmp_path: Path) -> None:
+    from mech_music.saes.training import Scale
+
+    for value, line in {1.0: "are constant", np.nan: "are not finite"}.items():
+        with pytest.raises(UserError, match=rf"^the activations of {HOOK} {line}"):
+            Scale.of(torch.full((50, 4), value), HOOK)
+
+
+def test_clips_with_values_that_are_not_finite_are_left_out(
+    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip of which the model makes NaN is not trained on, and NaN in what is said of features."""
+    sae = config(folder_of(tmp_path / "songs"))
+    own, train = engine(made, tmp_path / "store"), trained_on(sae, STUDY)
+    visit = HookedMusicGen.visit
+
+    def failing(self: Any, prompts: Any, *rest: Any, **how: Any) -> Any:
+        tokens = visit(self, prompts, *rest, **how)
+        tokens[1] = -1
+        return tokens
+
+    monkeypatch.setattr(HookedMusicGen, "visit", failing)
+    folder = harvests.gather(train, [HOOK], making(own))
+    monkeypatch.undo()
+    assert sum(len(chunk.rows) for chunk in read_stream(folder)) == 4
+    vectors = Shuffle(folder, [HOOK], Half.cond, 8, 1, 0).first()[HOOK]
+    assert len(vectors) == 4 * own.passes.n_steps and vectors.isfinite().all()
+    record = own.answers([Firing(fitted(train), HOOK, train)]).records[Firing(fitted(train), HOOK, train)]
+    assert np.isnan(record["activation"]).any(axis=1).sum() == 1
+
+
+def test_excerpts_of_one_file_are_apart() -> None:
+    one = Excerpt.of("a.wav", "0" * 64, 1.0, "a")
+    assert one == Excerpt.of("b.wav", "0" * 64, 1.0, "b") != Excerpt.of("a.wav", "0" * 64, 2.0, "a")
+    assert Corpus.of([GivenClip(one)]) != Corpus.of([GivenClip(one, "a prompt")])
