@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mech_music.base.errors import Refused
+from mech_music.base.errors import Refused, UserError
 from mech_music.cli import launcher
 from mech_music.cli.explain import explain, fail, is_known
 from mech_music.cli.foreign import for_several_tasks, of_another_task
@@ -53,13 +53,16 @@ def job(cfg: DictConfig) -> Done | Failed:
     in_sweep = hydra_cfg.mode == RunMode.MULTIRUN
     try:
         remove_results(folder)
-        run = as_run(cfg)
+        try:
+            run = as_run(cfg)
+        except UserError as error:
+            raise Refused(str(error)) from error
         from mech_music.cli.job import perform
 
         return perform(run, folder, sweep="/".join(folder.parent.parts[-2:]) if in_sweep else None)
     except Exception as error:
         reason = explain(error)
-        if isinstance(error, Refused):
+        if isinstance(error, Refused) and not in_sweep:
             remove_new(folder)
             fail(reason)
         if not is_known(error):

@@ -191,7 +191,6 @@ task=decoder_lens lens=tuned lens.path=lens
 task=decoder_lens concept=banjo
 task=decoder_lens reading=mixed
 task=decoder_lens layer=99
-task=decoder_lens component=mlp
 task=tuned_lens lens.clips=1
 task=tuned_lens lens.clips=99999999
 task=tuned_lens lens.epochs=-1
@@ -325,7 +324,6 @@ concepts prompt_set.file=empty.csv
 concepts prompt_set.file=one_column.csv
 concepts prompt_set.file=twice.csv
 concepts prompt_set.file=binary.csv
-concepts prompts=3
 doctor --nothing
 doctor model=tny
 doctor --quick foo=1

@@ -139,6 +139,8 @@ def validate(config: BenchmarksConfig | DictConfig) -> None:
     for name in config.only:
         if name not in NAMES:
             raise UserError(unknown("benchmark", name, NAMES))
+    if config.plain_threads < 0:
+        raise UserError(f"plain_threads={config.plain_threads}: expected 0 (torch's own choice) or more")
     if config.rounds < 1:
         raise UserError(f"rounds={config.rounds}: expected at least 1")
 

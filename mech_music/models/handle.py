@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hydra.utils import get_class
-
 from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import ModelConfig
+from mech_music.config.targets import target_of
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
@@ -40,7 +39,9 @@ def open_model(config: ModelConfig, device: str, threads: int) -> LazyModel:
     if config._target_ is None:
         return Checkpoint(config, device, threads)
     try:
-        kind: Any = get_class(config._target_)
+        kind: Any = target_of(config._target_)
+        if not isinstance(kind, type):
+            raise UserError("it is no class")
     except Exception as error:
         raise UserError(
             f"model '{config.name}': its _target_ '{config._target_}' cannot be imported ({first_line(error)}): mend "
