@@ -23,7 +23,8 @@ from pathlib import Path
 from rich.console import Console
 
 from mech_music.__main__ import VERBS
-from tests.attack_cases import API, COMMANDS, FILES
+from tests.attack_calls import API
+from tests.attack_cases import COMMANDS, FILES
 
 _SECONDS = 60.0
 _MEMORY = 12 * 2**30

@@ -1,4 +1,4 @@
-"""What `tests.attack` tries: command lines, calls of the Python API, and the files that some of them name."""
+"""What `tests.attack` tries: command lines, and the files that some of them name."""
 
 from __future__ import annotations
 
@@ -348,59 +348,3 @@ COMMANDS = (
     *(line for line in _OTHERS.strip().splitlines()),
 )
 """Words for ``mech-music``."""
-
-API = tuple(
-    """
-load_model("nowhere")
-load_model(path="nowhere")
-load_model(path=5)
-load_model(dtype="int8")
-load_model(dtype="float8")
-load_model(device="gpu")
-load_model(device="cuda:99")
-load_model(hub_id="../../etc")
-load_classifier("pasts")
-load_classifier("")
-load_classifier(5)
-load_model().generate([], duration=1.0)
-load_model().generate(["x"], duration=0)
-load_model().generate(["x"], duration=float("nan"))
-load_model().generate(["x"], duration=1e9)
-load_model().generate(["x"], seeds=[1, 2], duration=0.2)
-load_model().generate(["x"], seeds=["a"], duration=0.2)
-load_model().generate([5], duration=0.2)
-load_model().generate(5, duration=0.2)
-load_model().run_with_cache("x", names_filter="blocks.99.hook_mlp_out", duration=0.2)
-load_model().run_with_cache("x", names_filter="nothing", duration=0.2)
-load_model().run_with_cache("x", names_filter=5, duration=0.2)
-load_model().run_with_cache("x", names_filter=[], duration=0.2)
-load_model().run_with_hooks("x", [("nothing", lambda value, hook: value)], duration=0.2)
-load_model().run_with_hooks("x", [("blocks.0.hook_mlp_out", lambda value, hook: value[:1, :0])], duration=0.2)
-load_model().run_with_hooks("x", [("blocks.0.hook_mlp_out", lambda value, hook: "text")], duration=0.2)
-load_model().run_with_hooks("x", [("blocks.0.hook_mlp_out", 5)], duration=0.2)
-Row("x", seed=-1)
-Row("x", seed="a")
-Row(5)
-Edit("nothing", 1.0)
-Edit("blocks.0.hook_mlp_out", float("nan"))
-Edit("blocks.0.hook_mlp_out", "a")
-Edit("blocks.0.hook_mlp_out", 1.0, frames=(5, 2))
-Edit("blocks.0.hook_mlp_out", 1.0, heads=(0,))
-Edit("blocks.0.attn.hook_z", 1.0, heads=(-1,))
-Edit("blocks.0.attn.hook_z", 1.0, heads=(0, 0))
-Engine.of(load_model(), duration=0)
-Engine.of(load_model(), duration=float("nan"))
-Engine.of(load_model(), duration=0.2, store="/proc/x")
-Engine.of(load_model(), duration=0.2).answers([5])
-Engine.of(load_model(), duration=0.2).answers([Row("x", 0)], listeners=("nothing",))
-Engine.of(load_model(), duration=0.2).answers([Row("x", 0, edits=(Edit("blocks.99.hook_mlp_out", 0.0),))])
-Engine.of(load_model(), duration=0.2).answers([Row("x", 0, edits=(Edit("blocks.0.attn.hook_z", 0.0, heads=(99,)),))])
-Engine.of(load_model(), duration=0.2).answers([Row("x", 0, edits=(Patch("blocks.0.hook_pattern", Row("x", 0)),))])
-list(Engine.of(load_model(), duration=0.2).stream("nothing", [Row("x", 0)]))
-list(Engine.of(load_model(), duration=0.2).stream("blocks.0.attn.hook_pattern", [Row("x", 0)]))
-Sampling(top_k=-1)
-Sampling(temperature=0.0)
-Sampling(guidance=float("nan"))
-""".strip().splitlines()
-)
-"""Python with the public names of ``mech_music``."""

@@ -149,20 +149,10 @@ class Projection:
         return self.direction
 
 
-@stored
-@dataclass(frozen=True)
-class RandomDirection:
-    """As far as an edit moves its value, at every step and position of a clip, but in a random direction.
-
-    The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
-    (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
-    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction
-    (or, with a negative weight, its opposite) is taken in the place of the drawn one.
-    """
+class OfAnotherEdit:
+    """An edit that is made of another one, ``edit``: at its place, and with what it needs."""
 
     edit: Any
-    seed: int
-    along: Term | None = None
 
     @property
     def hook(self) -> str:
@@ -182,7 +172,29 @@ class RandomDirection:
 
     @property
     def shift(self) -> tuple[Term, ...]:
+        """The sources that it needs, as `Edit` names them."""
         return getattr(self.edit, "shift", ())
+
+    @property
+    def recorded(self) -> tuple[Any, ...]:
+        """What has to be recorded first."""
+        return getattr(self.edit, "recorded", ())
+
+
+@stored
+@dataclass(frozen=True)
+class RandomDirection(OfAnotherEdit):
+    """As far as an edit moves its value, at every step and position of a clip, but in a random direction.
+
+    The direction is drawn once from ``seed`` for each hook, and is the same at all steps and in both guidance halves
+    (a concept's is nearly so): the control for "any push of that size does it". Of a projection: along the random
+    direction, to the side where the value has less of it. ``edit``: of any kind. ``along``: a source whose direction
+    (or, with a negative weight, its opposite) is taken in the place of the drawn one.
+    """
+
+    edit: Any
+    seed: int
+    along: Term | None = None
 
     @property
     def recorded(self) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mech_music.base.errors import UserError
 from mech_music.edits.content import stored
-from mech_music.edits.row import Half
+from mech_music.edits.row import OfAnotherEdit
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -65,34 +65,8 @@ def parse_schedule(text: str) -> Schedule | None:
 
 @stored
 @dataclass(frozen=True)
-class Scheduled:
+class Scheduled(OfAnotherEdit):
     """``out' = out + w[step] · (edit(out) − out)``, w the weights of a schedule."""
 
     edit: Any
     schedule: Schedule
-
-    @property
-    def hook(self) -> str:
-        return self.edit.hook
-
-    @property
-    def frames(self) -> tuple[int, int] | None:
-        return self.edit.frames
-
-    @property
-    def half(self) -> Half:
-        return self.edit.half
-
-    @property
-    def heads(self) -> tuple[int, ...] | None:
-        return self.edit.heads
-
-    @property
-    def shift(self) -> tuple[Any, ...]:
-        """The sources that it needs, as `Edit` names them."""
-        return getattr(self.edit, "shift", ())
-
-    @property
-    def recorded(self) -> tuple[Any, ...]:
-        """What has to be recorded first."""
-        return getattr(self.edit, "recorded", ())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,8 +29,9 @@ from mech_music.saes.settings import SaeConfig, check_sae_config, held_out, spli
 from mech_music.saes.shuffle import Shuffle
 from mech_music.tasks.sae.concept_scores import Word, labels
 from tests.made_engine import SHORT, engine
+from tests.saes.made_corpus import RATE, folder_of, manifest_of, sing
 
-RATE, HOOK = 22_050, "blocks.1.hook_resid_post"
+HOOK = "blocks.1.hook_resid_post"
 STUDY = load_prompt_set()
 
 
@@ -40,36 +39,6 @@ STUDY = load_prompt_set()
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "cache"))
     corpora.open_corpus.cache_clear()
-
-
-def sing(file: Path, number: int, seconds: float = 1.0) -> Path:
-    """A tone of its own pitch with a little noise, in stereo."""
-    t = np.arange(int(seconds * RATE)) / RATE
-    draw = np.random.default_rng(number)
-    tone = 0.3 * np.sin(2 * np.pi * (200 + 70 * number) * t) * (1 + np.sin(2 * np.pi * 3 * t))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(file, np.stack([tone, tone + draw.normal(0, 0.05, len(t))], axis=1), RATE)
-    return file
-
-
-def folder_of(place: Path, n: int = 8) -> Path:
-    for number in range(n):
-        sing(place / f"{number % 2}" / f"song {number}.{'flac' if number % 3 else 'wav'}", number)
-    return place
-
-
-def manifest_of(place: Path, **more: Callable[[int], str]) -> Path:
-    """Eight files in a CSV; ``more``: further columns, or others, by number."""
-    lines = []
-    for number in range(8):
-        file = sing(place / f"{number}.wav", number)
-        line = {"path": file.name, "licence": "CC0", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-        lines.append(line | {name: say(number) for name, say in more.items()})
-    with (place / "corpus.csv").open("w", newline="") as written:
-        writer = csv.DictWriter(written, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
-    return place / "corpus.csv"
 
 
 def config(path: Path, **more: Any) -> SaeConfig:
@@ -406,3 +375,13 @@ def test_excerpts_of_one_file_are_apart() -> None:
     one = Excerpt.of("a.wav", "0" * 64, 1.0, "a")
     assert one == Excerpt.of("b.wav", "0" * 64, 1.0, "b") != Excerpt.of("a.wav", "0" * 64, 2.0, "a")
     assert Corpus.of([GivenClip(one)]) != Corpus.of([GivenClip(one, "a prompt")])
+
+
+def test_words_of_one_recordings_clips_may_differ(tmp_path: Path) -> None:
+    """Stems of one piece: the files of a track, each with its own instrument."""
+    stems = manifest_of(tmp_path, track=lambda n: f"piece {n // 2}", instrument=lambda n: ("drums", "bass")[n % 2])
+    corpus = trained_on(config(stems, held_out=2), STUDY)
+    assert isinstance(corpus, Corpus)
+    own = [clip.words["instrument"] == "drums" for clip in corpus.clips]
+    assert any(own) and not all(own)
+    assert labels(STUDY, corpus)[Word("instrument", "drums")].tolist() == own

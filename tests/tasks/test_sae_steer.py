@@ -97,6 +97,15 @@ def test_a_random_one_goes_as_far_along_as_many_features() -> None:
             assert (edit.along.source.n, edit.along.source.seed) == (n[one.candidate], 2 * one.index + one.repeat)
 
 
+def test_tested_prompts_are_none_that_features_are_looked_for_in() -> None:
+    """Where there are few of a genre, too; those that choose are."""
+    run = compose_run(*RUN, "pair=rock-jazz", "prompts=28")
+    there, planned = set(trained_on(run.sae, run.study).prompts.texts), list(trials(run))
+    assert len({one.prompt.text for one in planned if not one.choice}) == 28
+    assert not there & {one.prompt.text for one in planned if not one.choice}
+    assert {one.prompt.text for one in planned if one.choice} <= there
+
+
 def test_what_the_ways_of_steering_are() -> None:
     def first(*words: str) -> Any:
         planned = trials(compose_run(*RUN, *words))

@@ -34,6 +34,21 @@ SAE_COLUMNS = (
 )
 
 
+OF_SAE = (
+    *(column for column in SAE_COLUMNS if column.name not in ("half", "seed")),
+    Column("sae_seed", "int64", "", "seed of the SAE"),
+)
+"""Which SAE it is, in tables whose half and seed are those of the edit and of the clips."""
+EDITED_CLIP = (
+    Column("row", "str", "", "key of the edited clip in the store"),
+    Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
+)
+UNEDITED = Role("unedited", "unedited", "the same prompt and seed without an edit", "#777777", (4, 2), level=True)
+KEPT = Metric("kept", "", "the prompt's word of the category that should stay is heard", "other kept", share=True)
+SURPRISE = Metric("surprise", "nats", "nats a token that the edit adds under the unedited model", "surprise")
+"""What edits with an SAE's features share in their tables."""
+
+
 def told_of(sae: SaeConfig) -> dict[str, Any]:
     """Their values. Of a file, what it says, and what it calls its hook."""
     own = {"training": sae.told, "seed": sae.seed}

@@ -15,20 +15,14 @@ from mech_music.results.columns import (
     Role,
     Schema,
 )
-from mech_music.tasks.sae.columns import SAE_COLUMNS
-
-KEPT = Metric("kept", "", "the prompt's word of the category that should stay is heard", "other kept", share=True)
-SURPRISE = Metric("surprise", "nats", "nats a token that the edit adds under the unedited model", "surprise")
-OF_SAE = tuple(column for column in SAE_COLUMNS if column.name not in ("half", "seed"))
-"""Which SAE it is, in tables whose half and seed are those of the edit and of the clips."""
-SAE_SEED = Column("sae_seed", "int64", "", "seed of the SAE")
+from mech_music.tasks.sae.columns import EDITED_CLIP, KEPT, OF_SAE, SURPRISE, UNEDITED
 
 SAE_ERASE = Schema(
     "sae_erase",
     (
         Role("erased", "the concept's features", "those that tell the concept best, put to 0", "#d55e00", (), "o"),
         Role("random", "random features", "as many others that fire about as often, put to 0", "#777777"),
-        Role("unedited", "unedited", "the same prompt and seed without an edit", "#777777", (4, 2), level=True),
+        UNEDITED,
     ),
     (
         TASK,
@@ -42,15 +36,13 @@ SAE_ERASE = Schema(
         Column("chance", "float64", "", "1 ÷ the concepts of its category, among which it is heard"),
         Column("half", "str", "", "guidance half that is edited"),
         *OF_SAE,
-        SAE_SEED,
         *OF_THE_RUN,
     ),
     (
         INDEX,
         REPEAT,
         PROMPT,
-        Column("row", "str", "", "key of the edited clip in the store"),
-        Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
+        *EDITED_CLIP,
     ),
     (
         Metric("heard", "", "the concept is the most probable of its category", "concept heard", share=True),

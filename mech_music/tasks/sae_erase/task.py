@@ -16,10 +16,10 @@ from mech_music.metrics.concepts import rivals
 from mech_music.results.audio import Choice
 from mech_music.results.tables import lines_of
 from mech_music.tasks.sae.columns import told_of
+from mech_music.tasks.sae.edited_clips import LIKELIHOOD, Clips
 from mech_music.tasks.sae_erase.columns import SAE_ERASE
 from mech_music.tasks.sae_erase.settings import SaeEraseSettings as Settings
 from mech_music.tasks.sae_erase.trials import Trial, trials
-from mech_music.tasks.sae_steer.measured import LIKELIHOOD, Clips
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -15,7 +15,7 @@ from mech_music.results.columns import (
     Role,
     Schema,
 )
-from mech_music.tasks.sae_erase.columns import KEPT, OF_SAE, SAE_SEED, SURPRISE
+from mech_music.tasks.sae.columns import EDITED_CLIP, KEPT, OF_SAE, SURPRISE, UNEDITED
 
 SAE_STEER = Schema(
     "sae_steer",
@@ -33,7 +33,7 @@ SAE_STEER = Schema(
         Role(
             "means", "difference of means", "the mean over the desired concept's clips less the original's", "#009e73"
         ),
-        Role("unedited", "unedited", "the same prompt and seed without an edit", "#777777", (4, 2), level=True),
+        UNEDITED,
     ),
     (
         TASK,
@@ -50,15 +50,13 @@ SAE_STEER = Schema(
         Column("desired", "str", "", "the concept that is aimed at"),
         Column("half", "str", "", "guidance half that is edited"),
         *OF_SAE,
-        SAE_SEED,
         *OF_THE_RUN,
     ),
     (
         INDEX,
         REPEAT,
         PROMPT,
-        Column("row", "str", "", "key of the edited clip in the store"),
-        Column("baseline", "str", "", "key of the same prompt and seed without the edit"),
+        *EDITED_CLIP,
         Column("candidate", "int64", "", "rank of the feature by AUROC, or how many features; −1 where there is none"),
     ),
     (

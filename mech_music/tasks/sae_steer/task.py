@@ -18,8 +18,8 @@ from mech_music.metrics.concepts import kept_category
 from mech_music.results.audio import Choice
 from mech_music.results.tables import lines_of
 from mech_music.tasks.sae.columns import told_of
+from mech_music.tasks.sae.edited_clips import LIKELIHOOD, Clips
 from mech_music.tasks.sae_steer.columns import SAE_STEER
-from mech_music.tasks.sae_steer.measured import LIKELIHOOD, Clips
 from mech_music.tasks.sae_steer.settings import SaeSteerSettings as Settings
 from mech_music.tasks.sae_steer.settings import Steer
 from mech_music.tasks.sae_steer.trials import Trial, choice_strength, trials
