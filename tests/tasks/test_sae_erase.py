@@ -124,7 +124,7 @@ BAD = {
     "features=[]": r"features=\[\]: expected at least one number",
     "features=[129]": "features=129: expected at most half of sae.width=256",
     "draws=0": "draws=0: expected 1 or more",
-    "prompts=200": "prompts=200: 40 prompts about 'guitar' are held out",
+    "prompts=60": "prompts=60: 40 prompts about 'guitar' are held out",
     "concept=banjo": "unknown concept 'banjo'",
 }
 

@@ -207,7 +207,7 @@ BAD = {
     "strengths=[0]": r"strengths=0: expected finite numbers other than 0",
     "strengths=[]": r"strengths=\[\]: expected at least one number",
     "candidates=0": "candidates=0: expected 1 or more",
-    "prompts=200": "prompts=200: 40 prompts about 'guitar' are held out",
+    "prompts=60": "prompts=60: 40 prompts about 'guitar' are held out",
     "layer=1+2": "layer=1",
 }
 
