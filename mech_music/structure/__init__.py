@@ -1,0 +1,1 @@
+"""Long-horizon structure: pieces whose returns are known, what announces them, and what carries them."""
