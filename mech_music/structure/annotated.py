@@ -78,9 +78,8 @@ class AnnotatedPiece:
                     f"forward and end by frame {self.n_frames}"
                 )
             end = section.end
-            if (section.source is None) != (section.kind is Kind.new) or not (section.source or 0) <= max(
-                number - 1, 0
-            ):
+            earlier = section.source is None or 0 <= section.source < number
+            if not earlier or (section.source is None) != (section.kind is Kind.new):
                 raise UserError(
                     f"piece '{self.name}': section {number} is '{section.kind}' of section {section.source}: name an "
                     "earlier one, or none for a new section"
