@@ -17,7 +17,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Protocol
 
 from mech_music.edits.content import Payloads, canonical, content_digest, from_json, stored, to_json
@@ -152,6 +151,7 @@ class Projection:
 class OfAnotherEdit:
     """An edit that is made of another one, ``edit``: at its place, and with what it needs."""
 
+    __slots__ = ()
     edit: Any
 
     @property
@@ -182,7 +182,7 @@ class OfAnotherEdit:
 
 
 @stored
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RandomDirection(OfAnotherEdit):
     """As far as an edit moves its value, at every step and position of a clip, but in a random direction.
 
@@ -319,7 +319,7 @@ class Row:
 
     def key(self, context: str) -> str:
         """Content address under a context (fingerprints and settings): 64 hex digits."""
-        deciding = _deciding(self.edits, self.exit, self.prefix)
+        deciding = canonical((self.edits, self.exit, self.prefix))
         return hashlib.sha256(f"{context}\n{self.seed}\n{deciding}\n{self.prompt}".encode()).hexdigest()
 
     def to_json(self, payloads: Payloads) -> Any:
@@ -332,9 +332,3 @@ class Row:
         row = from_json(written, payloads)
         assert isinstance(row, cls)
         return row
-
-
-@lru_cache(maxsize=2**16)
-def _deciding(edits: tuple[AnyEdit, ...], leave: Exit | None, prefix: Prefix | Excerpt | None) -> str:
-    """Everything but prompt and seed as text; many rows share the same."""
-    return canonical([list(edits), leave, prefix])

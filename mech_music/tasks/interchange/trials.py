@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mech_music.config.schema import Direction, TechniqueConfig, load_technique
-from mech_music.edits.row import Edit, Projection, RandomDirection, Row, Term
+from mech_music.edits.row import AnyEdit, Edit, Projection, RandomDirection, Row, Term
 from mech_music.models.hooks import Hook
 from mech_music.models.sampling import ANOTHER_SEED
 from mech_music.prompts.concepts import Concept, Prompt
@@ -22,7 +22,7 @@ from mech_music.tasks.interchange.settings import InterchangeSettings as Setting
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Trial:
     """One line of the table to be: an edited clip, and the same prompt and seed without the edit."""
 
@@ -80,14 +80,18 @@ def trials(run: Settings) -> Iterator[Trial]:
             )
         for label, head, heads, one in planned:
             draws = min(one.draws, len(others)) if one.other else one.draws
+            names = (one.role, one.name, label, head, original, desired)
+            aims = [
+                _Aim(original, others[draw] if one.other else desired, means, means.context) for draw in range(draws)
+            ]
+            edits_of = _EditsOf(run, heads, one.techniques)
             for index, clip, baseline in _clips(run, prompts):
-                for draw in range(draws):
-                    aim = _Aim(original, others[draw] if one.other else desired, prompts[index], means)
-                    seed = direction_seed(original, desired, index, baseline.seed, draw)
-                    edits = tuple(_edit(run, layer, heads, own, aim, seed) for layer, own in one.techniques.items())
+                for draw, aim in enumerate(aims):
+                    edits = edits_of(aim, draw, prompts[index])
+                    if edits_of.random:
+                        edits = edits_of.drawn(edits, direction_seed(original, desired, index, baseline.seed, draw))
                     sampling = baseline.seed + (draw * ANOTHER_SEED if one.reseeded else 0)
-                    row, repeat = replace(baseline, seed=sampling, edits=edits), clip * draws + draw
-                    names = (one.role, one.name, label, head, original, desired)
+                    row, repeat = Row(baseline.prompt, sampling, edits), clip * draws + draw
                     yield Trial(*names, numbers[index], repeat, prompts[index], row, baseline)
 
 
@@ -151,28 +155,46 @@ def _is_the_same(technique: TechniqueConfig, control: TechniqueConfig, other: bo
 
 
 class _Aim(NamedTuple):
-    """What one clip's edit is made of: the concepts, its prompt (which decides whose means they are), and the means."""
+    """What clips' edits are made of: the concepts, the means, and the category that these are taken by."""
 
     original: Concept
     desired: Concept
-    prompt: Prompt
     means: Means
+    context: str
 
 
-def _edit(
-    run: Settings, layer: int, heads: tuple[int, ...] | None, technique: TechniqueConfig, aim: _Aim, seed: int
-) -> Edit | Projection | RandomDirection:
-    """The technique's edit at one layer; ``seed``: of its direction, where that is random."""
-    hook, where = Hook(layer, run.point).name, {"frames": run.steps, "half": run.half, "heads": heads}
-    if technique.along:
-        edit = Projection(hook, float(technique.scale), _terms(run, hook, technique, technique.along, aim), **where)
-    else:
-        edit = Edit(hook, float(technique.scale), _terms(run, hook, technique, technique.shift, aim), **where)
-    return edit if technique.direction is Direction.mean else RandomDirection(edit, seed)
+class _EditsOf:
+    """The techniques' edits of clips, each made once and shared by the clips whose means are the same."""
+
+    def __init__(self, run: Settings, heads: tuple[int, ...] | None, techniques: Mapping[int, TechniqueConfig]) -> None:
+        self._run, self._heads, self._techniques = run, heads, techniques
+        self._made: dict[tuple[int, str], tuple[Edit | Projection, ...]] = {}
+
+        self.random = any(one.direction is not Direction.mean for one in techniques.values())
+
+    def __call__(self, aim: _Aim, number: int, prompt: Prompt) -> tuple[Edit | Projection, ...]:
+        """Those of a clip of a prompt; ``number``: of the aim."""
+        which = number, prompt.words.get(aim.context, "")
+        if which not in self._made:
+            self._made[which] = tuple(self._edit(layer, one, aim, prompt) for layer, one in self._techniques.items())
+        return self._made[which]
+
+    def drawn(self, edits: tuple[Edit | Projection, ...], seed: int) -> tuple[AnyEdit, ...]:
+        """The same with a direction of its own wherever that is random."""
+        return tuple(
+            edit if technique.direction is Direction.mean else RandomDirection(edit, seed)
+            for edit, technique in zip(edits, self._techniques.values(), strict=True)
+        )
+
+    def _edit(self, layer: int, technique: TechniqueConfig, aim: _Aim, prompt: Prompt) -> Edit | Projection:
+        hook = Hook(layer, self._run.point).name
+        where = {"frames": self._run.steps, "half": self._run.half, "heads": self._heads}
+        kind, weights = (Projection, technique.along) if technique.along else (Edit, technique.shift)
+        return kind(hook, float(technique.scale), _terms(self._run, hook, technique, weights, aim, prompt), **where)
 
 
 def _terms(
-    run: Settings, hook: str, technique: TechniqueConfig, weights: Mapping[str, float], aim: _Aim
+    run: Settings, hook: str, technique: TechniqueConfig, weights: Mapping[str, float], aim: _Aim, prompt: Prompt
 ) -> tuple[Term, ...]:
     """What a sum of means (or of directions of features) consists of; ``others`` stands for the original's peers, each
     with the same weight."""
@@ -180,7 +202,7 @@ def _terms(
     def terms(concept: Concept, weight: float) -> tuple[Term, ...]:
         if technique.sae:
             return (Term(weight, feature_of(sae_of(technique.sae), hook, run.study, concept)),)
-        return aim.means.terms(concept, weight, aim.prompt)
+        return aim.means.terms(concept, weight, prompt)
 
     others = [concept for concept in run.study.peers(aim.original) if concept != aim.original]
     named = {name: [concept] for name, concept in run.study.concepts.items()}
