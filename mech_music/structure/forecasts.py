@@ -116,9 +116,10 @@ def answered(
 ) -> Float[np.ndarray, " row"]:
     """The probability of a return in every row, out of fold. UserError where it cannot be asked."""
     varying = np.ptp(columns, axis=0) != 0  # NaN varies as well
-    labels = question.labels(dealt)
+    varying[0] |= not varying.any()
+    labels, fold = question.labels(dealt), question.fold
     try:
-        return forecast(columns[:, varying], labels, question.track, question.fold, question.probe)
+        return forecast(columns[:, varying], labels, question.track, fold, question.probe)
     except UserError as error:
         raise UserError(f"{question}: {error}") from None
 

@@ -31,25 +31,26 @@ def by_track(
 ) -> tuple[Int[np.ndarray, " track"], dict[str, Float[np.ndarray, " track"]]]:
     """The tracks with rows, and by name of the score each one's value, whose mean is the score.
 
-    AUC compares rows of one fold only: forecasts of different folds come from different fits.
+    AUC compares rows of one fold only: forecasts of different folds come from different fits. There has to be a row of
+    each class in some fold.
     """
     tracks, own = np.unique(track, return_inverse=True)
 
     def sums(values: np.ndarray) -> np.ndarray:
         return np.bincount(own, values, len(tracks))
 
-    def share(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-        """``Σ over ÷ Σ under`` over tracks, as a value of each."""
+    def share(over: np.ndarray, under: np.ndarray, degree: int = 1) -> np.ndarray:
+        """``Σ over ÷ Σ under`` over tracks, as a value of each. ``degree``: how many rows each term is of."""
         score = over.sum() / under.sum()
-        return score + len(tracks) * (over - score * under) / under.sum()
+        return score + degree * len(tracks) * (over - score * under) / under.sum()
 
     said, each = p >= 0.5, np.ones(len(p))
     concordant, pairs = _pairs(p, y, fold)
     false = sums((said != y).astype(float))
     hits = 2 * sums((said & y).astype(float))
     return tracks, {
-        "auc": share(sums(concordant), sums(pairs)),
-        "f1": share(hits, hits + false) if (said | y).any() else np.ones(len(tracks)),
+        "auc": share(sums(concordant), sums(pairs), degree=2),
+        "f1": share(hits, hits + false),
         "brier": share(sums((p - y) ** 2), sums(each)),
         "ece": share(sums(_off(p, y)), sums(each)),
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.models.symbolic.attributes import ATTRIBUTES, read_prompt
+from mech_music.models.symbolic.attributes import ATTRIBUTES
 from mech_music.models.symbolic.forms import CUED, FREE, N_SECTIONS, TOLD
 from mech_music.models.symbolic.model import SymbolicGenerator
 from mech_music.models.symbolic.notes import Note
@@ -55,6 +55,11 @@ class SymbolicPieces:
             raise UserError(
                 "pieces=symbolic: these are notes of model=symbolic-tiny; use it, or the model's own pieces"
             )
+        if set(self._study.places) != set(ATTRIBUTES):
+            raise UserError(
+                f"pieces=symbolic: the prompts of prompt_set={self._study.name} do not name what a piece is; use "
+                "prompt_set=symbolic"
+            )
         return [self._piece(number, generator) for number in range(n)]
 
     def _piece(self, number: int, generator: SymbolicGenerator) -> AnnotatedPiece:
@@ -62,11 +67,6 @@ class SymbolicPieces:
         form = Random(f"{self._seed}/form/{number}").choice(_FORMS[regime])
         piece = compose(self._seed, HELD_OUT + number, {"form": form})
         prompt = self._study.fill({name: piece.attributes[name] for name in ATTRIBUTES}).text
-        if read_prompt(prompt) != piece.attributes:
-            raise UserError(
-                f"pieces=symbolic: the prompts of prompt_set={self._study.name} do not name what a piece is; use "
-                "prompt_set=symbolic"
-            )
         notes, tokens = sorted(piece.notes), generator.decoder.tokens
         codes = np.array(tokens.encode(notes)).T
         if codes.shape[1] > (most := generator.decoder.shape.context):

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from mech_music.metrics.intervals import mean_interval
@@ -38,25 +37,22 @@ class Criterion:
 
 
 def verdict(
-    table: pd.DataFrame, summary: pd.DataFrame, given: Mapping[str, Mapping[str, Criterion]] | None = None
+    table: Sequence[Line], summary: Sequence[Line], given: Mapping[str, Mapping[str, Criterion]] | None = None
 ) -> dict[str, list[Criterion]]:
-    """The criteria of each regime, from a table of forecasts by track and its summary.
+    """The criteria of each regime, from the lines of a table of forecasts by track and of its summary.
 
     ``given``: by regime and name the criteria that interventions decide.
     """
-    effects = cast(pd.DataFrame, summary[summary["role"] == "probe"])
     found = {}
-    for regime in dict.fromkeys(effects["regime"]):
-        own = cast(pd.DataFrame, effects[effects["regime"] == regime])
+    for regime in dict.fromkeys(line["regime"] for line in summary):
+        sites = [line for line in summary if line["role"] == "probe" and line["regime"] == regime]
         if regime == "blind":
-            found[regime] = [_nothing(own)]
+            found[regime] = [_nothing(sites)]
             continue
         others = (given or {}).get(regime, {})
-        found[regime] = [
-            _predicts(own),
-            _farther(table, own),
-            *(others.get(name, Criterion(name, None)) for name in OPEN),
-        ]
+        by_track = [line for line in table if line["regime"] == regime]
+        open_still = (others.get(name, Criterion(name, None)) for name in OPEN)
+        found[regime] = [_predicts(sites), _farther(by_track, sites), *open_still]
     return found
 
 
@@ -66,68 +62,67 @@ def far(horizons: Sequence[float], counted_in: str) -> list[float]:
     return [one for one in every if one >= FAR] if counted_in == "seconds" else every[len(every) // 2 :]
 
 
-def _marked(effects: pd.DataFrame) -> pd.Series:
-    return effects["p_above"] <= 1.0 - effects["level"] + 1e-12
+def _marked(site: Line) -> bool:
+    return bool(site["p_above"] <= 1.0 - site["level"] + 1e-12)
 
 
-def _predicts(effects: pd.DataFrame) -> Criterion:
+def _greatest(sites: Sequence[Line]) -> Line:
+    return max(sites, key=lambda site: float(np.nan_to_num(site["margin"], nan=-np.inf)))
+
+
+def _spread(site: Line) -> str:
+    return f"{site['margin']:+.3f} [{site['margin_low']:+.3f}, {site['margin_high']:+.3f}] to {site['over'] or 'none'}"
+
+
+def _predicts(sites: Sequence[Line]) -> Criterion:
     """Marked, by more than `LEAST`, at some far horizon."""
-    horizons = far(effects["horizon"].tolist(), effects["horizons_in"].tolist()[0])
-    there = cast(pd.DataFrame, effects[effects["horizon"].isin(horizons)])
-    if there.empty:
+    horizons = far([site["horizon"] for site in sites], sites[0]["horizons_in"])
+    there = [site for site in sites if site["horizon"] in horizons]
+    if not there:
         return Criterion("predicts", None, f"no horizon of {FAR:g} s or more was asked for")
-    good = cast(pd.DataFrame, there[_marked(there) & (there["margin"] > LEAST)])
-    best = there.loc[there["margin"].fillna(-np.inf).idxmax()]
+    good, best = [site for site in there if _marked(site) and site["margin"] > LEAST], _greatest(there)
     told = (
         f"{len(good)} of {len(there)} sites at far horizons are above every control by more than {LEAST:g}; the "
-        f"greatest, {best['layer'] and 'layer '}{best['layer']} at {best['horizon']:g} {best['horizons_in']}: AUC "
-        f"{best['auc']:.2f}, {best['margin']:+.3f} [{best['margin_low']:+.3f}, {best['margin_high']:+.3f}] to "
-        f"{best['over']}"
+        f"greatest, layer {best['layer']} at {best['horizon']:g} {best['horizons_in']}: AUC {best['auc']:.2f}, "
+        f"{_spread(best)}"
     )
-    return Criterion("predicts", len(good) > 0, told.replace("-", "−"))
+    return Criterion("predicts", bool(good), told.replace("-", "−"))
 
 
-def _nothing(effects: pd.DataFrame) -> Criterion:
+def _nothing(sites: Sequence[Line]) -> Criterion:
     """No mark, and no margin whose interval is above `NULL`."""
-    marked, above = int(_marked(effects).sum()), int((effects["margin_low"] > NULL).sum())
-    best = effects.loc[effects["margin"].fillna(-np.inf).idxmax()]
+    marked, above = sum(map(_marked, sites)), sum(site["margin_low"] > NULL for site in sites)
+    least, most = (end(site["auc"] for site in sites) for end in (min, max))
     told = (
-        f"{marked} of {len(effects)} sites are marked, {above} have an interval above {NULL:g}; the greatest: "
-        f"{best['margin']:+.3f} [{best['margin_low']:+.3f}, {best['margin_high']:+.3f}] to {best['over']}; AUC "
-        f"{effects['auc'].min():.2f} to {effects['auc'].max():.2f}"
+        f"{marked} of {len(sites)} sites are marked, {above} have an interval above {NULL:g}; the greatest: "
+        f"{_spread(_greatest(sites))}; AUC {least:.2f} to {most:.2f}"
     )
     return Criterion("finds nothing", not marked and not above, told.replace("-", "−"))
 
 
-def _farther(table: pd.DataFrame, effects: pd.DataFrame) -> Criterion:
+def _farther(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:
     """The gap to the hardest control grows with the horizon: its slope, mean over layers, is above 0."""
-    name, horizons = "far better than near", sorted(set(effects["horizon"]))
+    name, horizons = "far better than near", sorted({site["horizon"] for site in sites})
     if len(horizons) < 2:
         return Criterion(name, None, "one horizon has no slope")
-    gaps = np.stack([_gap(table, cast(pd.DataFrame, effects[effects["horizon"] == one])) for one in horizons])
+    gaps = np.stack([_gap(table, [site for site in sites if site["horizon"] == one]) for one in horizons])
     slopes = slope_by_track(np.array(horizons), gaps)
-    first = effects.iloc[0]
-    mean, low, high, n = mean_interval(slopes, int(first["resamples"]), float(first["level"]), 0)
-    unit = str(first["horizons_in"]).removesuffix("s")
+    mean, low, high, n = mean_interval(slopes, sites[0]["resamples"], sites[0]["level"], 0)
+    unit = sites[0]["horizons_in"].removesuffix("s")
     told = f"the gap changes by {mean:+.4f} [{low:+.4f}, {high:+.4f}] a {unit}, mean over layers, {n} tracks"
     return Criterion(name, bool(low > 0), told.replace("-", "−"))
 
 
-def _gap(table: pd.DataFrame, effects: pd.DataFrame) -> Float[np.ndarray, " track"]:
-    """AUC less that of the hardest control, by track, mean over layers; NaN for tracks without rows."""
-    regime, horizon = effects.iloc[0][["regime", "horizon"]]
-    there = cast(pd.DataFrame, table[(table["regime"] == regime) & (table["horizon"] == horizon)])
-    n_tracks = int(cast(pd.DataFrame, table[table["regime"] == regime])["index"].max()) + 1
-
-    def values(role: str, layer: str) -> Float[np.ndarray, " track"]:
-        of_role = cast(pd.DataFrame, there[there["role"] == role])
-        own = cast(pd.DataFrame, of_role[of_role["layer"].isin([layer, ""])])
-        found = np.full(n_tracks, np.nan)
-        found[own["index"].to_numpy()] = own["auc"].to_numpy()
-        return found
-
-    sites = zip(effects["layer"].tolist(), effects["over"].tolist(), strict=True)
-    return np.mean([values("probe", layer) - values(over, layer) for layer, over in sites if over], axis=0)
+def _gap(table: Sequence[Line], sites: Sequence[Line]) -> Float[np.ndarray, " track"]:
+    """At one horizon AUC less that of the hardest control, by track, mean over layers; NaN without rows."""
+    found = np.full((len(sites), 2, 1 + max(line["index"] for line in table)), np.nan)
+    there = [line for line in table if line["horizon"] == sites[0]["horizon"]]
+    for place, site in enumerate(sites):
+        for side, role in enumerate(("probe", site["over"])):
+            for line in there:
+                if line["role"] == role and line["layer"] in (site["layer"], ""):
+                    found[place, side, line["index"]] = line["auc"]
+    return np.mean(found[:, 0] - found[:, 1], axis=0)
 
 
 def slope_by_track(

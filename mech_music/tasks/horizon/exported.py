@@ -13,7 +13,7 @@ import pandas as pd
 from mech_music.base.atomic import replacing
 from mech_music.edits.row import Prefix, Row
 from mech_music.report.sound import encoded
-from mech_music.results.tables import summarise
+from mech_music.results.tables import lines_of, summarise
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.forecasts import Question
 from mech_music.structure.scores import reliability
@@ -34,7 +34,11 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -
     _write(_calibration(questions, roles, answers), folder / "calibration.csv")
     how = run.statistics
     summary = summarise(HORIZON.attach(table), how.resamples, how.level, how.seed, how.equivalence)
-    lines = [(regime, one.name, one.holds, one.told) for regime, own in verdict(table, summary).items() for one in own]
+    lines = [
+        (regime, one.name, one.holds, one.told)
+        for regime, own in verdict(lines_of(table), lines_of(summary)).items()
+        for one in own
+    ]
     _write(pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"])), folder / "verdict.csv")
     shown = [_timeline(run, piece, questions, roles, answers) for piece in _chosen(questions, run.timelines)]
     with replacing(folder / TIMELINES) as path:
@@ -50,9 +54,9 @@ def _calibration(questions: Sequence[Question], roles: Sequence[Asked], answers:
     """Ten bins of each forecast: what was said, and what came of it."""
     lines = []
     for one in roles:
-        for asked in questions:
-            p, y = answers.records[one.source][asked.name], asked.labels(one.source.dealt)
-            told = (one.role, "" if one.layer is None else one.layer, asked.regime, asked.horizon)
+        for question in questions:
+            p, y = answers.records[one.source][question.name], question.labels(one.source.dealt)
+            told = (one.role, "" if one.layer is None else one.layer, question.regime, question.horizon)
             lines += [(*told, number, *found) for number, found in enumerate(reliability(p, y))]
     columns = ["role", "layer", "regime", "horizon", "bin", "probability", "returns", "rows"]
     return pd.DataFrame(lines, columns=pd.Index(columns))
@@ -61,10 +65,10 @@ def _calibration(questions: Sequence[Question], roles: Sequence[Asked], answers:
 def _chosen(questions: Sequence[Question], n: int) -> list[AnnotatedPiece]:
     """The first pieces of each regime that have rows."""
     found: dict[str, dict[int, AnnotatedPiece]] = {}
-    for asked in questions:
-        own = found.setdefault(asked.regime, {})
-        for number in np.unique(asked.rows.piece).tolist():
-            own[number] = asked.pieces[number]
+    for question in questions:
+        own = found.setdefault(question.regime, {})
+        for number in np.unique(question.rows.piece).tolist():
+            own[number] = question.pieces[number]
     return [own[number] for own in found.values() for number in sorted(own)[:n]]
 
 
@@ -73,15 +77,15 @@ def _timeline(
 ) -> dict[str, Any]:
     """Sections, and what every probe said at each moment, for each layer and horizon."""
     forecasts = []
-    for asked in (one for one in questions if one.regime == piece.regime):
-        at = np.flatnonzero([asked.pieces[number].name == piece.name for number in asked.rows.piece])
+    for question in (one for one in questions if one.regime == piece.regime):
+        at = np.flatnonzero([question.pieces[number].name == piece.name for number in question.rows.piece])
         said = {
-            f"{one.layer}": np.round(answers.records[one.source][asked.name][at], 3).astype(float).tolist()
+            f"{one.layer}": np.round(answers.records[one.source][question.name][at], 3).astype(float).tolist()
             for one in roles
             if one.role == "probe"
         }
-        told = {"horizon": asked.horizon, "seconds": asked.rows.seconds[at].round(3).tolist()}
-        forecasts.append(told | {"layers": said, "returns": asked.rows.returns[at].astype(int).tolist()})
+        told = {"horizon": question.horizon, "seconds": question.rows.seconds[at].round(3).tolist()}
+        forecasts.append(told | {"layers": said, "returns": question.rows.returns[at].astype(int).tolist()})
     rate = piece.frame_rate
     sections = [
         {"start": one.start / rate, "end": one.end / rate, "kind": one.kind.value, "source": one.source}

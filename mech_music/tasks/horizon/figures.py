@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mech_music.metrics.metric import Metric
 from mech_music.results import canvas, heat
 from mech_music.results.beside import beside_controls
 from mech_music.results.canvas import Sheet
@@ -19,6 +20,7 @@ from mech_music.tasks.horizon.columns import HORIZON
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_GAP = Metric("AUC,\nhere − hardest control")
 _KEYS = HORIZON.axes_beside("regime", "layer", "horizon", "component", "prompts")
 
 
@@ -34,8 +36,8 @@ def curves(summary: pd.DataFrame, folder: Path) -> list[Path]:
             sheet.axes[-1].set_xlabel(f"how much later ({first['horizons_in']})")
             sheet.words(
                 f"Will the music so much later be a return? model {first['model']}, pieces {first['pieces']}",
-                f"{_how(lines)} Of each regime the layer whose AUC, mean over horizons, is highest: chosen on the same tracks; "
-                "the map of layers has all. Controls are fitted in the same way on the same rows.",
+                f"{_how(lines)} Of each regime the layer whose AUC, mean over horizons, is highest: chosen on the same "
+                "tracks; the map of layers has all. Controls are fitted in the same way on the same rows.",
             )
             paths += sheet.save(
                 folder, canvas.file_name("horizon", first["model"], *canvas.telling(summary, first, _KEYS[1:]))
@@ -49,15 +51,12 @@ def _panel(axes: Axes, lines: Sequence[Line], regime: str) -> None:
         own = [line for line in lines if line["role"] == role.name and line["layer"] in (layer, "")]
         if not own:
             continue
-        effect = role.name == HORIZON.roles[0]
-        style = (
-            {"color": role.colour, "label": role.word} if effect else canvas.control_style(role) | {"linewidth": 0.9}
-        )
-        if effect:
-            canvas.layer_curve(axes, own, "auc", x="horizon", **style)
+        at = sorted(own, key=lambda line: line["horizon"])
+        if role.name == HORIZON.roles[0]:
+            canvas.layer_curve(axes, own, "auc", x="horizon", color=role.colour, label=role.word)
         else:
-            at = sorted(own, key=lambda line: line["horizon"])
-            axes.plot([line["horizon"] for line in at], [line["auc"] for line in at], **style)
+            style = canvas.control_style(role)
+            axes.plot([line["horizon"] for line in at], [line["auc"] for line in at], linewidth=0.9, **style)
     axes.axhline(0.5, color="black", linewidth=0.6, zorder=0)
     axes.set_ylabel("AUC")
     axes.set_title(f"{regime or 'pieces'}, layer {layer}", fontsize=9, fontweight="normal")
@@ -80,7 +79,7 @@ def gaps(summary: pd.DataFrame, folder: Path) -> list[Path]:
             for axes, regime in zip(sheet.axes, regimes, strict=True):
                 own = [{**line, "horizon": f"{line['horizon']:g}"} for line in lines if line["regime"] == regime]
                 cells = Cells(own, "layer", layers, "horizon", [f"{one:g}" for one in horizons], "margin", most, 2)
-                heat.draw(axes, cells, [f"layer {layer}" for layer in layers], HORIZON.metric("auc"), True, fades=True)
+                heat.draw(axes, cells, [f"layer {layer}" for layer in layers], _GAP, True, fades=True)
                 axes.set_title(regime or "pieces", fontsize=9, fontweight="normal")
             first = lines[0]
             sheet.axes[-1].set_xlabel(f"how much later ({first['horizons_in']})")

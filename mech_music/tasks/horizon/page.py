@@ -13,6 +13,7 @@ from mech_music.report.words import each
 from mech_music.report.words import methods as shared_methods
 from mech_music.results.beside import beside_controls
 from mech_music.results.canvas import COMPONENT_WORDS
+from mech_music.results.tables import lines_of
 from mech_music.structure.verdict import verdict
 from mech_music.tasks.horizon.columns import HORIZON
 from mech_music.tasks.horizon.exported import TIMELINES
@@ -27,7 +28,8 @@ def question(found: Found) -> str:
     """What the run asks."""
     return (
         "At a moment of a piece, do activations tell whether the music so much later will be a return of an earlier "
-        "section, beyond labels dealt anew, position, prompt, acoustics, an untrained model, and the last moments alone?"
+        "section, beyond labels dealt anew, position, prompt, acoustics, a model that has learnt nothing, and the last "
+        "moments alone?"
     )
 
 
@@ -39,8 +41,8 @@ def methods(found: Found) -> list[Paragraph]:
         (
             "Rows",
             [
-                "A moment is a beat after the first section on which something begins; the section so much later has to be "
-                "another one than the moment's own, or the label would be read off what sounds already."
+                "A moment is a beat after the first section, on which something begins; so much later there has to be "
+                "a later section than its own, or the label would be read off what sounds already."
             ],
         ),
         (
@@ -50,8 +52,8 @@ def methods(found: Found) -> list[Paragraph]:
         (
             "Probes",
             each(
-                f"Logistic regression with an L2 penalty on standardised columns, {run.probe.folds} folds of tracks, the "
-                f"penalty chosen over {run.probe.inner} folds of tracks within."
+                f"Logistic regression with an L2 penalty on standardised columns, {run.probe.folds} folds of tracks, "
+                f"the penalty chosen over {run.probe.inner} folds of tracks within."
                 for run in found.runs
             ),
         ),
@@ -64,7 +66,7 @@ def _verdict(found: Found) -> list[str]:
     words = {True: "yes", False: "no", None: "open"}
     return [
         f"{regime or 'Pieces'}, {one.name}: {words[one.holds]}; {one.told}."
-        for regime, criteria in verdict(found.table, found.summary).items()
+        for regime, criteria in verdict(lines_of(found.table), lines_of(found.summary)).items()
         for one in criteria
     ]
 
@@ -98,14 +100,14 @@ def page() -> View:
         selectable=("model", "regime", "component"),
         words={"component": COMPONENT_WORDS},
         heat=Heat(across="horizon", down="layer"),
-        glance_note="Of each layer the best horizon. Marked: above every control, track by track, over the whole table.",
+        glance_note="Of each layer the best horizon. Marked: above every control, track by track, over the table.",
         charts=(
             Chart("horizons", "AUC by how much later", "By horizon", ("auc", "brier"), x="horizon", panels="layer"),
             Chart("layers", "AUC by layer", "By layer", ("auc",), panels="horizon"),
             Chart(
                 "timelines", "Pieces from beginning to end", "Pieces", ("auc",), kind="timelines",
-                note="Each section in the colour of what it is like. The line: what the probe, which never saw this track, "
-                "says at each moment about the music so much later; filled circles: a return follows so much later.",
+                note="Each section in the colour of what it is like. The line: what the probe, which never saw this "
+                "track, says at each moment about the music so much later; filled circles: it will be a return.",
             ),
         ),
         script=files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),

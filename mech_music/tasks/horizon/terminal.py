@@ -16,8 +16,8 @@ from mech_music.results.terminal import empty_table, number
 from mech_music.tasks.horizon.columns import HORIZON
 
 _NOTE = (
-    "AUC, and in brackets how far it is from that of the hardest control (of the same layer, or without one). •: above every "
-    "control, track by track, family-wise over the table. Controls with a layer: mean over layers."
+    "AUC, and in brackets how far it is from that of the hardest control (of the same layer, or without one). •: above "
+    "every control, track by track, family-wise over the table. Controls with a layer: mean over layers."
 )
 
 
