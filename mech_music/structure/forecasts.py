@@ -77,12 +77,12 @@ class _Forecasts:
     def together(self, source: Forecasts) -> Hashable:
         return (source.annotated, source.probe)
 
-    def make(self, sources: Sequence[Forecasts], making: Making) -> dict[Forecasts, Tensors]:
+    def make(self, sources: Sequence[Forecasts], making: Making) -> Mapping[Forecasts, Tensors]:
         first, recording = sources[0], making.passes.recording
         record = {name: one.numpy() for name, one in recording.get(first.annotated).items()}
         asked = questions(*first.annotated.read(record), first.probe)
         units = [(source, question) for source in sources for question in asked]
-        at_beats = {
+        at_beats: dict[Columns, np.ndarray] = {
             source.columns: recording.get(source.columns)["beats"].numpy()
             for source in sources
             if not isinstance(source.columns, str)

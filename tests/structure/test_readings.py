@@ -28,7 +28,7 @@ from tests.symbolic.made import made_symbolic
 HOOK = "blocks.1.hook_resid_post"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listed:
     """Pieces that are there already."""
 
