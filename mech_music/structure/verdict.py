@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from mech_music.metrics.intervals import mean_interval
-
 LEAST = 0.05
 """AUC above the hardest control that counts as predicting."""
 NULL = 0.03
@@ -102,6 +100,8 @@ def _nothing(sites: Sequence[Line]) -> Criterion:
 
 def _farther(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:
     """The gap to the hardest control grows with the horizon: its slope, mean over layers, is above 0."""
+    from mech_music.metrics.intervals import mean_interval  # SciPy, which settings do not need
+
     name, horizons = "far better than near", sorted({site["horizon"] for site in sites})
     if len(horizons) < 2:
         return Criterion(name, None, "one horizon has no slope")

@@ -10,11 +10,12 @@ from omegaconf import MISSING
 
 from mech_music.base.errors import UserError
 from mech_music.config.axes import check_component, single_layers
-from mech_music.config.schema import NEVER, RunConfig
+from mech_music.config.schema import NEVER, RunConfig, StatisticsConfig
 from mech_music.models.hooks import Component, Hook
 from mech_music.structure.named import Acoustics, Annotated, AtBeats, Given, Sight
 from mech_music.structure.probes import Probe
 from mech_music.structure.rows import Clock
+from mech_music.structure.verdict import NULL
 
 
 @dataclass
@@ -44,6 +45,7 @@ class HorizonSettings(RunConfig):
     window: float = 2.0
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     timelines: int = field(default=1, metadata=NEVER)  # decides no number
+    statistics: StatisticsConfig = field(default_factory=lambda: StatisticsConfig(equivalence=NULL))
 
     def check(self) -> None:
         check_component(self.component, self.model)
