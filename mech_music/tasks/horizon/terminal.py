@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -16,7 +15,7 @@ from mech_music.results.terminal import empty_table, number
 from mech_music.tasks.horizon.columns import HORIZON
 
 _NOTE = (
-    "AUC, and in brackets how far it is from that of the hardest control (of the same layer, or without one). •: above "
+    "AUC, and below it how far it is from that of the hardest control (of the same layer, or without one). •: above "
     "every control, track by track, family-wise over the table. Controls with a layer: mean over layers."
 )
 
@@ -41,7 +40,9 @@ def _table(lines: Sequence[Line], effects: Sequence[Line]) -> Table:
         table.add_column(f"{one:g}", justify="right", no_wrap=True)
     for layer in layers_of(effects):
         own = {line["horizon"]: line for line in effects if line["layer"] == layer}
-        table.add_row(f"layer {layer}", *(_cell(own[one]) if one in own else "–" for one in horizons))
+        there = [own.get(one) for one in horizons]
+        table.add_row(f"layer {layer}", *(number(line["auc"]) if line else "–" for line in there), style="bold")
+        table.add_row("  gap", *(_gap(line) if line else "–" for line in there))
     for role in HORIZON.controls:
         found = [
             [line["auc"] for line in lines if line["role"] == role.name and line["horizon"] == h] for h in horizons
@@ -51,6 +52,5 @@ def _table(lines: Sequence[Line], effects: Sequence[Line]) -> Table:
     return table
 
 
-def _cell(line: Line) -> str:
-    gap = "" if math.isnan(line["margin"]) else f" ({number(line['margin'], '+')})"
-    return f"{number(line['auc'])}{gap}{'•' if line['verdict'] == ABOVE else ''}"
+def _gap(line: Line) -> str:
+    return f"{'•' if line['verdict'] == ABOVE else ''}{number(line['margin'], '+')}"
