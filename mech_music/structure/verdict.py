@@ -1,0 +1,141 @@
+"""Whether a model foresees returns: five criteria, each with its numbers, filled in from tables by a program.
+
+It has to predict beyond controls; to do so better far ahead than near, where anything predicts; what predicts has to
+be a cause, of returns in particular; and examples have to be open to inspection. Tables of forecasts decide the first
+two. The others are given (`mech_music.structure.verdict.Criterion`) once interventions were run, and open until then.
+Where nothing announces returns (*blind*), the one criterion is that nothing is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+LEAST = 0.05
+"""AUC above the hardest control that counts as predicting."""
+NULL = 0.03
+"""AUC above the hardest control that a regime without anything to foresee may reach."""
+FAR = 10.0
+"""Seconds from which on a horizon is far; of beats and bars it is the longer half."""
+OPEN = ("causal", "specific", "auditable")
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """``holds``: None while it was not tested."""
+
+    name: str
+    holds: bool | None
+    told: str = "not tested"
+
+
+def verdict(
+    table: Sequence[Line], summary: Sequence[Line], given: Mapping[str, Mapping[str, Criterion]] | None = None
+) -> dict[str, list[Criterion]]:
+    """The criteria of each regime, from the lines of a table of forecasts by track and of its summary.
+
+    ``given``: by regime and name the criteria that interventions decide.
+    """
+    found = {}
+    for regime in dict.fromkeys(line["regime"] for line in summary):
+        sites = [line for line in summary if line["role"] == "probe" and line["regime"] == regime]
+        if regime == "blind":
+            found[regime] = [_nothing(sites)]
+            continue
+        others = (given or {}).get(regime, {})
+        by_track = [line for line in table if line["regime"] == regime]
+        open_still = (others.get(name, Criterion(name, None)) for name in OPEN)
+        found[regime] = [_predicts(sites), _farther(by_track, sites), *open_still]
+    return found
+
+
+def far(horizons: Sequence[float], counted_in: str) -> list[float]:
+    """Those that are far; none where no horizon is far in seconds."""
+    every = sorted(set(horizons))
+    return [one for one in every if one >= FAR] if counted_in == "seconds" else every[len(every) // 2 :]
+
+
+def _marked(site: Line) -> bool:
+    return bool(site["p_above"] <= 1.0 - site["level"] + 1e-12)
+
+
+def _greatest(sites: Sequence[Line]) -> Line:
+    return max(sites, key=lambda site: float(np.nan_to_num(site["margin"], nan=-np.inf)))
+
+
+def _spread(site: Line) -> str:
+    return f"{site['margin']:+.3f} [{site['margin_low']:+.3f}, {site['margin_high']:+.3f}] to {site['over'] or 'none'}"
+
+
+def _predicts(sites: Sequence[Line]) -> Criterion:
+    """Marked, by more than `LEAST`, at some far horizon."""
+    horizons = far([site["horizon"] for site in sites], sites[0]["horizons_in"])
+    there = [site for site in sites if site["horizon"] in horizons]
+    if not there:
+        return Criterion("predicts", None, f"no horizon of {FAR:g} s or more was asked for")
+    good, best = [site for site in there if _marked(site) and site["margin"] > LEAST], _greatest(there)
+    told = (
+        f"{len(good)} of {len(there)} sites at far horizons are above every control by more than {LEAST:g}; the "
+        f"greatest, layer {best['layer']} at {best['horizon']:g} {best['horizons_in']}: AUC {best['auc']:.2f}, "
+        f"{_spread(best)}"
+    )
+    return Criterion("predicts", bool(good), told.replace("-", "−"))
+
+
+def _nothing(sites: Sequence[Line]) -> Criterion:
+    """No mark, and no margin whose interval is above `NULL`."""
+    marked, above = sum(map(_marked, sites)), sum(site["margin_low"] > NULL for site in sites)
+    least, most = (end(site["auc"] for site in sites) for end in (min, max))
+    told = (
+        f"{marked} of {len(sites)} sites are marked, {above} have an interval above {NULL:g}; the greatest: "
+        f"{_spread(_greatest(sites))}; AUC {least:.2f} to {most:.2f}"
+    )
+    return Criterion("finds nothing", not marked and not above, told.replace("-", "−"))
+
+
+def _farther(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:
+    """The gap to the hardest control grows with the horizon: its slope, mean over layers, is above 0."""
+    from mech_music.metrics.intervals import mean_interval  # SciPy, which settings do not need
+
+    name, horizons = "far better than near", sorted({site["horizon"] for site in sites})
+    if len(horizons) < 2:
+        return Criterion(name, None, "one horizon has no slope")
+    gaps = np.stack([_gap(table, [site for site in sites if site["horizon"] == one]) for one in horizons])
+    slopes = slope_by_track(np.array(horizons), gaps)
+    mean, low, high, n = mean_interval(slopes, sites[0]["resamples"], sites[0]["level"], 0)
+    unit = sites[0]["horizons_in"].removesuffix("s")
+    told = f"the gap changes by {mean:+.4f} [{low:+.4f}, {high:+.4f}] a {unit}, mean over layers, {n} tracks"
+    return Criterion(name, bool(low > 0), told.replace("-", "−"))
+
+
+def _gap(table: Sequence[Line], sites: Sequence[Line]) -> Float[np.ndarray, " track"]:
+    """At one horizon AUC less that of the hardest control, by track, mean over layers; NaN without rows."""
+    found = np.full((len(sites), 2, 1 + max(line["index"] for line in table)), np.nan)
+    there = [line for line in table if line["horizon"] == sites[0]["horizon"]]
+    for place, site in enumerate(sites):
+        for side, role in enumerate(("probe", site["over"])):
+            for line in there:
+                if line["role"] == role and line["layer"] in (site["layer"], ""):
+                    found[place, side, line["index"]] = line["auc"]
+    return np.mean(found[:, 0] - found[:, 1], axis=0)
+
+
+def slope_by_track(
+    horizons: Float[np.ndarray, " horizon"], values: Float[np.ndarray, "horizon track"]
+) -> Float[np.ndarray, " track"]:
+    """The least-squares slope of means over tracks, with what each track adds to it; its mean is the slope.
+
+    Not every track has rows at every horizon (NaN); one without any has no value.
+    """
+    centred = horizons - horizons.mean()
+    weights = centred / (centred**2).sum()
+    there = np.isfinite(values)
+    n, any_rows = there.sum(1), there.any(0)
+    means = np.nansum(values, axis=1) / n
+    added = np.where(there, values - means[:, None], 0.0) * (any_rows.sum() / n)[:, None]
+    return np.where(any_rows, weights @ (means[:, None] + added), np.nan)
