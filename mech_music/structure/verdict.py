@@ -88,14 +88,16 @@ def _predicts(sites: Sequence[Line]) -> Criterion:
 
 
 def _nothing(sites: Sequence[Line]) -> Criterion:
-    """No mark, and no margin whose interval is above `NULL`."""
+    """No mark, and every margin's interval below `NULL`; undecided where intervals are too wide to say so."""
     marked, above = sum(map(_marked, sites)), sum(site["margin_low"] > NULL for site in sites)
+    below = sum(site["margin_high"] <= NULL for site in sites)
     least, most = (end(site["auc"] for site in sites) for end in (min, max))
     told = (
-        f"{marked} of {len(sites)} sites are marked, {above} have an interval above {NULL:g}; the greatest: "
-        f"{_spread(_greatest(sites))}; AUC {least:.2f} to {most:.2f}"
+        f"{marked} of {len(sites)} sites are marked; {above} have an interval above {NULL:g}, {below} one below; "
+        f"the greatest: {_spread(_greatest(sites))}; AUC {least:.2f} to {most:.2f}"
     )
-    return Criterion("finds nothing", not marked and not above, told.replace("-", "−"))
+    holds = False if marked or above else True if below == len(sites) else None
+    return Criterion("finds nothing", holds, told.replace("-", "−"))
 
 
 def _farther(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:

@@ -50,6 +50,7 @@ def test_blind_has_to_find_nothing() -> None:
     assert found("blind", {5.0: 0.01, 15.0: -0.1}, 0.5) == {"finds nothing": True}
     assert found("blind", {5.0: 0.0, 15.0: 0.0}, 0.01) == {"finds nothing": False}
     assert found("blind", {5.0: 0.1, 15.0: 0.0}, 0.5) == {"finds nothing": False}
+    assert found("blind", {5.0: 0.02, 15.0: 0.0}, 0.5) == {"finds nothing": None}, "intervals reach beyond"
 
 
 def test_far_horizons() -> None:
