@@ -64,7 +64,7 @@ def _distances(
     width: int,
 ) -> Float32[np.ndarray, "pair shift"]:
     rolled = (np.arange(N_CLASSES) - shifts[:, None]) % N_CLASSES
-    alike = np.float32(0)
+    alike = np.zeros(1, np.float32)
     for part in parts:
         first = part[pairs[:, 0]][:, :, rolled]  # [pair, step, shift, class]
         second = np.pad(part[pairs[:, 1]], ((0, 0), (width, width), (0, 0)))

@@ -58,12 +58,14 @@ def describe(audio: Float[np.ndarray, " sample"], sample_rate: int) -> Described
     peaks, mels, power = [], [], []
     for first in range(0, len(starts), _BLOCK):
         frames = padded[starts[first : first + _BLOCK, None] + np.arange(size)] * window
-        magnitude = np.abs(rfft(frames, axis=1)) * np.float32(2 / window.sum())  # a sine of full scale gives 1
+        magnitude = np.abs(np.asarray(rfft(frames, axis=1))) * np.float32(
+            2 / window.sum()
+        )  # a sine of full scale gives 1
         peaks.append(_peaks(magnitude, sample_rate / size, first))
         mels.append(magnitude**2 @ bands)
         power.append((frames**2).sum(1) / (window**2).sum())
     spectrum = _by_semitone(np.concatenate(peaks, 1), len(starts))
-    cepstra = dct(10 * np.log10(np.concatenate(mels) + 1e-9), axis=1, norm="ortho")[:, 1 : _CEPSTRA + 1]
+    cepstra = np.asarray(dct(10 * np.log10(np.concatenate(mels) + 1e-9), axis=1, norm="ortho"))[:, 1 : _CEPSTRA + 1]
     loudness = np.maximum(10 * np.log10(np.concatenate(power) + 1e-12), _QUIET)
     return Described(
         _folded(spectrum, _LOWEST), _melody(spectrum), cepstra.astype(np.float32), loudness.astype(np.float32)
@@ -96,9 +98,8 @@ def _by_semitone(peaks: Float[np.ndarray, "3 peak"], n_frames: int) -> Float[np.
 def _melody(spectrum: Float[np.ndarray, "frame semitone"]) -> Float32[np.ndarray, "frame 12"]:
     low, high = (end - _LOWEST for end in _MELODY)
     padded = np.pad(spectrum, ((0, 0), (0, max(_PARTIALS))))
-    salience = sum(
-        _DECAY**number * padded[:, low + partial : high + partial] for number, partial in enumerate(_PARTIALS)
-    )
+    partials = [_DECAY**n * padded[:, low + partial : high + partial] for n, partial in enumerate(_PARTIALS)]
+    salience = np.sum(partials, axis=0)
     greatest = np.maximum(salience.max(1, keepdims=True), 1e-9)
     return _folded(spectrum[:, low:high].max(1, keepdims=True) * (salience / greatest) ** _SHARPNESS, _MELODY[0])
 
