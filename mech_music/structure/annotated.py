@@ -54,8 +54,8 @@ class AnnotatedPiece:
     """A piece as a model reads it, and what each of its sections is.
 
     ``track``: what it belongs to; splits keep tracks whole. ``regime``: how returns are announced: told (the prompt
-    names the form), hinted (an open cadence before a return), blind (a coin decides), or "" for real music. ``beats``:
-    the frame at which each beat begins.
+    names the form), hinted (an open cadence before a return), blind (a coin decides), or "" for real music. ``beats``,
+    ``bars``: the frame at which each begins; no bars where they are not known.
 
     UserError for sections that overlap, leave the piece, or name a source that is not earlier.
     """
@@ -68,6 +68,7 @@ class AnnotatedPiece:
     sections: tuple[Section, ...]
     beats: tuple[int, ...]
     codes: Int[np.ndarray, "codebook frame"] = field(repr=False, compare=False)
+    bars: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         end = 0
