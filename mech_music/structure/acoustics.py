@@ -22,9 +22,7 @@ _LOWEST = 55.0  # Hz: bins below have no pitch class
 _FLOOR = 1e-8
 
 
-def acoustics(
-    pieces: Sequence[AnnotatedPiece], generator: Generator, window: int
-) -> Float[np.ndarray, "beat column"]:
+def acoustics(pieces: Sequence[AnnotatedPiece], generator: Generator, window: int) -> Float[np.ndarray, "beat column"]:
     """Of each beat of each piece what the ``window`` frames and the one beat before it sound like.
 
     Of sound that a codec renders: 32 mel bands (log), 12 pitch classes, level (dB). Of notes: how often each token of

@@ -58,9 +58,8 @@ def describe(audio: Float[np.ndarray, " sample"], sample_rate: int) -> Described
     peaks, mels, power = [], [], []
     for first in range(0, len(starts), _BLOCK):
         frames = padded[starts[first : first + _BLOCK, None] + np.arange(size)] * window
-        magnitude = np.abs(np.asarray(rfft(frames, axis=1))) * np.float32(
-            2 / window.sum()
-        )  # a sine of full scale gives 1
+        scale = np.float32(2 / window.sum())  # a sine of full scale gives 1
+        magnitude = np.abs(np.asarray(rfft(frames, axis=1))) * scale
         peaks.append(_peaks(magnitude, sample_rate / size, first))
         mels.append(magnitude**2 @ bands)
         power.append((frames**2).sum(1) / (window**2).sum())

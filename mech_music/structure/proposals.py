@@ -7,7 +7,7 @@ like position, as far apart and as unlike in texture, that is no nearer than cha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -98,15 +98,21 @@ class Compared(NamedTuple):
     differences: Float64[np.ndarray, "pair 2"]
 
 
-def propose(names: Sequence[str], recordings: Sequence[Described], settings: ProposalSettings) -> list[Proposal]:
+def propose(
+    names: Sequence[str],
+    recordings: Sequence[Described],
+    settings: ProposalSettings,
+    done: Callable[[], None] = lambda: None,
+) -> list[Proposal]:
     """The returns of each recording that are unlikely under its nulls, each with a matched negative where there is one.
 
+    ``done``: called for each recording.
     UserError for settings that cannot be, and a recording too short for two places.
     """
     settings.check()
     spans = [fixed_grid(one.seconds, settings.seconds, settings.hop) for one in recordings]
     segments = cut(recordings, spans, settings.steps)
-    compared = compare(segments, [_apart(segments, number) for number in range(len(recordings))], settings)
+    compared = compare(segments, [_apart(segments, number) for number in range(len(recordings))], settings, done)
     found: list[Proposal] = []
     for name, one in zip(names, compared, strict=True):
         near = _least_of_each_place(segments, one, one.p <= settings.level, settings.seconds)[: settings.most]
@@ -118,7 +124,10 @@ def propose(names: Sequence[str], recordings: Sequence[Described], settings: Pro
 
 
 def compare(
-    segments: Segments, pairs: Sequence[Int[np.ndarray, "pair 2"]], settings: ProposalSettings
+    segments: Segments,
+    pairs: Sequence[Int[np.ndarray, "pair 2"]],
+    settings: ProposalSettings,
+    done: Callable[[], None] = lambda: None,
 ) -> list[Compared]:
     """Each track's pairs against its own nulls; texture is taken out with one regression over all tracks."""
     texture = fit_texture(segments, settings.nulls, settings.seed)
@@ -128,6 +137,7 @@ def compare(
         distance = texture.removed(alignment.distance.astype(np.float64), differences)
         p, score = p_under(distance, null_of_track(segments, some, texture, settings.nulls, settings.seed))
         found.append(Compared(some, alignment.semitones, distance, score, p, differences))
+        done()
     return found
 
 

@@ -43,7 +43,7 @@ def ceiling(songs: Sequence[Song], tolerances: Sequence[int] = (0, 1), resamples
 
 
 def boundary_f1(one: Sequence[Phrase], other: Sequence[Phrase], tolerance: int) -> float:
-    """F1 of the starts of phrases but the first, each matched with one at most ``tolerance`` bars away. NaN for none."""
+    """F1 of the starts of phrases but the first, each matched with one within ``tolerance`` bars. NaN for none."""
     starts = [sorted(phrase.start for phrase in phrases[1:]) for phrases in (one, other)]
     met, place = 0, 0
     for start in starts[0]:

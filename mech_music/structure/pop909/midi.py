@@ -24,7 +24,7 @@ _LEAST_MET = 0.5  # share of the melody's notes that have to be found
 def read_midi(file: Path) -> Mapping[str, list[Sounding]]:
     """The notes of each named track, in ticks; ``ticks``: of a beat. UserError for what is no MIDI file."""
     try:
-        import mido
+        import mido  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError("MIDI files need the package mido: install it with pip install mido") from None
     try:

@@ -16,12 +16,8 @@ from mech_music.base.errors import UserError, first_line
 from mech_music.base.paths import user_path
 
 log = logging.getLogger(__name__)
-MELODY, CHORDS, TEMPO, LABELS = (
-    "melody.txt",
-    "finalized_chord.txt",
-    "tempo.txt",
-    ("human_label1.txt", "human_label2.txt"),
-)
+MELODY, CHORDS, TEMPO = "melody.txt", "finalized_chord.txt", "tempo.txt"
+LABELS = ("human_label1.txt", "human_label2.txt")
 SIXTEENTHS = 4  # of a beat
 _UNLETTERED = "ioXx"  # introductions, endings, and what belongs to no letter
 _PHRASE = re.compile(r"([A-Za-z])(\d+)")
@@ -115,8 +111,8 @@ def read_songs(path: str, names: Sequence[str] = ()) -> list[Song]:
     found = sorted(place for place in folder.glob("*") if (place / LABELS[0]).is_file()) if folder.is_dir() else []
     if not found:
         raise UserError(
-            f"pieces.path={path}: no song with {LABELS[0]} in this folder; expected the folder POP909 of the repository "
-            "hierarchical-structure-analysis, as it was fetched"
+            f"pieces.path={path}: no song with {LABELS[0]} in this folder; expected the folder POP909 of the "
+            "repository hierarchical-structure-analysis, as it was fetched"
         )
     if lacking := set(names) - {place.name for place in found}:
         raise UserError(f"pieces.path={path}: no song '{min(lacking)}' in this folder; it has {len(found)}")
