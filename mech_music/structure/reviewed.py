@@ -88,13 +88,13 @@ def _checked(path: str, recordings: Sequence[Recording], labels: Sequence[Label]
         of = known.get(label.recording)
         if of is None or of.sha256 != label.sha256:
             raise UserError(
-                f"pieces.path={path}: {LABELS} is of other recordings: '{label.recording}' is not one of the manifest's, "
-                "or has other content; write it anew with mech-music review labels"
+                f"pieces.path={path}: {LABELS} is of other recordings: '{label.recording}' is not one of the "
+                "manifest's, or has other content; write it anew with mech-music review labels"
             )
         if label.second_end > of.seconds + 0.5:
             raise UserError(
-                f"pieces.path={path}: {LABELS} has a place up to {label.second_end:.2f} s in '{label.recording}', which "
-                f"ends at {of.seconds:.2f} s: mend it"
+                f"pieces.path={path}: {LABELS} has a place up to {label.second_end:.2f} s in '{label.recording}', "
+                f"which ends at {of.seconds:.2f} s: mend it"
             )
     waiting = [label for label in labels if label.state is State.unverified]
     if waiting and unreviewed == "refuse":
