@@ -12,27 +12,12 @@ from jaxtyping import Bool, Float, Int
 from mech_music.activations.recipes import Making, register
 from mech_music.base.errors import UserError
 from mech_music.base.workers import Advance
-from mech_music.edits.content import stored
 from mech_music.saes.progress import progress
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.controls import PLAIN, shuffled
+from mech_music.structure.named import Columns, Forecasts, Tensors
 from mech_music.structure.probes import Probe, fold_of, forecast
-from mech_music.structure.readings import Acoustics, Annotated, AtBeats, Tensors
 from mech_music.structure.rows import Rows
-
-Columns = AtBeats | Acoustics | str
-"""What a probe is given: a recording at beats, or by name columns that need none (`mech_music.structure.controls`)."""
-
-
-@stored
-@dataclass(frozen=True)
-class Forecasts:
-    """Of every regime and horizon of ``annotated``. ``dealt``: to labels that were dealt anew."""
-
-    annotated: Annotated
-    columns: Columns
-    probe: Probe
-    dealt: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,11 @@ Recordings (`mech_music.activations.recipes`): made once and found in the store.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,86 +20,23 @@ from mech_music.activations.sources import Tokens
 from mech_music.activations.streams import stream
 from mech_music.base.errors import UserError
 from mech_music.base.workers import Advance
-from mech_music.edits.content import stored
 from mech_music.edits.row import Half, Row
 from mech_music.saes.progress import progress
 from mech_music.structure.acoustics import acoustics
-from mech_music.structure.annotated import AnnotatedPiece, Kind, Pieces, Section
-from mech_music.structure.rows import Clock, Rows, horizons_of
+from mech_music.structure.annotated import AnnotatedPiece
+from mech_music.structure.named import Acoustics, Annotated, AtBeats, Given, Sight, Tensors, packed
+from mech_music.structure.rows import horizons_of
 from mech_music.structure.untrained import shuffled_weights
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
 
-Tensors = Mapping[str, np.ndarray]
 _CHUNK = 2**28  # bytes of activations in memory
 
 
-class Sight(StrEnum):
-    """What activations are read of: the model along a whole piece; along the last frames alone, under the same prompt;
-    the model with shuffled weights along a whole piece."""
-
-    whole = "whole"
-    local = "local"
-    untrained = "untrained"
-
-
-@stored
-@dataclass(frozen=True)
-class Given:
-    """The first ``n`` of some pieces, which ``id`` stands for."""
-
-    id: str
-    n: int
-    pieces: Pieces = field(compare=False, repr=False)
-
-    def load(self, generator: Generator) -> Sequence[AnnotatedPiece]:
-        """UserError for pieces that are not this model's, or there twice in two tracks."""
-        return _loaded(self, generator)
-
-
-@stored
-@dataclass(frozen=True)
-class Annotated:
-    """The pieces as they were read, and that these horizons can be asked of them, ``window`` frames into them."""
-
-    given: Given
-    horizons: tuple[float, ...]
-    clock: Clock
-    window: int
-
-    def read(self, record: Tensors) -> tuple[list[AnnotatedPiece], dict[float, Rows]]:
-        """The pieces of a record, and the rows of each horizon."""
-        pieces = [_piece(written) for written in json.loads(bytes(np.asarray(record["pieces"], np.uint8)).decode())]
-        return pieces, horizons_of(pieces, self.horizons, self.clock, self.window)
-
-
-@stored
-@dataclass(frozen=True)
-class AtBeats:
-    """Activations at a hook just before each beat: at the step that samples its first token.
-
-    ``window``: frames that the model sees of a piece where its sight is local. ``seed``: of the weights' order.
-    """
-
-    given: Given
-    hook: str
-    sight: Sight = Sight.whole
-    window: int = 0
-    seed: int = 0
-
-
-@stored
-@dataclass(frozen=True)
-class Acoustics:
-    """What the last ``window`` frames before each beat sound like."""
-
-    given: Given
-    window: int
-
-
 @lru_cache(maxsize=1)
-def _loaded(given: Given, generator: Generator) -> Sequence[AnnotatedPiece]:
+def loaded(given: Given, generator: Generator) -> Sequence[AnnotatedPiece]:
+    """The pieces. UserError for pieces that are not this model's, or there twice in two tracks."""
     pieces = given.pieces.load(given.n, generator)
     if len(pieces) < given.n:
         raise UserError(f"n_pieces={given.n}: there are {len(pieces)} pieces; use n_pieces={len(pieces)} or fewer")
@@ -134,20 +69,9 @@ class _Annotated:
 
     def make(self, sources: Sequence[Annotated], making: Making) -> dict[Annotated, Tensors]:
         (source,) = sources
-        pieces = source.given.load(making.passes.model)
+        pieces = loaded(source.given, making.passes.model)
         horizons_of(pieces, source.horizons, source.clock, source.window)
-        written = json.dumps([_written(piece) for piece in pieces]).encode()
-        return {source: {"pieces": np.frombuffer(written, np.uint8)}}
-
-
-def _written(piece: AnnotatedPiece) -> dict[str, Any]:
-    return asdict(piece) | {"codes": piece.codes.tolist()}
-
-
-def _piece(written: dict[str, Any]) -> AnnotatedPiece:
-    sections = tuple(Section(**{**one, "kind": Kind(one["kind"])}) for one in written["sections"])
-    own = {"sections": sections, "codes": np.array(written["codes"])}
-    return AnnotatedPiece(**{**written, **own, "beats": tuple(written["beats"]), "bars": tuple(written["bars"])})
+        return {source: {"pieces": packed(pieces)}}
 
 
 class _Acoustics:
@@ -161,7 +85,7 @@ class _Acoustics:
 
     def make(self, sources: Sequence[Acoustics], making: Making) -> dict[Acoustics, Tensors]:
         (source,), model = sources, making.passes.model
-        pieces = source.given.load(model)
+        pieces = loaded(source.given, model)
         with progress("sound of pieces", len(pieces), making.quiet) as show:
 
             def work(piece: AnnotatedPiece, advance: Advance) -> np.ndarray:
@@ -185,7 +109,7 @@ class _AtBeats:
     def make(self, sources: Sequence[AtBeats], making: Making) -> dict[AtBeats, Tensors]:
         first, model = sources[0], making.passes.model
         hooks = list(dict.fromkeys(source.hook for source in sources))
-        pieces = first.given.load(model)
+        pieces = loaded(first.given, model)
         clips = list(_windows(pieces, first.window) if first.sight is Sight.local else _whole(pieces))
         untrained = first.sight is Sight.untrained
         with shuffled_weights(model, first.seed) if untrained else nullcontext():

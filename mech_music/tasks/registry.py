@@ -19,6 +19,7 @@ from mech_music.config.schema import RunConfig, keys, register_resolvers
 from mech_music.config.targets import target_of
 from mech_music.tasks.continuation.settings import ContinuationSettings
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
+from mech_music.tasks.horizon.settings import HorizonSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
@@ -40,6 +41,7 @@ _SETTINGS = {
     "self_similarity": SelfSimilaritySettings,
     "patching": PatchingSettings,
     "continue": ContinuationSettings,
+    "horizon": HorizonSettings,
 }
 
 
