@@ -78,6 +78,7 @@ def _told(review: Review, pair: Proposal) -> dict[str, Any]:
         "first": pair.first,
         "second": pair.second,
         "semitones": pair.semitones,
+        "top_hz": of.sample_rate / 2,
     }
 
 

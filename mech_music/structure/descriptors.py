@@ -18,6 +18,7 @@ _MELODY = (48, 90)  # MIDI pitches of melodies
 _PARTIALS = tuple(round(12 * np.log2(h)) for h in range(1, 9))
 _DECAY, _SHARPNESS = 0.8, 4.0
 _MELS, _CEPSTRA = 40, 12
+_DEPTH = 1e-5  # of a frame's greatest band, power
 _QUIET = -90.0  # dB of full scale
 _BLOCK = 1024  # frames at once
 
@@ -54,17 +55,19 @@ def describe(audio: Float[np.ndarray, " sample"], sample_rate: int) -> Described
     padded = np.pad(audio.astype(np.float32), (size // 2, size))
     starts = np.arange(-(-len(audio) // hop)) * hop
     window = np.hanning(size + 1)[:-1].astype(np.float32)
-    bands = _mel_bands(size // 2 + 1, sample_rate)
+    filters = _mel_bands(size // 2 + 1, sample_rate)
     peaks, mels, power = [], [], []
     for first in range(0, len(starts), _BLOCK):
         frames = padded[starts[first : first + _BLOCK, None] + np.arange(size)] * window
         scale = np.float32(2 / window.sum())  # a sine of full scale gives 1
         magnitude = np.abs(np.asarray(rfft(frames, axis=1))) * scale
         peaks.append(_peaks(magnitude, sample_rate / size, first))
-        mels.append(magnitude**2 @ bands)
+        mels.append(magnitude**2 @ filters)
         power.append((frames**2).sum(1) / (window**2).sum())
     spectrum = _by_semitone(np.concatenate(peaks, 1), len(starts))
-    cepstra = np.asarray(dct(10 * np.log10(np.concatenate(mels) + 1e-9), axis=1, norm="ortho"))[:, 1 : _CEPSTRA + 1]
+    bands = np.concatenate(mels)
+    floor = _DEPTH * bands.max(1, keepdims=True) + 1e-12  # goes with the frame, so that loudness is no timbre
+    cepstra = np.asarray(dct(10 * np.log10(bands + floor), axis=1, norm="ortho"))[:, 1 : _CEPSTRA + 1]
     loudness = np.maximum(10 * np.log10(np.concatenate(power) + 1e-12), _QUIET)
     return Described(
         _folded(spectrum, _LOWEST), _melody(spectrum), cepstra.astype(np.float32), loudness.astype(np.float32)

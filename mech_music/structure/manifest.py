@@ -38,6 +38,11 @@ class Recording:
     split: str
     seconds: float
 
+    @property
+    def sample_rate(self) -> int:
+        """Hz. UserError if the file cannot be read."""
+        return self.sound(0.0, 0.0)[1]
+
     def sound(self, start: float = 0.0, end: float | None = None) -> tuple[Float32[np.ndarray, " sample"], int]:
         """Mono, from ``start`` to ``end`` seconds, and its sample rate. UserError if it cannot be read."""
         import soundfile

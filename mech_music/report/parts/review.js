@@ -31,8 +31,8 @@ async function show(place) {
   try { parts = await all(one); } catch (error) { return trouble(`This pair's sound cannot be had (${error.message}): is the server still running?`); }
   if (QUEUE[here] !== one) return;
   const words = { first: `First: ${clock(one.first[0])} to ${clock(one.first[1])}`, second: `Second: ${clock(one.second[0])} to ${clock(one.second[1])}` };
-  const versions = ["first", "second"].map((version, i) => ({ version, title: words[version], audio: parts[3 * i], image: parts[3 * i + 1], seconds: one[version][1] - one[version][0], top_hz: 8000 }));
-  const seen = ["first", "second"].map((version, i) => el("img", { src: parts[3 * i + 2], alt: `Pitch classes of the ${version} place, melody above harmony` }));
+  const versions = ["first", "second"].map((version, i) => ({ version, title: words[version], audio: parts[3 * i], image: parts[3 * i + 1], seconds: one[version][1] - one[version][0], top_hz: one.top_hz }));
+  const seen = ["first", "second"].map((version, i) => el("figure", {}, el("img", { src: parts[3 * i + 2], alt: `Pitch classes of the ${version} place, melody above harmony` })));
   byId("pair").replaceChildren(
     el("p", { class: "facts" }, `${one.recording}: the second place comes ${(one.second[0] - one.first[0]).toFixed(1)} s later; compared ${shifted(one.semitones)}. ${one.licence}, ${one.source}.`),
     clipPlayer(versions, "this pair"), el("div", { class: "pitches" }, ...seen),

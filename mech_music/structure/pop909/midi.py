@@ -21,6 +21,10 @@ _VOICES = {"MELODY": ("flute", 0.45), "BRIDGE": ("electric piano", 0.3), "PIANO"
 _LEAST_MET = 0.5  # share of the melody's notes that have to be found
 
 
+class NotAligned(UserError):
+    """A MIDI file whose melody is not that of the annotation, at whatever offset: another song, or one that was cut."""
+
+
 def read_midi(file: Path) -> Mapping[str, list[Sounding]]:
     """The notes of each named track, in ticks; ``ticks``: of a beat. UserError for what is no MIDI file."""
     try:
@@ -49,7 +53,7 @@ def read_midi(file: Path) -> Mapping[str, list[Sounding]]:
 def arrangement(song: Song, file: Path) -> Float32[np.ndarray, " sample"]:
     """All tracks of a song's MIDI file as sound, at the song's tempo; bar 0 of the annotation begins at 0 s.
 
-    UserError for a file of another song: fewer than half of the annotated melody's notes are in it.
+    `NotAligned` for a file in which fewer than half of the annotated melody's notes are found at one offset.
     """
     tracks = dict(read_midi(file))
     tick = tracks.pop("ticks")[0].length / SIXTEENTHS  # of a sixteenth
@@ -63,7 +67,7 @@ def arrangement(song: Song, file: Path) -> Float32[np.ndarray, " sample"]:
     shifts = Counter(at - start for at, pitch in starts for start in by_pitch.get(pitch, ()))
     shift, met = min(shifts.items(), key=lambda one: (-one[1], one[0])) if shifts else (0, 0)
     if met < _LEAST_MET * min(len(own), len(starts)):
-        raise UserError(f"'{file}' is of another song than '{song.name}': {met} of {len(own)} notes are the same")
+        raise NotAligned(f"'{file}' has {met} of the {len(own)} notes of '{song.name}' where they should be")
     each = 60 / song.tempo / SIXTEENTHS
     played = [
         Played((note.start / tick - shift) * each, note.length / tick * each, note.pitch, *_VOICES[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from jaxtyping import Float32
 from mech_music.base.errors import UserError
 from mech_music.base.paths import user_path
 from mech_music.structure.annotated import AnnotatedPiece, Kind
-from mech_music.structure.pop909.midi import arrangement
+from mech_music.structure.pop909.midi import NotAligned, arrangement
 from mech_music.structure.pop909.songs import Song, read_songs
 from mech_music.structure.pop909.sound import SAMPLE_RATE, song_audio
 from mech_music.structure.windows import Labelled, Span, windows
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mech_music.config.schema import RunConfig
     from mech_music.models.protocol import Generator
 
+log = logging.getLogger(__name__)
 _VERSION = 1  # raise it when a change of this code changes a piece
 
 
@@ -67,7 +69,10 @@ class Pop909Pieces:
 
     def _pieces(self, generator: Generator) -> Iterator[AnnotatedPiece]:
         for song in self._songs:
-            yield from windows(self._labelled(song), self._seconds, generator)
+            try:
+                yield from windows(self._labelled(song), self._seconds, generator)
+            except NotAligned as error:
+                log.warning("song %s is left out: %s", song.name, error)
 
     def _labelled(self, song: Song) -> Labelled:
         audio: list[Float32[np.ndarray, " sample"]] = []
