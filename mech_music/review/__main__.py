@@ -107,8 +107,9 @@ def _serve(places: Sequence[str], values: dict[str, str], console: Console) -> N
     from mech_music.review.folder import open_review
     from mech_music.review.server import ReviewServer
 
+    folder = _place(places, "folder of a review")
     _known(values, ("reviewer", "port"), ("reviewer",))
-    review = open_review(_place(places, "folder of a review"))
+    review = open_review(folder)
     with ReviewServer(review, values["reviewer"], _number(values, "port", int, _PORT)) as server:
         left = len(review.queue) - len(server.decided())
         console.print(f"{server.address} shows {len(review.queue)} pairs, {left} to decide. Ctrl+C ends it.")

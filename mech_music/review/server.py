@@ -109,11 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
             if made:
                 self.server.decide(made[-1], None)
             return "application/json", json.dumps({"pair": made[-1] if made else None}).encode()
-        pair, decision = said.get("pair"), said.get("decision")
+        pair, decision = str(said.get("pair")), str(said.get("decision"))
         if self.path != "/decide" or pair not in self.server.review.queue or decision not in list(Decision):
             raise _Refused(HTTPStatus.BAD_REQUEST, f"no pair or no decision: expected one of {', '.join(Decision)}")
         seconds = said.get("seconds", 0.0)
-        self.server.decide(str(pair), Decision(decision), float(seconds) if isinstance(seconds, int | float) else 0.0)
+        self.server.decide(pair, Decision(decision), float(seconds) if isinstance(seconds, int | float) else 0.0)
         return "application/json", json.dumps({"pair": pair}).encode()
 
     def _said(self) -> dict[str, Any]:
