@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from mech_music.base.errors import UserError, unknown
 from mech_music.base.paths import user_path
 from mech_music.structure.annotated import AnnotatedPiece, Kind
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
 
 _VERSION = 1  # raise it when a change of this code changes a piece
+_MOMENT = 0.5  # seconds
 _SPLITS = ("train", "test", "all")
 _UNREVIEWED = ("refuse", "drop")
 
@@ -28,7 +31,8 @@ class ReviewedPieces:
 
     A verified return makes a section of either place; the second place of a verified negative is a new section. Pairs
     that are ambiguous or rejected are left out, and so is what overlaps a place that is kept. ``split``: train, test or
-    all. ``unreviewed``: refuse labels that nobody verified, or drop them.
+    all. ``unreviewed``: refuse labels that nobody verified, or drop them. Nobody wrote down beats: every half second
+    stands for one.
     """
 
     def __init__(self, path: str, seconds: float, split: str, unreviewed: str, prompt: str) -> None:
@@ -74,11 +78,11 @@ class ReviewedPieces:
     def _pieces(self, generator: Generator):
         for recording in self._recordings:
             spans = spans_of([label for label in self._labels if label.recording == recording.name])
-            yield from windows(
-                Labelled(recording.name, recording.track, self._prompt, recording.seconds, spans, (), recording.sound),
-                self._seconds,
-                generator,
+            moments = np.arange(0.0, recording.seconds, _MOMENT).tolist()
+            labelled = Labelled(
+                recording.name, recording.track, self._prompt, recording.seconds, spans, moments, (), recording.sound
             )
+            yield from windows(labelled, self._seconds, generator)
 
 
 def _checked(path: str, recordings: Sequence[Recording], labels: Sequence[Label], unreviewed: str) -> list[Label]:

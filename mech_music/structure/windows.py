@@ -30,8 +30,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Labelled:
-    """A recording with its sections, in order and apart from each other. ``beats``: seconds; ``sound``: from one second
-    to another, with its sample rate."""
+    """A recording with its sections, in order and apart from each other. ``beats``, ``bars``: seconds; ``sound``: from
+    one second to another, with its sample rate."""
 
     name: str
     track: str
@@ -39,6 +39,7 @@ class Labelled:
     seconds: float
     spans: Sequence[Span]
     beats: Sequence[float]
+    bars: Sequence[float]
     sound: Callable[[float, float], tuple[Float32[np.ndarray, " sample"], int]]
 
 
@@ -58,8 +59,9 @@ def windows(labelled: Labelled, seconds: float, generator: Generator) -> Iterato
         audio, rate = labelled.sound(start, end)
         codes = generator.to_tokens(torch.from_numpy(audio)[None], rate)[0, :, : generator.n_frames(seconds)]
         free = end
-        beats = tuple(
-            round((beat - start) * generator.frame_rate) for beat in labelled.beats if start <= beat < end - 1e-6
+        beats, bars = (
+            tuple(round((at - start) * generator.frame_rate) for at in times if start <= at < end - 1e-6)
+            for times in (labelled.beats, labelled.bars)
         )
         yield AnnotatedPiece(
             name=f"{labelled.name}@{start:.2f}",
@@ -69,6 +71,7 @@ def windows(labelled: Labelled, seconds: float, generator: Generator) -> Iterato
             frame_rate=generator.frame_rate,
             sections=sections,
             beats=beats,
+            bars=bars,
             codes=codes.cpu().numpy(),
         )
 

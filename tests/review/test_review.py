@@ -182,7 +182,7 @@ def test_sounds_and_pictures_are_those_of_the_places(server: ReviewServer, tmp_p
     most = min(len(heard), len(true))
     assert status == 200 and rate == 16_000 and abs(len(heard) - len(true)) < 3000
     spectra = [np.abs(np.fft.rfft(one[:most])) for one in (heard, true)]
-    assert np.corrcoef(*spectra)[0, 1] > 0.95
+    assert np.corrcoef(spectra[0], spectra[1])[0, 1] > 0.95
     for kind in ("spectrogram", "pitches"):
         assert ask(server, f"/media/{pair.id}/{kind}/first")[1].startswith(b"\x89PNG")
     for wrong in ("/media/x/sound/first", f"/media/{pair.id}/sound/third", f"/media/{pair.id}/smell/first", "/etc"):
@@ -227,7 +227,7 @@ def alpha_by_units(first: list[str], second: list[str]) -> float:
     observed = np.mean([a != b for a, b in zip(first, second, strict=True)])
     n = len(values)
     expected = sum(a != b for i, a in enumerate(values) for j, b in enumerate(values) if i != j) / (n * (n - 1))
-    return 1 - observed / expected
+    return float(1 - observed / expected)
 
 
 def test_agreement_equals_other_computations() -> None:

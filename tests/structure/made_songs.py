@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
@@ -35,8 +34,11 @@ _LETTERS = {"A": 1, "B": 2}
 def song_folder(place: Path, name: str, labels: tuple[str, str] = LABELS, **files: str) -> Path:
     """A folder in the format of the public one: phrases of one letter have one melody, the second A two semitones
     higher. ``files``: other content, by the file's name without its ending; None for no file."""
-    made = _made(labels[0], Random(name))
-    made |= {"human_label1": labels[0] + "\n", "human_label2": labels[1] + "\n", **files}
+    made = _made(labels[0], Random(name)) | {
+        "human_label1": labels[0] + "\n",
+        "human_label2": labels[1] + "\n",
+        **files,
+    }
     folder = place / name
     folder.mkdir(parents=True, exist_ok=True)
     for stem, text in made.items():
@@ -45,7 +47,7 @@ def song_folder(place: Path, name: str, labels: tuple[str, str] = LABELS, **file
     return folder
 
 
-def _made(label: str, random: Random) -> Mapping[str, str]:
+def _made(label: str, random: Random) -> dict[str, str]:
     phrases = [(letter, int(bars)) for letter, bars in zip(label[::2], label[1::2], strict=True)]
     lines = {letter: [(60 + random.choice(SCALE), 2) for _ in range(32)] for letter in _LETTERS}
     roots = {letter: [random.choice((0, 5, 7, 9)) for _ in range(8)] for letter in _LETTERS}

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 
 from mech_music.base.errors import UserError
+from mech_music.config.paths import conf_dir
 from mech_music.structure.annotated import Kind
 from mech_music.structure.labels import Label, State, read_labels, write_labels
 from mech_music.structure.manifest import MANIFEST, Recording, open_manifest, write_manifest
+from mech_music.structure.registry import open_pieces
 from mech_music.structure.reviewed import ReviewedPieces, spans_of
 from tests.structure.made_songs import wander
 
@@ -99,7 +102,8 @@ def test_what_is_wrong_is_one_line(folder: Path, line: str) -> None:
 
 
 def label(of: Recording, *places: float, state: State = State.positive, semitones: int = 0) -> Label:
-    return Label(of.name, of.sha256, *places, semitones, state, 1)
+    first, second = places[:2], places[2:]
+    return Label(of.name, of.sha256, first[0], first[1], second[0], second[1], semitones, state, 1)
 
 
 class Halves:
@@ -137,11 +141,21 @@ def test_verified_labels_become_sections(folder: Path) -> None:
         (0, 20, Kind.new, None), (40, 60, Kind.transposed, 0), (70, 85, Kind.exact, 0)
     ]  # fmt: skip
     expected = Halves().to_tokens(torch.from_numpy(first.sound(1.0, 10.0)[0])[None], 16_000)[0].numpy()
+    assert one.beats[:3] == (0, 5, 10) and one.bars == ()
     assert np.array_equal(one.codes, expected) and other.name == "1.wav@0.50" and other.prompt == "a song"
     with pytest.raises(UserError, match="2 stretches of 9 s have a verified return .* not 3"):
         pieces.load(3, Halves())  # type: ignore[arg-type]
     write_labels(folder, labels[:3])
     assert ReviewedPieces(str(folder), 9.0, "all", "refuse", "a song").id != pieces.id
+
+
+@pytest.mark.parametrize("name", ["folder", "pop909"])
+def test_every_setting_of_a_config_is_one_of_its_class(name: str) -> None:
+    settings = yaml.safe_load((conf_dir() / "pieces" / f"{name}.yaml").read_text())
+    with pytest.raises(UserError, match=f"^pieces={name} needs pieces.path=<"):
+        open_pieces(settings, None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=f"unknown key of pieces={name} 'pth'"):
+        open_pieces(settings | {"pth": "x"}, None)  # type: ignore[arg-type]
 
 
 def test_labels_that_nobody_verified_are_no_labels(folder: Path) -> None:

@@ -141,7 +141,7 @@ def test_phrases_become_pieces(tmp_path: Path) -> None:
         (0, 40, Kind.new, None, 0), (40, 120, Kind.new, None, 0), (120, 200, Kind.new, None, 0),
         (200, 260, Kind.transposed, 1, 2),
     ]  # fmt: skip
-    assert one.beats[:3] == (0, 5, 10) and one.codes.any()
+    assert one.beats[:3] == (0, 5, 10) and one.bars[:3] == (0, 20, 40) and one.codes.any()
     assert Pop909Pieces(str(tmp_path), None, 26.0, 2, "piano", "a pop song").id != pieces.id
     with pytest.raises(UserError, match="2 songs have 2 stretches of 26 s with a return and its source, not 5"):
         pieces.load(5, Halves())  # type: ignore[arg-type]

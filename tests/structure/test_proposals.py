@@ -170,7 +170,7 @@ def test_proposals_are_the_same_again(described: list[Described]) -> None:
 
 def test_pitches_and_textures_are_heard() -> None:
     t = np.arange(16_000) / 16_000
-    tone = 0.3 * sum(np.sin(2 * np.pi * 440.0 * 2 ** (-9 / 12) * k * t) / k for k in range(1, 6))
+    tone = 0.3 * np.sum([np.sin(2 * np.pi * 440.0 * 2 ** (-9 / 12) * k * t) / k for k in range(1, 6)], axis=0)
     for found in (describe(tone, 16_000), sine_at(32_000)):
         assert found.chroma[5:-5].mean(0).argmax() == 0 and found.melody[5:-5].mean(0).argmax() == 0, "a C"
         assert found.rate == 25 and abs(found.seconds - 1) < 0.05

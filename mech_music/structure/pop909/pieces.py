@@ -82,9 +82,9 @@ class Pop909Pieces:
                 audio.append(self._audio(song))
             return audio[0][round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)], SAMPLE_RATE
 
-        beats = np.arange(song.bars * song.metre) * 60 / song.tempo
+        beats = (np.arange(song.bars * song.metre) * 60 / song.tempo).tolist()
         spans, seconds = spans_of(song, self._annotator - 1), song.bars * song.bar_seconds
-        return Labelled(song.name, song.name, self._prompt, seconds, spans, beats.tolist(), sound)
+        return Labelled(song.name, song.name, self._prompt, seconds, spans, beats, beats[:: song.metre], sound)
 
     def _audio(self, song: Song) -> Float32[np.ndarray, " sample"]:
         if self._midi is None:
