@@ -148,7 +148,13 @@ def test_phrases_become_pieces(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pieces.annotator=3: expected 1 or 2"):
         Pop909Pieces(str(tmp_path), None, 26.0, 3, "piano", "")
     with pytest.raises(UserError, match=r"pieces.midi=.*: no 001/001.mid in this folder"):
-        Pop909Pieces(str(tmp_path), str(tmp_path), 26.0, 1, "piano", "").load(1, Halves())  # type: ignore[arg-type]
+        Pop909Pieces(str(tmp_path), str(tmp_path), 26.0, 1, "piano", "")
+    ids = []
+    for content in (b"one", b"one", b"another"):
+        for name in ("001", "002"):
+            (tmp_path / name / f"{name}.mid").write_bytes(content)
+        ids.append(Pop909Pieces(str(tmp_path), str(tmp_path), 26.0, 1, "piano", "").id)
+    assert ids[0] == ids[1] != ids[2] != pieces.id
 
 
 def midi_file(path: Path, tracks: Sequence[tuple[str, Sequence[tuple[int, int, int]]]], ticks: int = 480) -> Path:

@@ -44,7 +44,7 @@ class Pop909Pieces:
         self._path, self._seconds, self._annotator = path, seconds, annotator
         self._voice, self._prompt = voice, prompt
         digest = hashlib.sha256(repr(self._songs).encode()).hexdigest()[:24]
-        played = voice if midi is None else "midi"
+        played = voice if self._midi is None else self._midi_digest(self._midi)
         self.id = f"pop909 {_VERSION} {digest} {played} {seconds} {annotator} {prompt}"
 
     @classmethod
@@ -56,6 +56,13 @@ class Pop909Pieces:
         if not path:
             raise UserError("pieces=pop909 needs pieces.path=<the folder POP909 of hierarchical-structure-analysis>")
         return cls(path, midi, seconds, annotator, voice, prompt)
+
+    def _midi_digest(self, folder: Path) -> str:
+        """Of the songs' files, which decide what is heard."""
+        content = hashlib.sha256()
+        for song in self._songs:
+            content.update(_midi_file(folder, song.name).read_bytes())
+        return f"midi {content.hexdigest()[:24]}"
 
     def load(self, n: int, generator: Generator) -> list[AnnotatedPiece]:
         """The first ``n`` stretches, song after song. UserError where there are fewer."""
