@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from hydra import initialize_config_dir
+from hydra import compose, initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -14,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from mech_music.cli import launcher
 from mech_music.cli.launcher.composer import Composer
 from mech_music.config.paths import conf_dir
-from mech_music.tasks.registry import register
+from mech_music.config.schema import RunConfig
+from mech_music.tasks.registry import as_run, register
+from tests.composing import compose_run
 
 register()
 launcher.install()
@@ -56,3 +58,24 @@ def test_a_mistake_raises_what_hydra_raises(hydras: tuple[ConfigLoader, DictConf
     with pytest.raises(type(expected.value)) as raised:
         Composer(loader, master)([override])
     assert str(raised.value) == str(expected.value)
+
+
+MISTAKES = ["strenth=1", "component=mpl", "technique=replce", "prompts=many", "strength=1,2", "pair=a'", "model={a: 1}"]
+COMPOSED = [*(words for jobs in SWEEPS.values() for words in jobs), *([word] for word in MISTAKES)]
+
+
+@pytest.mark.parametrize("overrides", COMPOSED)
+def test_the_tests_own_way_of_composing_is_hydras(overrides: list[str]) -> None:
+    """`compose_run` reads files once for many tests; what it gives or raises is what Hydra does."""
+
+    def outcome(composed: Callable[[], RunConfig]) -> object:
+        try:
+            return composed()
+        except Exception as error:
+            return type(error), str(error)
+
+    def hydras() -> RunConfig:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return as_run(compose("config", overrides))
+
+    assert outcome(lambda: compose_run(*overrides)) == outcome(hydras)
