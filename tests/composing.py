@@ -8,17 +8,12 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig
 
 from mech_music.config.paths import conf_dir
 from mech_music.config.schema import RunConfig
@@ -27,6 +22,7 @@ from mech_music.engine.engine import Answers
 from mech_music.run import main
 from mech_music.tasks.registry import as_run, register
 from tests.answers import Outcome, answered
+from tests.composed_once import compose_once
 
 register()
 
@@ -38,31 +34,9 @@ def compose_run(*overrides: str) -> Any:
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> RunConfig:
-    """Files are merged once for all tests that choose the same; values are set on a copy, as Hydra sets them."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    if not all(_is_plain(override) for override in parsed):
-        return as_run(_of_files(overrides))
-    chosen = [_chooses_file(override) for override in parsed]
-    config = copy.deepcopy(_of_files(tuple(compress(overrides, chosen))))
-    values = [override for override, is_file in zip(parsed, chosen, strict=True) if not is_file]
-    ConfigLoaderImpl._apply_overrides_to_config(values, config)
-    return as_run(config)
-
-
-@cache
-def _of_files(overrides: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", list(overrides))
-
-
-def _is_plain(override: Override) -> bool:
-    """``key=value`` of one value, not Hydra's own."""
-    changes = override.type is OverrideType.CHANGE and override.package is None
-    return changes and not override.is_sweep_override() and not override.is_hydra_override()
-
-
-def _chooses_file(override: Override) -> bool:
-    return (conf_dir() / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
+    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        compose_once(patch)
+        return as_run(compose("config", list(overrides)))
 
 
 class MadeUpEngine:
@@ -120,6 +94,7 @@ class CommandLine:
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
         self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
         with _own_logging(), pytest.MonkeyPatch.context() as patch:
+            compose_once(patch)
             if not any(word.startswith(("experiment=", "hydra.mode=")) for word in words):
                 patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)  # as it is found to be
             try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -14,9 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from mech_music.cli import launcher
 from mech_music.cli.launcher.composer import Composer
 from mech_music.config.paths import conf_dir
-from mech_music.config.schema import RunConfig
-from mech_music.tasks.registry import as_run, register
-from tests.composing import compose_run
+from mech_music.tasks.registry import register
+from tests.composed_once import compose_once
 
 register()
 launcher.install()
@@ -28,6 +27,7 @@ SWEEPS = {
     "an experiment": [["experiment=velez2024/fig4", "model=tiny", "prompts=2"], ["experiment=velez2024/fig5"]],
     "nested, lists, nothing": [["sampling.top_k=5", "controls=[self]"], ["controls=[]", "engine.store=null"], []],
     "added and removed": [["+technique.shift.original=0.5"], ["~technique.shift.desired"], ["++seed=4"]],
+    "a choice of Hydra's": [["hydra/launcher=basic", "seed=1", "hydra.run.dir=x"], ["hydra.mode=MULTIRUN"]],
     "not set": [["classifier.path=somewhere"], ["logger=none", "logger.tags=[a,b]"]],
 }
 
@@ -42,40 +42,46 @@ def hydras() -> Iterator[tuple[ConfigLoader, DictConfig]]:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
-def test_equals_hydras_own(hydras: tuple[ConfigLoader, DictConfig], sweep: str) -> None:
+def test_equals_hydras_own(
+    hydras: tuple[ConfigLoader, DictConfig], sweep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep's composer, and what tests compose with (`tests.composed_once`)."""
     loader, master = hydras
     composer = Composer(loader, master)
-    for overrides in SWEEPS[sweep] * 2:  # the second time from what was read
-        expected = loader.load_sweep_config(master, list(overrides))
-        assert OmegaConf.to_yaml(composer(overrides)) == OmegaConf.to_yaml(expected)
+    expected = [OmegaConf.to_yaml(loader.load_sweep_config(master, [*overrides])) for overrides in SWEEPS[sweep]]
+    for _ in range(2):  # the second time from what was read
+        assert [OmegaConf.to_yaml(composer(overrides)) for overrides in SWEEPS[sweep]] == expected
+    compose_once(monkeypatch)
+    for _ in range(2):
+        found = [OmegaConf.to_yaml(loader.load_sweep_config(master, [*overrides])) for overrides in SWEEPS[sweep]]
+        assert found == expected
 
 
-@pytest.mark.parametrize("override", ["strenth=1", "component=mpl", "technique=replce", "prompts=many"])
-def test_a_mistake_raises_what_hydra_raises(hydras: tuple[ConfigLoader, DictConfig], override: str) -> None:
+MISTAKES = ["strenth=1", "component=mpl", "technique=replce", "prompts=many", "strength=1,2", "pair=a'", "model={a: 1}"]
+
+
+@pytest.mark.parametrize("override", MISTAKES)
+def test_a_mistake_raises_what_hydra_raises(
+    hydras: tuple[ConfigLoader, DictConfig], override: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loader, master = hydras
     with pytest.raises(Exception) as expected:
         loader.load_sweep_config(master, [override])
     with pytest.raises(type(expected.value)) as raised:
         Composer(loader, master)([override])
     assert str(raised.value) == str(expected.value)
+    compose_once(monkeypatch)
+    with pytest.raises(type(expected.value)) as raised:
+        loader.load_sweep_config(master, [override])
+    assert str(raised.value) == str(expected.value)
 
 
-MISTAKES = ["strenth=1", "component=mpl", "technique=replce", "prompts=many", "strength=1,2", "pair=a'", "model={a: 1}"]
-COMPOSED = [*(words for jobs in SWEEPS.values() for words in jobs), *([word] for word in MISTAKES)]
-
-
-@pytest.mark.parametrize("overrides", COMPOSED)
-def test_the_tests_own_way_of_composing_is_hydras(overrides: list[str]) -> None:
-    """`compose_run` reads files once for many tests; what it gives or raises is what Hydra does."""
-
-    def outcome(composed: Callable[[], RunConfig]) -> object:
-        try:
-            return composed()
-        except Exception as error:
-            return type(error), str(error)
-
-    def hydras() -> RunConfig:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return as_run(compose("config", overrides))
-
-    assert outcome(lambda: compose_run(*overrides)) == outcome(hydras)
+def test_a_sweeps_own_config_is_hydras(
+    hydras: tuple[ConfigLoader, DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is swept, be it a file or a value, left to the jobs."""
+    words = ["component=mlp,ca", "technique=steer,adjust", "seed=1", "hydra/launcher=basic", "hydra.sweep.dir=x"]
+    expected = hydras[0].load_configuration("config", words, RunMode.MULTIRUN)
+    compose_once(monkeypatch)
+    found = hydras[0].load_configuration("config", words, RunMode.MULTIRUN)
+    assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)

@@ -28,6 +28,7 @@ from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.run import INTERRUPTED
 from mech_music.store import Store, upkeep
 from mech_music.store.rows import VERSION
+from tests.composed_once import compose_once
 from tests.composing import compose_run
 
 SWEEP = (
@@ -126,6 +127,7 @@ def _become(argv: list[str], printed: Path) -> None:
         from mech_music.run import main
 
         figures.draw_all = lambda *_: []  # drawn when the tables are there: they take half of a small sweep's time
+        compose_once(pytest.MonkeyPatch())
         Hydra.get_mode = lambda *_, **__: None  # composes all once more: only experiments set a mode
         loading._load = lambda *_: _bundled()
         main()
