@@ -13,6 +13,7 @@ from rich.console import Console
 VERBS = {
     "run": ("mech_music.run", "run an experiment, or with -m a sweep of many"),
     "concepts": ("mech_music.prompts.__main__", "what can be asked about: concepts, words and pairs"),
+    "review": ("mech_music.review.__main__", "where music returns in recordings: propose, listen, decide, agree"),
     "report": ("mech_music.report.__main__", "one HTML page of a run's or a sweep's results"),
     "sae": ("mech_music.saes.__main__", "a run's features for other tools: export"),
     "dashboard": ("mech_music.dashboard.__main__", "the W&B workspace and report of a sweep"),

@@ -22,6 +22,7 @@ from mech_music.engine.engine import Answers
 from mech_music.run import main
 from mech_music.tasks.registry import as_run, register
 from tests.answers import Outcome, answered
+from tests.composed_once import compose_once
 
 register()
 
@@ -33,7 +34,8 @@ def compose_run(*overrides: str) -> Any:
 
 @cache
 def _composed(overrides: tuple[str, ...]) -> RunConfig:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with pytest.MonkeyPatch.context() as patch, initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        compose_once(patch)
         return as_run(compose("config", list(overrides)))
 
 
@@ -92,6 +94,7 @@ class CommandLine:
         silent = [] if any(word.startswith("logger") for word in words) else ["logger=none"]
         self._patch.setattr("sys.argv", ["mech-music", *words, *silent, *self.places])
         with _own_logging(), pytest.MonkeyPatch.context() as patch:
+            compose_once(patch)
             if not any(word.startswith(("experiment=", "hydra.mode=")) for word in words):
                 patch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)  # as it is found to be
             try:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import os
 
-# Read when torch is loaded, which other imports here do before mech_music can say so.
+# Read when torch is loaded, which tests may do before mech_music can say so.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"} | os.environ
 
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from mech_music.base.quiet import quiet_imports
 from mech_music.cli import launcher
-from mech_music.models.musicgen.model import HookedMusicGen
-from tests.made import make_checkpoint
 
-torch.set_num_threads(1)
+if TYPE_CHECKING:
+    from mech_music.models.musicgen.model import HookedMusicGen
+
 launcher.install()  # Hydra looks for plugins once in a process
 
 PROMPTS = ("Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a sad trumpet tune.")
 # Every file goes to one worker; those that take longest go first, so that none is begun when the others are done.
 LONG = ("tests/tiny/", "tests/test_faults.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that only hands files to workers starts them sooner without the model's libraries."""
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        for name in ("mech_music.models.musicgen.model", "tests.made"):
+            import_module(name)
+        import_module("torch").set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an untrained three-layer MusicGen in the published format."""
+    from tests.made import make_checkpoint
+
     return make_checkpoint(tmp_path_factory.mktemp("made") / "model")
 
 
@@ -40,6 +51,8 @@ def made(checkpoint: Path) -> HookedMusicGen:
     """The untrained model, hooked. Its output weights are made large, so that edits change tokens."""
     with quiet_imports():
         from audiocraft.models.musicgen import MusicGen
+
+        from mech_music.models.musicgen.model import HookedMusicGen
 
         musicgen = MusicGen.get_pretrained(str(checkpoint), device="cpu")
     return HookedMusicGen(musicgen, fingerprint="made")

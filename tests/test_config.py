@@ -16,6 +16,7 @@ from mech_music.config.schema import Direction, RunConfig, folder_name, keys, lo
 from mech_music.edits.row import Half
 from mech_music.metrics.measures import EFFECTIVENESS, PRECISION
 from mech_music.models.hooks import Component
+from mech_music.tasks import registry
 from mech_music.tasks.registry import all_axes, axes_of, find_task, task_names, unknown_key
 from tests.composing import CommandLine, compose_run
 
@@ -203,3 +204,11 @@ def test_folder_names_fit_any_file_system() -> None:
     assert folder_name("component=mlp,pair=guitar-piano") == "component=mlp,pair=guitar-piano"
     assert folder_name("layer='0,5',model.path=/a b/c") == "layer=_0,5_,model.path=_a_b_c"
     assert len(folder_name("x" * 300)) == 100
+
+
+def test_a_config_file_that_changes_is_read_again(tmp_path: Path) -> None:
+    """It is kept while it is the same: a sweep's every job asks for it."""
+    (path := tmp_path / "mine.yaml").write_text("words: 1\n")
+    assert registry._written(path) == {"words": 1} and registry._written(path) is registry._written(path)
+    path.write_text("words: 22\n")
+    assert registry._written(path) == {"words": 22}

@@ -33,11 +33,12 @@ KINDS = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff")
 _NEEDED, _OPTIONAL = ("path", "licence", "sha256"), ("track", "split", "prompt")
 _SPLITS = {"train": False, "test": True}
 _NAMED = 3  # files that an error names
+_SETTING, _GO_ON = "sae.corpus", ", or go on without them: sae.skip_unreadable=true"
 _BLOCK = 2**18  # samples that are looked at at once
 
 
 @dataclass(frozen=True)
-class _File:
+class AudioFile:
     """A file, as the manifest or the folder has it; ``held_out``: None where nobody says."""
 
     path: Path
@@ -46,10 +47,11 @@ class _File:
     held_out: bool | None = None
     prompt: str | None = None
     words: tuple[tuple[str, str], ...] = ()
+    licence: str = ""
 
 
 @dataclass(frozen=True)
-class _Facts:
+class Facts:
     """What is in a file of this size that was changed then. ``wrong``: why it cannot be used, else empty."""
 
     size: int
@@ -89,10 +91,12 @@ def open_corpus(
         UserError: for files that cannot be used, contents that are not what the manifest says, and too few recordings.
     """
     place = Path(path).expanduser()
-    files = _in_folder(place) if place.is_dir() else _in_manifest(place)
-    facts = _facts(place, files)
-    files = _usable(path, files, facts, seconds, skip)
-    clips: dict[_File, list[GivenClip]] = {file: _cut(file, facts[file.path], seconds, every, prompt) for file in files}
+    files = in_folder(place) if place.is_dir() else in_manifest(place, _SETTING)
+    facts = facts_of(place, files)
+    files = usable(f"{_SETTING}={path}", files, facts, seconds, skip, _GO_ON)
+    clips: dict[AudioFile, list[GivenClip]] = {
+        file: _cut(file, facts[file.path], seconds, every, prompt) for file in files
+    }
     deciding = [(facts[file.path].sha256, file.track, file.held_out, file.prompt) for file in files]
     digest = hashlib.sha256(repr(deciding).encode()).hexdigest()
     train, test = _split(path, files, held_out, seed)
@@ -105,60 +109,64 @@ def open_corpus(
 # -- what there is -------------------------------------------------------------------------------------------
 
 
-def _in_folder(folder: Path) -> list[_File]:
+def in_folder(folder: Path) -> list[AudioFile]:
+    """Its audio files. UserError where there is none."""
     found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in KINDS and file.is_file())
     if not found:
         raise UserError(f"sae.corpus={folder}: no audio file in this folder ({', '.join(KINDS)})")
-    return [_File(file, str(file.relative_to(folder))) for file in found]
+    return [AudioFile(file, str(file.relative_to(folder))) for file in found]
 
 
-def _in_manifest(manifest: Path) -> list[_File]:
+def in_manifest(manifest: Path, setting: str) -> list[AudioFile]:
+    """The files of a manifest that ``setting`` names. UserError for one that is not as it should be."""
     try:
         with manifest.open(newline="", encoding="utf-8-sig") as written:
             lines = list(csv.DictReader(written))
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
-            f"sae.corpus={manifest}: no folder of audio files, and no manifest ({first_line(error)})"
+            f"{setting}={manifest}: no folder of audio files, and no manifest ({first_line(error)})"
         ) from None
     if lacking := [name for name in _NEEDED if not lines or name not in lines[0]]:
         raise UserError(
-            f"sae.corpus={manifest}: the manifest has no {'column ' + lacking[0] if lines else 'line'}; expected "
+            f"{setting}={manifest}: the manifest has no {'column ' + lacking[0] if lines else 'line'}; expected "
             f"{', '.join(_NEEDED)} and, if need be, {', '.join(_OPTIONAL)}, and columns of what is known of a file"
         )
-    found = [_line(manifest, number, line) for number, line in enumerate(lines, 2)]
+    found = [_line(f"{setting}={manifest}", manifest.parent, number, line) for number, line in enumerate(lines, 2)]
     if len({file.held_out is None for file in found}) > 1:
-        raise UserError(f"sae.corpus={manifest}: some lines have a split, and others have none: give all, or none")
+        raise UserError(f"{setting}={manifest}: some lines have a split, and others have none: give all, or none")
     return found
 
 
-def _line(manifest: Path, number: int, line: Mapping[str, str | None]) -> _File:
+def _line(where: str, folder: Path, number: int, line: Mapping[str, str | None]) -> AudioFile:
     def said(name: str) -> str:
         return (line.get(name) or "").strip()
 
     if empty := [name for name in _NEEDED if not said(name)]:
-        raise UserError(f"sae.corpus={manifest}: line {number} has no {empty[0]}")
+        raise UserError(f"{where}: line {number} has no {empty[0]}")
     split = said("split").lower()
     if split and split not in _SPLITS:
-        raise UserError(f"sae.corpus={manifest}: line {number} has split '{split}'; allowed: {', '.join(_SPLITS)}")
+        raise UserError(f"{where}: line {number} has split '{split}'; allowed: {', '.join(_SPLITS)}")
     words = {name: said(name) for name in line if name and name not in (*_NEEDED, *_OPTIONAL)}
     known = tuple((name, word) for name, word in words.items() if word)
     prompt = said("prompt") if "prompt" in line else None
     path = said("path")
     held_out = _SPLITS[split] if split else None
-    return _File(manifest.parent / path, said("track") or path, said("sha256").lower(), held_out, prompt, known)
+    return AudioFile(
+        folder / path, said("track") or path, said("sha256").lower(), held_out, prompt, known, said("licence")
+    )
 
 
 # -- what is in it -------------------------------------------------------------------------------------------
 
 
-def _facts(place: Path, files: Sequence[_File]) -> dict[Path, _Facts]:
+def facts_of(place: Path, files: Sequence[AudioFile]) -> dict[Path, Facts]:
     """Of each file; those that were looked at before, and were not changed since, are not read again."""
     known_at = (
         default_store_dir() / "corpora" / f"{hashlib.sha256(str(place.resolve()).encode()).hexdigest()[:24]}.json"
     )
-    known: dict[str, _Facts] = {}
+    known: dict[str, Facts] = {}
     with suppress(OSError, ValueError, TypeError):
-        known = {name: _Facts(**one) for name, one in json.loads(known_at.read_text()).items()}
+        known = {name: Facts(**one) for name, one in json.loads(known_at.read_text()).items()}
     found, unread = {}, []
     for file in dict.fromkeys(one.path for one in files):
         now, before = _state(file), known.get(str(file))
@@ -178,15 +186,15 @@ def _facts(place: Path, files: Sequence[_File]) -> dict[Path, _Facts]:
     return found
 
 
-def _state(file: Path) -> _Facts:
+def _state(file: Path) -> Facts:
     try:
         state = file.stat()
     except OSError as error:
-        return _Facts(0, 0, wrong=error.strerror or str(error))
-    return _Facts(state.st_size, state.st_mtime_ns)
+        return Facts(0, 0, wrong=error.strerror or str(error))
+    return Facts(state.st_size, state.st_mtime_ns)
 
 
-def _look(file: Path, state: _Facts) -> _Facts:
+def _look(file: Path, state: Facts) -> Facts:
     """Its content, decoded to the end."""
     import soundfile
 
@@ -204,12 +212,15 @@ def _look(file: Path, state: _Facts) -> _Facts:
         return replace(state, wrong=first_line(error))
 
 
-def _usable(path: str, files: Sequence[_File], facts: Mapping[Path, _Facts], seconds: float, skip: bool) -> list[_File]:
-    """Without copies, and without files that cannot be used; these are named."""
+def usable(
+    where: str, files: Sequence[AudioFile], facts: Mapping[Path, Facts], seconds: float, skip: bool, go_on: str = ""
+) -> list[AudioFile]:
+    """Without copies, and without files that cannot be used (``skip``), which are named; ``where``: the setting, as it
+    was given. UserError for other content than the manifest's, and for such files: mend them ``go_on``."""
     for file in files:
         if file.sha256 and facts[file.path].sha256 and facts[file.path].sha256 != file.sha256:
             raise UserError(
-                f"sae.corpus={path}: '{file.path.name}' is not the file of the manifest (SHA-256 "
+                f"{where}: '{file.path.name}' is not the file of the manifest (SHA-256 "
                 f"{facts[file.path].sha256[:12]}…, not {file.sha256[:12]}…): fetch it again, or mend the manifest"
             )
     wrong = {
@@ -221,33 +232,39 @@ def _usable(path: str, files: Sequence[_File], facts: Mapping[Path, _Facts], sec
         names = ", ".join(f"{file.path.name} ({why})" for file, why in list(wrong.items())[:_NAMED])
         told = f"{len(wrong)} of {len(files)} files cannot be used: {names}{', …' if len(wrong) > _NAMED else ''}"
         if not skip:
-            raise UserError(f"sae.corpus={path}: {told}; mend them, or go on without them: sae.skip_unreadable=true")
-        log.warning("corpus %s: %s; left out", path, told)
-    once: dict[str, _File] = {}
+            raise UserError(f"{where}: {told}; mend them{go_on}")
+        log.warning("%s: %s; left out", where, told)
+    once: dict[str, AudioFile] = {}
     for file in files:
         if file not in wrong:
             once.setdefault(facts[file.path].sha256, file)
     if copies := len(files) - len(wrong) - len(once):
-        log.warning("corpus %s: %d files are copies of others and left out", path, copies)
+        log.warning("%s: %d files are copies of others and left out", where, copies)
     return list(once.values())
 
 
-def _cut(file: _File, facts: _Facts, seconds: float, every: float | None, prompt: str) -> list[GivenClip]:
+def _cut(file: AudioFile, facts: Facts, seconds: float, every: float | None, prompt: str) -> list[GivenClip]:
     last = facts.seconds - seconds
     starts = [0.0] if every is None else [n * every for n in range(int(last / every + 1e-9) + 1)]
     words, said = dict(file.words), prompt if file.prompt is None else file.prompt
     return [GivenClip(Excerpt.of(str(file.path), facts.sha256, start, file.track), said, words) for start in starts]
 
 
-def _split(path: str, files: Sequence[_File], held_out: int, seed: int) -> tuple[list[_File], list[_File]]:
+def check_splits(where: str, files: Sequence[AudioFile]) -> None:
+    """UserError for a recording that is on both sides."""
+    test = {file.track for file in files if file.held_out}
+    if both := [file.track for file in files if file.track in test and not file.held_out]:
+        raise UserError(f"{where}: track '{both[0]}' is in both splits: leave it in one")
+
+
+def _split(path: str, files: Sequence[AudioFile], held_out: int, seed: int) -> tuple[list[AudioFile], list[AudioFile]]:
     """By recording: what is held out shares none with what is trained on."""
     tracks = list(dict.fromkeys(file.track for file in files))
     if len(tracks) < 4:
         raise UserError(f"sae.corpus={path}: {len(tracks)} recordings; at least 4 are needed (some are held out)")
     if files[0].held_out is not None:
         test = {file.track for file in files if file.held_out}
-        if both := [file.track for file in files if file.track in test and not file.held_out]:
-            raise UserError(f"sae.corpus={path}: track '{both[0]}' is in both splits: leave it in one")
+        check_splits(f"{_SETTING}={path}", files)
     else:
         if not 2 <= held_out <= len(tracks) // 2:
             raise UserError(

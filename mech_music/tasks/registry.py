@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.paths import find_config, options
@@ -68,7 +69,7 @@ def task_names() -> list[str]:
 def find_task(name: str) -> type[Task]:
     """The class of the task that ``task/<name>.yaml`` writes. UserError if there is no such file or class."""
     path = find_config("task", name)
-    written = OmegaConf.load(path)
+    written = _written(path)
     target = OmegaConf.select(written, "task._target_") or OmegaConf.select(written, "_target_")
     if not isinstance(target, str):
         raise UserError(f"{path} names no task: write task: {{_target_: module.Class}} in it")
@@ -87,7 +88,7 @@ def declared(task: str, hook: str) -> Any:
 
 def axes_of(name: str) -> list[str]:
     """The words that ``task/<name>.yaml`` adds to the command line, config groups such as ``technique`` among them."""
-    written = cast(Mapping[str, Any], OmegaConf.to_container(OmegaConf.load(find_config("task", name))))
+    written = cast(Mapping[str, Any], OmegaConf.to_container(_written(find_config("task", name))))
     if "task" not in written:
         return []
     listed = [next(iter(line)) for line in written.get("defaults", []) if isinstance(line, dict)]
@@ -132,7 +133,7 @@ class ForeignClass(UserError):
 
 def _classes(group: str) -> set[str]:
     """The classes that the files of a config group name, at their top or (of a global package) under the group."""
-    written = [OmegaConf.load(find_config(group, name)) for name in options(group)]
+    written = [_written(find_config(group, name)) for name in options(group)]
     places = ("_target_", f"{group}._target_")
     return {str(target) for file in written for place in places if (target := OmegaConf.select(file, place))}
 
@@ -143,7 +144,7 @@ def read_run(path: Path, task: str) -> RunConfig:
     Keys that the task does not have (any more) are left out. OSError, YAMLError, OmegaConfBaseException or UserError
     for a file that is not there or not of this version, and for a task that is not known.
     """
-    register()
+    register_resolvers()
     known = find_task(task)
     loaded = OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(loaded, dict):
@@ -157,6 +158,17 @@ def read_run(path: Path, task: str) -> RunConfig:
         if target is not None and str(target) not in allowed:
             raise ForeignClass(f"A config here names {group}._target_={target}, which is no class of conf/{group}.")
     return _typed(known.settings, kept | {"task": {"_target_": own}})
+
+
+def _written(path: Path) -> DictConfig | ListConfig:
+    """A config file; read again only where it has changed, as a sweep's every job asks for the same ones."""
+    state = path.stat()
+    return _read(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _read(path: Path, _changed: int, _size: int) -> DictConfig | ListConfig:
+    return OmegaConf.load(path)
 
 
 def _typed(settings: type[RunConfig], written: dict[str, Any]) -> RunConfig:

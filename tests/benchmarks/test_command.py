@@ -24,7 +24,9 @@ from mech_music.config.paths import conf_dir
 def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     register()
     with initialize_config_dir(str(conf_dir() / "benchmarks"), version_base="1.3"):
-        config = OmegaConf.to_object(compose("config", ["size=quick", "only=[edits,lenses,saes]", "device=cpu"]))
+        shorter = [f"{name}.tiny_frames=4" for name in ("edits", "lenses", "saes")]
+        words = ["size=quick", "only=[edits,lenses,saes]", "device=cpu", "edits.random_frames=4", *shorter]
+        config = OmegaConf.to_object(compose("config", words))
     assert isinstance(config, BenchmarksConfig)
     run(config, tmp_path)
     saved = json.loads((tmp_path / "benchmarks.json").read_text())

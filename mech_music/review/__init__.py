@@ -1,0 +1,1 @@
+"""A page to listen to proposed returns and to decide what they are, and what became of them."""
