@@ -52,7 +52,9 @@ class SymbolicPieces:
     def load(self, n: int, generator: Generator) -> list[AnnotatedPiece]:
         """The first ``n``, of each regime in turn. UserError for a model that does not write their notes."""
         if not isinstance(generator, SymbolicGenerator) or generator.decoder.grid != GRID:
-            raise UserError("pieces=symbolic: these are notes of model=symbolic-tiny; use it, or the model's own pieces")
+            raise UserError(
+                "pieces=symbolic: these are notes of model=symbolic-tiny; use it, or the model's own pieces"
+            )
         return [self._piece(number, generator) for number in range(n)]
 
     def _piece(self, number: int, generator: SymbolicGenerator) -> AnnotatedPiece:
