@@ -27,7 +27,7 @@ def needed(study: Study) -> tuple[Any, ...]:
 def opened(study: Study, making: Making) -> tuple[dict[Any, Record], list[tuple[int, AnnotatedPiece]]]:
     """The recordings that edits are made of, and the pieces that are tested on, each with its number."""
     passes = making.passes
-    records = {
+    records: dict[Any, Record] = {
         one: {name: tensor.numpy() for name, tensor in passes.recording.get(one).items()} for one in needed(study)
     }
     pieces = study.scores.pieces.load(passes.model, passes.model.n_frames(passes.settings.duration))

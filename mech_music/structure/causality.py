@@ -66,8 +66,13 @@ def cost_of(
     how: Statistics,
 ) -> Cost:
     """From each track's own costs, NaN where it has no such section."""
-    each = [_interval(values, how) for values in (returns, new, decoy, returns - new)]
-    return Cost(*each, ratio_of_means(returns, new, how))
+    return Cost(
+        returns=_interval(returns, how),
+        new=_interval(new, how),
+        decoy=_interval(decoy, how),
+        difference=_interval(returns - new, how),
+        selectivity=ratio_of_means(returns, new, how),
+    )
 
 
 def ratio_of_means(over: Float[np.ndarray, " track"], under: Float[np.ndarray, " track"], how: Statistics) -> Interval:

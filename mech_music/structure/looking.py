@@ -72,8 +72,9 @@ class Looking:
         means = {name: found[name].sum(-1) for name in ("elsewhere", "same_lag", "recent")}
         counts = np.stack([(self._state == state).sum(1).numpy() for state in range(2)]).astype(float)
         by_beat = [mean_over(sums.numpy(), own) for sums, own in zip(self._by_beat, counts, strict=True)]
-        aligned, source = (found["around"][..., REACH + offset] for offset in (-1, 0))
-        whole = {"source": source, "aligned": aligned, **means, "around": found["around"]}
+        around = found["around"].reshape(*found["around"].shape[:3], -1, 2 * REACH + 1).sum(3)
+        aligned, source = (around[..., REACH + offset] for offset in (-1, 0))
+        whole = {"source": source, "aligned": aligned, **means, "around": around}
         return whole | {"beats_returns": by_beat[0], "beats_new": by_beat[1]}
 
 

@@ -45,17 +45,16 @@ class Steps:
         return range(start + min(self.first), end + max(self.first))
 
 
-def lag_of(piece: AnnotatedPiece, number: int) -> int:
-    """Frames from a section's source to it. ValueError for a new section."""
-    source = piece.sections[number].source
-    if source is None:
-        raise ValueError(f"section {number} of {piece.name} is new")
-    return piece.sections[number].start - piece.sections[source].start
-
-
 def root_of(piece: AnnotatedPiece, number: int) -> int:
     """The new section that a section goes back to, over returns and decoys."""
     while (source := piece.sections[number].source) is not None:
+        number = source
+    return number
+
+
+def music_of(piece: AnnotatedPiece, number: int) -> int:
+    """The section whose music it is: its own number, unless it is a return."""
+    while piece.sections[number].kind.returns and (source := piece.sections[number].source) is not None:
         number = source
     return number
 
@@ -65,14 +64,21 @@ def returns_of(piece: AnnotatedPiece) -> list[int]:
     return [number for number, section in enumerate(piece.sections) if section.kind.returns]
 
 
-def returning_steps(piece: AnnotatedPiece, steps: Steps) -> Iterator[tuple[int, int, int]]:
-    """Each step that draws a return and nothing else: its number, its section's, and the lag to the source."""
+def earlier_of(piece: AnnotatedPiece, number: int) -> list[int]:
+    """The numbers of the sections before a return that have its music: its source, and that one's other returns."""
+    return [place for place in range(number) if music_of(piece, place) == music_of(piece, number)]
+
+
+def lags_of(piece: AnnotatedPiece, number: int) -> list[int]:
+    """Frames from each of these to the return."""
+    return [piece.sections[number].start - piece.sections[place].start for place in earlier_of(piece, number)]
+
+
+def returning_steps(piece: AnnotatedPiece, steps: Steps) -> Iterator[tuple[int, int]]:
+    """Each step that draws a return and nothing else, and the section's number."""
     for number in returns_of(piece):
-        section, lag = piece.sections[number], lag_of(piece, number)
-        assert section.source is not None
-        source = piece.sections[section.source]
-        for step in steps.within(section.start, min(section.end, section.start + source.end - source.start)):
-            yield step, number, lag
+        for step in steps.within(piece.sections[number].start, piece.sections[number].end):
+            yield step, number
 
 
 @dataclass(frozen=True)
@@ -99,23 +105,27 @@ class Places:
 
 
 def around_source(piece: AnnotatedPiece, steps: Steps) -> Places:
-    """For each step of a return, `REACH` positions before to after the one that reads what the source has there.
+    """For each step of a return, `REACH` positions before to after the one that read what its music has there; those of
+    each earlier section with that music one after the other.
 
-    The token that a step is to draw was read at ``step − lag + 1`` when the source had it (prefix matching: Olsson et
-    al., "In-context Learning and Induction Heads", 2022); the place before that is where the source's step drew it.
+    The token that a step is to draw was read at ``step − lag + 1`` (prefix matching: Olsson et al., "In-context
+    Learning and Induction Heads", 2022); the place before that is where it was drawn.
     """
-    index, weight = np.zeros((steps.n_steps, 2 * REACH + 1), np.int64), np.zeros((steps.n_steps, 2 * REACH + 1))
-    for step, _, lag in returning_steps(piece, steps):
-        there = step - lag + 1 + np.arange(-REACH, REACH + 1)
-        good = (there >= 0) & (there <= step)
-        index[step], weight[step] = np.where(good, there, 0), good
-    return Places(index, weight.astype(np.float32))
+    width = 2 * REACH + 1
+    most = max((len(lags_of(piece, number)) for number in returns_of(piece)), default=1)
+    index, weight = np.zeros((2, steps.n_steps, most * width))
+    for step, number in returning_steps(piece, steps):
+        for place, lag in enumerate(lags_of(piece, number)):
+            there = step - lag + 1 + np.arange(-REACH, REACH + 1)
+            own, good = slice(place * width, (place + 1) * width), (there >= 0) & (there <= step)
+            index[step, own], weight[step, own] = np.where(good, there, 0), good
+    return Places(index.astype(np.int64), weight.astype(np.float32))
 
 
 def elsewhere(piece: AnnotatedPiece, steps: Steps) -> Places:
     """Control: for each step of a return, the same place of the other earlier sections, of other music."""
     found = []
-    for step, number, _ in returning_steps(piece, steps):
+    for step, number in returning_steps(piece, steps):
         start, back = piece.sections[number].start, []
         for place, other in enumerate(piece.sections[:number]):
             alike = root_of(piece, place) == root_of(piece, number)
@@ -126,8 +136,8 @@ def elsewhere(piece: AnnotatedPiece, steps: Steps) -> Places:
 
 
 def same_lag(piece: AnnotatedPiece, steps: Steps) -> Places:
-    """Control: for each step of a new section, as far back as the piece's returns look for their sources."""
-    lags = sorted({lag_of(piece, number) for number in returns_of(piece)})
+    """Control: for each step of a new section, as far back as the music of the piece's returns is."""
+    lags = sorted({lag for number in returns_of(piece) for lag in lags_of(piece, number)})
     found = []
     for section in piece.sections:
         for step in steps.within(section.start, section.end) if section.kind is Kind.new else ():

@@ -23,7 +23,7 @@ from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.candidates import by_layer, heads_of
 from mech_music.structure.forced import Codes, filled, forced_nats
 from mech_music.structure.named import Restored, Study
-from mech_music.structure.places import Steps, measured_frames, returns_of, root_of
+from mech_music.structure.places import Steps, earlier_of, measured_frames, returns_of
 
 Record = Mapping[str, np.ndarray]
 
@@ -48,7 +48,7 @@ def swapped(number: int, pieces: Sequence[AnnotatedPiece]) -> Swap | None:
     if not (found := returns_of(piece)):
         return None
     last = found[-1]
-    earlier = [place for place in range(last) if root_of(piece, place) == root_of(piece, last)]
+    earlier = earlier_of(piece, last)
     lengths = {piece.sections[place].end - piece.sections[place].start for place in earlier}
     others = [
         (-len(_words(piece) & _words(other)), place, section.start)
@@ -142,9 +142,9 @@ class _Restoring:
 
 
 def _mean(swap: Swap, nats: np.ndarray, settle: int) -> float:
-    """Nats a token of the return, as far as it counts; of its last frame only what no clean run has to guess."""
+    """Nats a token of the return, as far as it counts."""
     section = swap.piece.sections[swap.section]
-    counted = measured_frames(swap.piece, settle).any(0)
+    counted = measured_frames(swap.piece, settle).sum(0) > 0
     own = np.zeros_like(counted)
     own[section.start : section.end] = counted[section.start : section.end]
     return float(nats[:, own].mean()) if own.any() else np.nan

@@ -14,7 +14,7 @@ from mech_music.models.protocol import MIN_PASS, Generator
 from mech_music.models.unembedding import Unembedding
 from mech_music.structure.annotated import AnnotatedPiece, Kind
 from mech_music.structure.looking import mean_over
-from mech_music.structure.places import Steps, lag_of, returns_of
+from mech_music.structure.places import Steps, returns_of
 
 
 def output_maps(generator: Generator) -> list[Float[Tensor, "head d_head d_model"]]:
@@ -111,13 +111,14 @@ def copied_tokens(
     tokens = np.zeros((steps.n_steps, len(steps.first), 2), np.int64)
     counted = np.zeros(tokens.shape[:2], bool)
     for number in returns_of(piece):
-        section, lag = piece.sections[number], lag_of(piece, number)
-        if section.kind is Kind.transposed:
+        section = piece.sections[number]
+        if section.kind is Kind.transposed or section.source is None:
             continue
-        length = section.end - section.start
-        for frame in range(section.start, section.end):
-            other = section.start - lag + (frame - section.start + length // 2) % length
+        source = piece.sections[section.source]
+        length = min(section.end - section.start, source.end - source.start)
+        for offset, other in ((at, (at + length // 2) % length) for at in range(length)):
+            frame = section.start + offset
             for codebook, first in enumerate(steps.first):
-                pair = piece.codes[codebook, [frame - lag, other]]
+                pair = piece.codes[codebook, [source.start + offset, source.start + other]]
                 tokens[frame + first, codebook], counted[frame + first, codebook] = pair, pair[0] != pair[1]
     return tokens, counted

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mech_music.base.errors import UserError
 from mech_music.models.protocol import Generator
 from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
-from tests.second_generator import SecondGenerator
+from tests.second_generator import Layer, SecondGenerator
 
 CARD, LENGTH, N_FRAMES = 40, 6, 30
 COPIES, ITSELF, IDLE = 0, 1, 2  # heads
@@ -46,11 +46,12 @@ class CopyingGenerator(SecondGenerator):
     def __init__(self) -> None:
         super().__init__(n_layers=1)
         self.fingerprint, self.tokens = "copying", _WithPrevious()  # type: ignore[assignment]
-        size, (layer,) = CARD + 1, self.layers
+        size, layer = CARD + 1, self.layers[0]
+        assert isinstance(layer, Layer)
         for weight in (layer.qkv.weight, layer.qkv.bias, layer.out.weight, layer.up.weight, layer.up.bias,
                        layer.down.weight, layer.down.bias, self.head.weight, self.head.bias):  # fmt: skip
             weight.data.zero_()
-        q, k, v = layer.qkv.weight.data.unflatten(0, (3, 3, size))
+        q, k, v = layer.qkv.weight.data.unflatten(0, (3, 3, size)).unbind()
         this, before, said = (slice(part * size, (part + 1) * size) for part in range(3))
         eye = torch.eye(size)
         q[COPIES][:, this], k[COPIES][:, before], v[COPIES][:, this] = _SHARP * eye, eye, eye

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mech_music.metrics.intervals import mean_interval
+from mech_music.results.tables import lines_of
 from mech_music.structure.causality import Causality, Cost, Statistics, cost_of
 
 
@@ -22,7 +23,7 @@ def causality_of(table: pd.DataFrame, size: int, how: str, statistics: Statistic
     local = _of_role(own, "local", statistics) if "local" in set(own["role"]) else None
     less = by_track(own, "found", "returns") - by_track(own, "random", "returns")
     over = mean_interval(less, statistics.resamples, statistics.level, statistics.seed)
-    edited = str(own[own["role"] == "found"]["edited"].iloc[0])
+    edited = next(str(one["edited"]) for one in lines_of(own) if one["role"] == "found")
     return Causality(edited, size, how, found, random, local, over)
 
 
@@ -30,11 +31,12 @@ def by_track(table: pd.DataFrame, role: str, kind: str, metric: str = "delta") -
     """The mean of each track's pieces (and draws), NaN where it has none."""
     own = table[(table["role"] == role) & (table["kind"] == kind)]
     means = cast(pd.Series, own.groupby("index")[metric].mean())
-    return means.reindex(range(int(table["index"].max()) + 1)).to_numpy(float)
+    return means.reindex(range(1 + max(table["index"].tolist()))).to_numpy(float)
 
 
 def _of_role(table: pd.DataFrame, role: str, statistics: Statistics) -> Cost:
-    return cost_of(*(by_track(table, role, kind) for kind in ("returns", "new", "decoy")), statistics)
+    returns, new, decoy = (by_track(table, role, kind) for kind in ("returns", "new", "decoy"))
+    return cost_of(returns, new, decoy, statistics)
 
 
 def as_json(found: Causality) -> dict[str, Any]:
