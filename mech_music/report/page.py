@@ -54,7 +54,8 @@ def build(found: Found, audio: bool = True, place: Path | None = None) -> Page:
     if effects.empty:
         raise UserError(f"nothing to show in '{found.folder}': its table holds controls only")
     fixed = _fixed_parts(view)
-    numbers = as_json(payload(view, effects, found.summary, Heard()))
+    more = {"more": view.data(found)} if view.data else {}
+    numbers = as_json(payload(view, effects, found.summary, Heard()) | more)
     room = LIMIT - _SPARE - sum(map(_size, (*fixed.values(), numbers)))
     if room < 0:
         raise UserError(f"'{found.folder}' has too many numbers for one page: make one of a single job's folder")
@@ -74,7 +75,7 @@ def build(found: Found, audio: bool = True, place: Path | None = None) -> Page:
         checked=bool(heard.samples) and not heard.notes,
         versions=versions(),
         config=portable(_config(found), found.folder),
-        data=Markup(as_json(payload(view, effects, found.summary, heard))),
+        data=Markup(as_json(payload(view, effects, found.summary, heard) | more)),
         sounds=Markup(as_json(heard.sounds)),
     )
     return Page(html, len(heard.sounds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,8 @@ class View:
     more: columns of ``beside`` that no schema has.
     glance: the cells listed first; None: each block's best.
     beside: from a summary to a line a cell, with its controls and their ``verdict``.
-    script: JavaScript for what cannot be declared. clips: None for a task without clips.
+    script: JavaScript for what cannot be declared. data: what it draws beside cells, as JSON (``DATA.more``).
+    clips: None for a task without clips.
     """
 
     kind: str
@@ -137,6 +138,7 @@ class View:
     heat_note: str = ""
     clips: Clips | None = None
     script: str = ""
+    data: Callable[[Found], Any] | None = None
 
     def fitted(self, effects: pd.DataFrame) -> View:
         """The view of these effects: with the finer axis down if they differ in it."""

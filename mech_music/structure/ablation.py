@@ -12,8 +12,8 @@ from mech_music.edits.row import Row
 from mech_music.saes.progress import progress
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.candidates import edits_of
+from mech_music.structure.conditions import FeatureSet, Forced, Study
 from mech_music.structure.forced import by_kind, forced_nats
-from mech_music.structure.named import FeatureSet, Forced, Study
 
 Record = Mapping[str, np.ndarray]
 

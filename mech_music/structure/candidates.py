@@ -12,8 +12,7 @@ from mech_music.edits.row import Edit, Half, Projection, RandomDirection, Term
 from mech_music.edits.splice import Change, How, Splice
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.directions import as_often
-from mech_music.structure.heads import Head, factor_of, must_exist, random_like, ranked
-from mech_music.structure.named import (
+from mech_music.structure.conditions import (
     AlongReturns,
     Condition,
     FeatureSet,
@@ -22,6 +21,7 @@ from mech_music.structure.named import (
     ReturnDirection,
     Study,
 )
+from mech_music.structure.heads import Head, factor_of, must_exist, random_like, ranked
 from mech_music.structure.scores import found_on, induction
 
 Record = Mapping[str, np.ndarray]

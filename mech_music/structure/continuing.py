@@ -17,8 +17,8 @@ from mech_music.structure.ablation import needed, opened
 from mech_music.structure.agreement import agreement
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.candidates import edits_of
+from mech_music.structure.conditions import Continued, Study
 from mech_music.structure.forced import forced_nats
-from mech_music.structure.named import Continued, Study
 from mech_music.structure.places import returns_of
 
 if TYPE_CHECKING:

@@ -1,185 +1,110 @@
-"""What is recorded of annotated pieces, by names that hold all that decides it; and what is edited, as data."""
+"""What is read and fitted, as names that hold everything which decides it, as `mech_music.saes.named` has SAEs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
 
-from mech_music.base.errors import UserError
+import numpy as np
+from jaxtyping import UInt8
+
 from mech_music.edits.content import stored
-from mech_music.edits.row import Half
-from mech_music.saes.named import Dictionary, Firing
-from mech_music.saes.named import recorded_for as recorded_for_sae
+from mech_music.structure.annotated import AnnotatedPiece, Kind, Pieces, Section
+from mech_music.structure.probes import Probe
+from mech_music.structure.rows import Clock, Rows, horizons_of
 
-if TYPE_CHECKING:
-    from mech_music.models.protocol import Generator
-    from mech_music.structure.annotated import AnnotatedPiece, Pieces
+Tensors = Mapping[str, np.ndarray]
+
+
+class Sight(StrEnum):
+    """What activations are read of: the model along a whole piece; along the last frames alone, under the same prompt;
+    the model with shuffled weights along a whole piece."""
+
+    whole = "whole"
+    local = "local"
+    untrained = "untrained"
 
 
 @stored
 @dataclass(frozen=True)
-class PieceSet:
-    """The first ``n`` of some annotated pieces, named by their ``id``; ``seed``: which tracks are tested on."""
+class Given:
+    """The first ``n`` of some pieces, which ``id`` stands for."""
 
     id: str
     n: int
-    seed: int
-    opened: Pieces | None = field(default=None, compare=False, repr=False)
-
-    def load(self, generator: Generator, n_frames: int) -> Sequence[AnnotatedPiece]:
-        """UserError for pieces of another model, longer than its clips, and where nothing returns."""
-        assert self.opened is not None
-        pieces = self.opened.load(self.n, generator)
-        for piece in pieces:
-            least, most = int(piece.codes.min()), int(piece.codes.max())
-            if len(piece.codes) != generator.n_codebooks or not 0 <= least <= most < generator.card:
-                raise UserError(
-                    f"piece '{piece.name}' has {len(piece.codes)} codebooks with tokens {least} to {most}, the model "
-                    f"{generator.n_codebooks} with 0 to {generator.card - 1}: these are pieces of another model"
-                )
-            if piece.n_frames > n_frames:
-                raise UserError(
-                    f"piece '{piece.name}' has {piece.n_frames} frames, a clip {n_frames}: use "
-                    f"duration={piece.n_frames / generator.frame_rate:g} or more"
-                )
-        if not any(section.kind.returns for piece in pieces for section in piece.sections):
-            raise UserError(f"nothing returns in the {len(pieces)} pieces: use others, or more prompts")
-        return pieces
+    pieces: Pieces = field(compare=False, repr=False)
 
 
 @stored
 @dataclass(frozen=True)
-class HeadScores:
-    """Where every head of self-attention looks along the pieces, and what it writes (`mech_music.structure.scores`).
+class Annotated:
+    """The pieces as they were read, and that these horizons can be asked of them, ``window`` frames into them."""
 
-    ``recent``: positions that count as the last few.
+    given: Given
+    horizons: tuple[float, ...]
+    clock: Clock
+    window: int
+
+    def read(self, record: Tensors) -> tuple[list[AnnotatedPiece], dict[float, Rows]]:
+        """The pieces of a record, and the rows of each horizon."""
+        pieces = unpacked(record["pieces"])
+        return pieces, horizons_of(pieces, self.horizons, self.clock, self.window)
+
+
+@stored
+@dataclass(frozen=True)
+class AtBeats:
+    """Activations at a hook just before each beat: at the step that samples its first token.
+
+    ``window``: frames that the model sees of a piece where its sight is local. ``seed``: of the weights' order.
     """
 
-    made: ClassVar[int] = 1
-    pieces: PieceSet
-    recent: int
+    given: Given
+    hook: str
+    sight: Sight = Sight.whole
+    window: int = 0
+    seed: int = 0
 
 
 @stored
 @dataclass(frozen=True)
-class PieceMean:
-    """The mean of a hook's value over all positions of the pieces that heads are found on."""
+class Acoustics:
+    """What the last ``window`` frames before each beat sound like."""
 
-    scores: HeadScores
-
-    @property
-    def recorded(self) -> tuple[Any, ...]:
-        """What has to be recorded first."""
-        return (self.scores,)
+    given: Given
+    window: int
 
 
-@stored
-@dataclass(frozen=True)
-class ReturnDirection:
-    """The mean of a hook's value at steps that draw returns, less that at steps that draw new sections; of the pieces
-    that heads are found on."""
-
-    scores: HeadScores
-
-    @property
-    def recorded(self) -> tuple[Any, ...]:
-        """What has to be recorded first."""
-        return (self.scores,)
+Columns = AtBeats | Acoustics | str
+"""What a probe is given: a recording at beats, or by name columns that need none (`mech_music.structure.controls`)."""
 
 
 @stored
 @dataclass(frozen=True)
-class HeadSet:
-    """Heads of self-attention: those given, in their order, or (none given) the highest scores on the pieces that
-    heads are found on."""
+class Forecasts:
+    """Of every regime and horizon of ``annotated``. ``dealt``: to labels that were dealt anew."""
 
-    given: tuple[tuple[int, int], ...] = ()
-
-
-@stored
-@dataclass(frozen=True)
-class FeatureSet:
-    """Features of an SAE at a hook, in the order given; controls are features that fire about as often."""
-
-    sae: Dictionary
-    firing: Firing
-    given: tuple[int, ...]
-
-    @property
-    def recorded(self) -> tuple[Any, ...]:
-        """What has to be recorded first."""
-        return (*recorded_for_sae(self.sae), self.firing)
+    annotated: Annotated
+    columns: Columns
+    probe: Probe
+    dealt: bool = False
 
 
-@stored
-@dataclass(frozen=True)
-class AlongReturns:
-    """The direction of returns (`ReturnDirection`) in the residual stream after a layer."""
-
-    layer: int
+def packed(pieces: Sequence[AnnotatedPiece]) -> UInt8[np.ndarray, " byte"]:
+    """Pieces as JSON, for a record."""
+    written: list[dict[str, Any]] = [asdict(piece) | {"codes": piece.codes.tolist()} for piece in pieces]
+    return np.frombuffer(json.dumps(written).encode(), np.uint8)
 
 
-Candidates = HeadSet | FeatureSet | AlongReturns
+def unpacked(packed: UInt8[np.ndarray, " byte"]) -> list[AnnotatedPiece]:
+    """What `packed` was given."""
+    return [_piece(written) for written in json.loads(np.asarray(packed, np.uint8).tobytes())]
 
 
-@stored
-@dataclass(frozen=True)
-class Condition:
-    """What is done to a run. ``role``: unedited, found, random, local, all (heads at once). ``size``: heads (or
-    features) at once; ``draw``: which of the random sets. ``how``: mean, zero, patch, or the factor that it is scaled
-    by."""
-
-    role: str = "unedited"
-    size: int = 0
-    draw: int = 0
-    how: str = ""
-
-
-@stored
-@dataclass(frozen=True)
-class Study:
-    """What conditions have in common: pieces and their scores, what is edited, in which guidance half."""
-
-    scores: HeadScores
-    candidates: Candidates
-    half: Half = Half.both
-
-
-@stored
-@dataclass(frozen=True)
-class Forced:
-    """Nats a token along the pieces that are tested on, under a condition, by kind of section.
-
-    ``guidance``: of the distribution, 1 for the conditional one. ``settle``: beats of a section that do not count.
-    """
-
-    made: ClassVar[int] = 1
-    study: Study
-    condition: Condition
-    guidance: float
-    settle: int
-
-
-@stored
-@dataclass(frozen=True)
-class Restored:
-    """How likely returns are when their source is another piece's music, and some heads still have what they had with
-    the true one (`mech_music.structure.restoring`)."""
-
-    made: ClassVar[int] = 1
-    study: Study
-    condition: Condition
-    guidance: float
-    settle: int
-
-
-@stored
-@dataclass(frozen=True)
-class Continued:
-    """What the model makes of a return when it is to write it itself (`mech_music.structure.continuing`)."""
-
-    made: ClassVar[int] = 1
-    study: Study
-    condition: Condition
-    seed: int
+def _piece(written: dict[str, Any]) -> AnnotatedPiece:
+    sections = tuple(Section(**{**one, "kind": Kind(one["kind"])}) for one in written["sections"])
+    own = {"sections": sections, "codes": np.array(written["codes"])}
+    return AnnotatedPiece(**{**written, **own, "beats": tuple(written["beats"]), "bars": tuple(written["bars"])})

@@ -21,8 +21,8 @@ from mech_music.saes.progress import progress
 from mech_music.structure.ablation import needed, opened
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.candidates import by_layer, heads_of
+from mech_music.structure.conditions import Restored, Study
 from mech_music.structure.forced import Codes, filled, forced_nats
-from mech_music.structure.named import Restored, Study
 from mech_music.structure.places import Steps, earlier_of, measured_frames, returns_of
 
 Record = Mapping[str, np.ndarray]

@@ -20,6 +20,7 @@ from mech_music.config.targets import target_of
 from mech_music.tasks.ablate_structure.settings import AblateStructureSettings
 from mech_music.tasks.continuation.settings import ContinuationSettings
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
+from mech_music.tasks.horizon.settings import HorizonSettings
 from mech_music.tasks.interchange.settings import InterchangeSettings
 from mech_music.tasks.patching.settings import PatchingSettings
 from mech_music.tasks.protocol import Task
@@ -42,6 +43,7 @@ _SETTINGS = {
     "patching": PatchingSettings,
     "continue": ContinuationSettings,
     "ablate_structure": AblateStructureSettings,
+    "horizon": HorizonSettings,
 }
 
 

@@ -13,8 +13,7 @@ from mech_music.engine.engine import Engine
 from mech_music.structure import ablation, continuing, restoring  # noqa: F401
 from mech_music.structure.annotated import Kind
 from mech_music.structure.candidates import heads_of
-from mech_music.structure.heads import Head, ranked
-from mech_music.structure.named import (
+from mech_music.structure.conditions import (
     AlongReturns,
     Condition,
     Continued,
@@ -25,6 +24,7 @@ from mech_music.structure.named import (
     Restored,
     Study,
 )
+from mech_music.structure.heads import Head, ranked
 from mech_music.structure.scores import found_on, induction
 from tests.structure.copying import CARD, COPIES, IDLE, ITSELF, N_FRAMES, CopiedPieces, CopyingGenerator
 

@@ -13,8 +13,8 @@ import pandas as pd
 from mech_music.base.atomic import replacing
 from mech_music.structure.candidates import heads_of
 from mech_music.structure.causality import Statistics
+from mech_music.structure.conditions import Condition, Study
 from mech_music.structure.heads import Head
-from mech_music.structure.named import Condition, Study
 from mech_music.tasks.ablate_structure.lag_figure import lag_figure
 from mech_music.tasks.ablate_structure.settings import AblateStructureSettings as Settings
 from mech_music.tasks.ablate_structure.verdict import as_json, causality_of

@@ -14,8 +14,7 @@ from mech_music.edits.row import Half
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.named import Firing
 from mech_music.saes.settings import SaeConfig, check_sae_config, named_by, trained_on
-from mech_music.structure.heads import factor_of, parse_heads
-from mech_music.structure.named import (
+from mech_music.structure.conditions import (
     AlongReturns,
     Candidates,
     Condition,
@@ -28,6 +27,7 @@ from mech_music.structure.named import (
     Restored,
     Study,
 )
+from mech_music.structure.heads import factor_of, parse_heads
 from mech_music.structure.registry import open_pieces
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mech_music.structure import ablation, continuing, restoring  # noqa: F401  # their recipes
-from mech_music.structure.named import FeatureSet
+from mech_music.structure.conditions import FeatureSet
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 from mech_music.tasks.ablate_structure.lines import (
     Numbering,

@@ -1,0 +1,100 @@
+"""What forecasts leave beside their table: calibration, the verdict, and pieces from beginning to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mech_music.base.atomic import replacing
+from mech_music.edits.row import Prefix, Row
+from mech_music.report.sound import encoded
+from mech_music.results.tables import summarise
+from mech_music.structure.annotated import AnnotatedPiece
+from mech_music.structure.forecasts import Question
+from mech_music.structure.scores import reliability
+from mech_music.structure.verdict import verdict
+from mech_music.tasks.horizon.asked import Asked, asked, asked_of
+from mech_music.tasks.horizon.columns import HORIZON
+from mech_music.tasks.horizon.settings import HorizonSettings as Settings
+
+if TYPE_CHECKING:
+    from mech_music.engine.engine import Answers
+
+TIMELINES = "timelines.json"
+
+
+def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -> None:
+    """Write all of it."""
+    questions, roles = asked_of(run, answers), asked(run)
+    _write(_calibration(questions, roles, answers), folder / "calibration.csv")
+    how = run.statistics
+    summary = summarise(HORIZON.attach(table), how.resamples, how.level, how.seed, how.equivalence)
+    lines = [(regime, one.name, one.holds, one.told) for regime, own in verdict(table, summary).items() for one in own]
+    _write(pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"])), folder / "verdict.csv")
+    shown = [_timeline(run, piece, questions, roles, answers) for piece in _chosen(questions, run.timelines)]
+    with replacing(folder / TIMELINES) as path:
+        path.write_text(json.dumps(shown, separators=(",", ":")) + "\n")
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
+
+
+def _calibration(questions: Sequence[Question], roles: Sequence[Asked], answers: Answers) -> pd.DataFrame:
+    """Ten bins of each forecast: what was said, and what came of it."""
+    lines = []
+    for one in roles:
+        for asked in questions:
+            p, y = answers.records[one.source][asked.name], asked.labels(one.source.dealt)
+            told = (one.role, "" if one.layer is None else one.layer, asked.regime, asked.horizon)
+            lines += [(*told, number, *found) for number, found in enumerate(reliability(p, y))]
+    columns = ["role", "layer", "regime", "horizon", "bin", "probability", "returns", "rows"]
+    return pd.DataFrame(lines, columns=pd.Index(columns))
+
+
+def _chosen(questions: Sequence[Question], n: int) -> list[AnnotatedPiece]:
+    """The first pieces of each regime that have rows."""
+    found: dict[str, dict[int, AnnotatedPiece]] = {}
+    for asked in questions:
+        own = found.setdefault(asked.regime, {})
+        for number in np.unique(asked.rows.piece).tolist():
+            own[number] = asked.pieces[number]
+    return [own[number] for own in found.values() for number in sorted(own)[:n]]
+
+
+def _timeline(
+    run: Settings, piece: AnnotatedPiece, questions: Sequence[Question], roles: Sequence[Asked], answers: Answers
+) -> dict[str, Any]:
+    """Sections, and what every probe said at each moment, for each layer and horizon."""
+    forecasts = []
+    for asked in (one for one in questions if one.regime == piece.regime):
+        at = np.flatnonzero([asked.pieces[number].name == piece.name for number in asked.rows.piece])
+        said = {
+            f"{one.layer}": np.round(answers.records[one.source][asked.name][at], 3).astype(float).tolist()
+            for one in roles
+            if one.role == "probe"
+        }
+        told = {"horizon": asked.horizon, "seconds": asked.rows.seconds[at].round(3).tolist()}
+        forecasts.append(told | {"layers": said, "returns": asked.rows.returns[at].astype(int).tolist()})
+    rate = piece.frame_rate
+    sections = [
+        {"start": one.start / rate, "end": one.end / rate, "kind": one.kind.value, "source": one.source}
+        for one in piece.sections
+    ]
+    told = {"name": piece.name, "regime": piece.regime, "prompt": piece.prompt, "seconds": piece.n_frames / rate}
+    return told | {"sections": sections, "forecasts": forecasts, "sound": _sound(run, piece, answers)}
+
+
+def _sound(run: Settings, piece: AnnotatedPiece, answers: Answers) -> str:
+    """The piece as a ``data:`` URI; empty where it does not fill a clip, and its frames are no clock of the sound."""
+    if piece.n_frames != int(run.duration * run.model.frame_rate):
+        return ""
+    row = Row(piece.prompt, run.seed, prefix=Prefix.of(piece.codes[:, :-1].tolist()))  # one frame has to be generated
+    (wave,), rate = answers.sound([row])
+    return encoded(wave, rate)

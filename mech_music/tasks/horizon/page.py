@@ -1,0 +1,113 @@
+"""The page of forecasts: the verdict, AUC and gap by layer and horizon, and pieces from beginning to end."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from mech_music.report.found import Found
+from mech_music.report.view import Chart, Heat, Measure, Paragraph, View
+from mech_music.report.words import each
+from mech_music.report.words import methods as shared_methods
+from mech_music.results.beside import beside_controls
+from mech_music.results.canvas import COMPONENT_WORDS
+from mech_music.structure.verdict import verdict
+from mech_music.tasks.horizon.columns import HORIZON
+from mech_music.tasks.horizon.exported import TIMELINES
+
+
+def title(found: Found) -> str:
+    """The models."""
+    return f"Returns foreseen, model {found.models}"
+
+
+def question(found: Found) -> str:
+    """What the run asks."""
+    return (
+        "At a moment of a piece, do activations tell whether the music so much later will be a return of an earlier "
+        "section, beyond labels dealt anew, position, prompt, acoustics, an untrained model, and the last moments alone?"
+    )
+
+
+def methods(found: Found) -> list[Paragraph]:
+    """Headings with sentences: verdict, model, rows, probes, controls, layers, statistics."""
+    controls = [f"{role.word}: {role.meaning}." for role in HORIZON.controls]
+    own = [
+        ("Verdict", _verdict(found)),
+        (
+            "Rows",
+            [
+                "A moment is a beat after the first section on which something begins; the section so much later has to be "
+                "another one than the moment's own, or the label would be read off what sounds already."
+            ],
+        ),
+        (
+            "Pieces",
+            each(f"{run.pieces['name']}: {run.n_pieces} pieces; window {run.window:g} s." for run in found.runs),
+        ),
+        (
+            "Probes",
+            each(
+                f"Logistic regression with an L2 penalty on standardised columns, {run.probe.folds} folds of tracks, the "
+                f"penalty chosen over {run.probe.inner} folds of tracks within."
+                for run in found.runs
+            ),
+        ),
+        ("Controls", controls),
+    ]
+    return shared_methods(found, "sites (layer, horizon, regime and track)", own)
+
+
+def _verdict(found: Found) -> list[str]:
+    words = {True: "yes", False: "no", None: "open"}
+    return [
+        f"{regime or 'Pieces'}, {one.name}: {words[one.holds]}; {one.told}."
+        for regime, criteria in verdict(found.table, found.summary).items()
+        for one in criteria
+    ]
+
+
+def _timelines(found: Found) -> list[dict[str, Any]]:
+    """Of all jobs, those with other layers of the same pieces too."""
+    paths = [job.folder / TIMELINES for job in found.jobs]
+    return [piece for path in paths if path.is_file() for piece in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def page() -> View:
+    """AUC and its gap to the hardest control, by layer and horizon."""
+    return View(
+        kind="forecasts of returns",
+        title=title,
+        question=question,
+        methods=methods,
+        beside=partial(beside_controls, shown=("auc", "brier")),
+        site="{regime}, layer {=layer}, {horizon} {horizons_in}",
+        effect="the probe",
+        things="layers and horizons",
+        rank="auc",
+        shown=("auc", "f1", "brier", "ece"),
+        of_controls=("auc", "brier"),
+        measures={
+            "auc": Measure(limits=(0.5, 1.0)),
+            "f1": Measure(limits=(0.0, 1.0)),
+            "brier": Measure(palette="viridis_r", limits=(0.0, 0.3)),
+            "ece": Measure(palette="viridis_r", limits=(0.0, None)),
+        },
+        selectable=("model", "regime", "component"),
+        words={"component": COMPONENT_WORDS},
+        heat=Heat(across="horizon", down="layer"),
+        glance_note="Of each layer the best horizon. Marked: above every control, track by track, over the whole table.",
+        charts=(
+            Chart("horizons", "AUC by how much later", "By horizon", ("auc", "brier"), x="horizon", panels="layer"),
+            Chart("layers", "AUC by layer", "By layer", ("auc",), panels="horizon"),
+            Chart(
+                "timelines", "Pieces from beginning to end", "Pieces", ("auc",), kind="timelines",
+                note="Each section in the colour of what it is like. The line: what the probe, which never saw this track, "
+                "says at each moment about the music so much later; filled circles: a return follows so much later.",
+            ),
+        ),
+        script=files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),
+        data=_timelines,
+    )  # fmt: skip
