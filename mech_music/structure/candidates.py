@@ -21,8 +21,8 @@ from mech_music.structure.conditions import (
     ReturnDirection,
     Study,
 )
+from mech_music.structure.head_scores import found_on, induction
 from mech_music.structure.heads import Head, factor_of, must_exist, random_like, ranked
-from mech_music.structure.scores import found_on, induction
 
 Record = Mapping[str, np.ndarray]
 POINT = "attn.z"

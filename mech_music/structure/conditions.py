@@ -44,14 +44,14 @@ class PieceSet:
                     f"duration={piece.n_frames / generator.frame_rate:g} or more"
                 )
         if not any(section.kind.returns for piece in pieces for section in piece.sections):
-            raise UserError(f"nothing returns in the {len(pieces)} pieces: use others, or more prompts")
+            raise UserError(f"nothing returns in the {len(pieces)} pieces: use others, or raise n_pieces")
         return pieces
 
 
 @stored
 @dataclass(frozen=True)
 class HeadScores:
-    """Where every head of self-attention looks along the pieces, and what it writes (`mech_music.structure.scores`).
+    """Where every head of self-attention looks along the pieces, and what it writes: `mech_music.structure.head_scores`.
 
     ``recent``: positions that count as the last few.
     """

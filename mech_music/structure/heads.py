@@ -100,7 +100,7 @@ def split_tracks(tracks: Sequence[str], seed: int) -> Bool[np.ndarray, " piece"]
     if len(own) < 4:
         raise UserError(
             f"{len(own)} tracks among {len(tracks)} pieces: heads are found on half of the tracks and tested on the "
-            "others, so 4 or more are needed: use more prompts"
+            "others, so 4 or more are needed: raise n_pieces"
         )
     order = np.random.default_rng(seed).permutation(len(own))
     tested = {own[place] for place in order[: round(_TESTED * len(own))]}

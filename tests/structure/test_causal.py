@@ -24,8 +24,8 @@ from mech_music.structure.conditions import (
     Restored,
     Study,
 )
+from mech_music.structure.head_scores import found_on, induction
 from mech_music.structure.heads import Head, ranked
-from mech_music.structure.scores import found_on, induction
 from tests.structure.copying import CARD, COPIES, IDLE, ITSELF, N_FRAMES, CopiedPieces, CopyingGenerator
 
 N = 12

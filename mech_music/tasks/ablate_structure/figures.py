@@ -29,7 +29,9 @@ def cost_bars(summary: pd.DataFrame, folder: Path) -> list[Path]:
     for lines in blocks_of(summary.query("measured == 'likelihood' and role in @_ROLES"), _BLOCK):
         panels = sorted({(line["how"], line["size"]) for line in lines}, key=lambda one: (one[0] != "mean", one))
         kinds = [kind for kind in KINDS if any(line["kind"] == kind for line in lines)]
-        with Sheet(len(panels), width=9.0, height=1.4 + 1.9 * -(-len(panels) // 2), columns=2, share_y="row") as sheet:
+        with Sheet(
+            len(panels), width=9.0, height=1.4 + 1.9 * -(-len(panels) // 2), columns=2, share_x=False, share_y="row"
+        ) as sheet:
             for axes, (how, size) in zip(sheet.axes, panels, strict=True):
                 _bars(axes, [line for line in lines if (line["how"], line["size"]) == (how, size)], kinds)
                 axes.set_title(f"{size} at once, {_words(how)}", fontsize=8, fontweight="normal")

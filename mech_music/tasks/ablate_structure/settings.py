@@ -33,7 +33,7 @@ from mech_music.structure.registry import open_pieces
 
 @dataclass
 class AblateStructureSettings(RunConfig):
-    """What is edited in the first ``prompts`` of ``pieces``: by default the heads that attend most to a return's
+    """What is edited in the first ``n_pieces`` of ``pieces``: by default the heads that attend most to a return's
     source, on half of the tracks (drawn by ``split``); or given ``heads``, ``features`` of ``sae`` (at ``component``
     and ``layer``), or the ``direction`` of returns after that layer.
 
@@ -43,6 +43,7 @@ class AblateStructureSettings(RunConfig):
     """
 
     pieces: dict[str, Any] = field(default=MISSING)
+    n_pieces: int = 60
     heads: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=lambda: [1, 2, 4, 8])
     size: int = 4
@@ -66,7 +67,7 @@ class AblateStructureSettings(RunConfig):
     def scores(self) -> HeadScores:
         """Where all heads look along the pieces."""
         opened = open_pieces(self.pieces, self)
-        return HeadScores(PieceSet(opened.id, self.prompts, self.split, opened), self.recent)
+        return HeadScores(PieceSet(opened.id, self.n_pieces, self.split, opened), self.recent)
 
     @property
     def candidates(self) -> Candidates:
@@ -136,6 +137,10 @@ class AblateStructureSettings(RunConfig):
         counts = {"sizes": min(self.sizes), "size": self.size, "draws": self.draws, "recent": self.recent}
         if wrong := [key for key, value in counts.items() if value < 1]:
             raise UserError(f"{wrong[0]}={counts[wrong[0]]}: expected 1 or more")
+        if self.n_pieces < 4:
+            raise UserError(
+                f"n_pieces={self.n_pieces}: expected 4 or more: heads are found on half, tested on the others"
+            )
         if self.settle < 0:
             raise UserError(f"settle={self.settle}: expected 0 beats or more")
         if self.direction not in (None, "returns"):

@@ -108,6 +108,6 @@ def _described(run: Settings) -> dict[str, Any]:
         "guidance": float(run.guidance),
         "duration": float(run.duration),
         "seed": run.seed,
-        "prompts": run.prompts,
+        "prompts": run.n_pieces,
         "prompt_set": run.study.name,
     }

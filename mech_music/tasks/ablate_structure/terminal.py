@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -62,7 +63,8 @@ def _cell(own: Mapping[str, Line], kind: str, metric: str) -> str:
     if kind not in own or math.isnan(own[kind][metric]):
         return "–"
     half = (own[kind][metric + "_high"] - own[kind][metric + "_low"]) / 2
-    return f"{own[kind][metric]:+.3f} ±{half:.3f}".replace("-", "−")
+    told = f"{own[kind][metric]:+.3f} ±{half:.3f}".replace("-", "−")
+    return re.sub(r"(?<![\d.])0(?=\.)", "", told)  # narrow terminals
 
 
 def _ratio(own: Mapping[str, Line]) -> str:
