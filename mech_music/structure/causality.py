@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mech_music.metrics.intervals import Interval, mean_interval
+from mech_music.structure.verdict import Criterion
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,25 @@ class Causality:
     def specific(self) -> bool:
         """Whether they lose more than new sections of the same tracks do."""
         return self.found.difference.low > 0 and self.found.selectivity.low > 1
+
+
+def criteria_of(found: Causality) -> dict[str, Criterion]:
+    """The two of a verdict's criteria that edits decide, with their numbers."""
+    cost, random = found.found, found.random
+    causal = (
+        f"without {found.size} ({found.edited}, {found.how}) a return costs {_told(cost.returns)} nats a token more, "
+        f"without random ones {_told(random.returns)}: {_told(found.over_random)} over random"
+    )
+    specific = (
+        f"new sections cost {_told(cost.new)}, decoys {_told(cost.decoy)}; returns over new sections: "
+        f"{_told(cost.selectivity, '.3g')}, of random ones {_told(random.selectivity, '.3g')}"
+    )
+    told = {"causal": (found.causal, causal), "specific": (found.specific, specific)}
+    return {name: Criterion(name, holds, words.replace("-", "−")) for name, (holds, words) in told.items()}
+
+
+def _told(one: Interval, form: str = "+.3f") -> str:
+    return f"{one.mean:{form}} [{one.low:{form}}, {one.high:{form}}]"
 
 
 def cost_of(

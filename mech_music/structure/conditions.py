@@ -51,7 +51,7 @@ class PieceSet:
 @stored
 @dataclass(frozen=True)
 class HeadScores:
-    """Where every head of self-attention looks along the pieces, and what it writes: `mech_music.structure.head_scores`.
+    """Where every head of self-attention looks along the pieces, and what it writes (see `head_scores`).
 
     ``recent``: positions that count as the last few.
     """

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from mech_music.base.errors import UserError
+from mech_music.config.schema import ModelConfig
+from mech_music.models.handle import LoadedModel
 from mech_music.models.protocol import Generator
 from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
 from tests.second_generator import Layer, SecondGenerator
@@ -74,6 +76,10 @@ class CopiedPieces:
         self.id = f"copied {of_card} {returning} {tracks}"
         self._card, self._returning, self._tracks = of_card, returning, tracks
 
+    @classmethod
+    def from_run(cls, run: object) -> CopiedPieces:
+        return cls()
+
     def load(self, n: int, generator: Generator) -> list[AnnotatedPiece]:
         if n > 100:
             raise UserError("too many")
@@ -96,3 +102,10 @@ class CopiedPieces:
             f"piece-{number}", f"{track}", "told" if number % 2 else "blind", "A tune.", 20.0, sections,
             tuple(range(0, N_FRAMES, 2)), np.concatenate(music)[None],
         )  # fmt: skip
+
+
+class CopyingModel(LoadedModel):
+    """What a config may name as its model."""
+
+    def __init__(self, config: ModelConfig, device: str, threads: int) -> None:
+        super().__init__(CopyingGenerator(), config.name)

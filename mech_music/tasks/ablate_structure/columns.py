@@ -23,9 +23,9 @@ ABLATE_STRUCTURE = Schema(
             colour="#0072B2",
             dash=(2, 2),
         ),
-        Role("all", "all heads", "every head of every layer", colour="#009E73", level=True),
-        Role("unedited", "no edit", "the model as it is", colour="#000000", level=True),
-        Role("head", "single heads", "where each head looks; nothing is edited", colour="#999999", level=True),
+        Role("all", "all heads", "every head of every layer", colour="#009E73"),
+        Role("unedited", "no edit", "the model as it is", colour="#000000"),
+        Role("head", "single heads", "where each head looks; nothing is edited", colour="#999999"),
     ),
     (
         TASK,

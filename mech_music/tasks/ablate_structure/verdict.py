@@ -11,7 +11,7 @@ import pandas as pd
 
 from mech_music.metrics.intervals import mean_interval
 from mech_music.results.tables import lines_of
-from mech_music.structure.causality import Causality, Cost, Statistics, cost_of
+from mech_music.structure.causality import Causality, Cost, Statistics, cost_of, criteria_of
 
 
 def causality_of(table: pd.DataFrame, size: int, how: str, statistics: Statistics) -> Causality:
@@ -41,7 +41,7 @@ def _of_role(table: pd.DataFrame, role: str, statistics: Statistics) -> Cost:
 
 def as_json(found: Causality) -> dict[str, Any]:
     """For a file: intervals by name; infinite ends as text, missing ones as null."""
-    told = {**asdict(found), "causal": found.causal, "specific": found.specific}
+    told = {**asdict(found), **{name: asdict(one) for name, one in criteria_of(found).items()}}
     return {key: _plain(value) for key, value in told.items()}
 
 
