@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_it_is_summarised_drawn_and_told(done: tuple[Any, pd.DataFrame, Path], t
     assert new["delta"].item() < 0.3
     for figure in AblateStructure.figures():
         assert all(path.is_file() for path in figure(summary, tmp_path))
-    console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=110, record=True, file=io.StringIO())
     console.print(terminal_table(summary, 110))
     told = console.export_text()
     assert "found" in told and "▲" in told and "0.0" in told
