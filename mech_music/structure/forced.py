@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mech_music.activations.observe import Consumer
     from mech_music.engine.passes import PassRunner
 
-_MOST = 64  # rows of a pass: more are hardly faster
+MOST = 64
+"""Rows of a pass: more are hardly faster."""
 Codes = Int[np.ndarray, "codebook frame"]
 
 
@@ -71,14 +72,19 @@ class Nats:
 
 
 def forced_nats(
-    making: Making, rows: Sequence[Row], codes: Sequence[Codes], guidance: float, advance: Advance
+    making: Making,
+    rows: Sequence[Row],
+    codes: Sequence[Codes],
+    guidance: float,
+    advance: Advance,
+    most: int = MOST,
 ) -> list[Float32[np.ndarray, "codebook frame"]]:
     """−log p in nats of each token of each clip, in runs with the rows' edits: under ``guidance`` (1: the conditional
-    distribution), at temperature 1, all tokens allowed. NaN throughout where a value is not finite.
+    distribution), at temperature 1, all tokens allowed. NaN where a value is not finite. ``most``: rows of a pass.
     """
     # A row's place is its seed, so that equal runs along other tokens are other rows.
     own = [replace(row, seed=place) for place, row in enumerate(rows)]
-    packs = making.passes.packs(own, min(_MOST, making.most), making.n_workers)
+    packs = making.passes.packs(own, min(most, making.most), making.n_workers)
 
     def work(pack: Sequence[Row], advance: Advance) -> Float32[np.ndarray, "row codebook frame"]:
         along = [codes[row.seed] for row in pack]

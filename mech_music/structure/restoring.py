@@ -12,17 +12,20 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mech_music.activations.recipes import Making, register
+from mech_music.activations.streams import BUDGET
 from mech_music.edits.patch import Patch
 from mech_music.edits.row import Prefix, Row
+from mech_music.models.protocol import MIN_PASS
 from mech_music.saes.progress import progress
 from mech_music.structure.ablation import needed, opened
 from mech_music.structure.annotated import AnnotatedPiece
 from mech_music.structure.candidates import by_layer, heads_of
 from mech_music.structure.conditions import Restored, Study
-from mech_music.structure.forced import Codes, filled, forced_nats
+from mech_music.structure.forced import MOST, Codes, filled, forced_nats
+from mech_music.structure.heads import Head
 from mech_music.structure.places import Steps, earlier_of, measured_frames, returns_of
 
 Record = Mapping[str, np.ndarray]
@@ -71,7 +74,7 @@ def _words(piece: AnnotatedPiece) -> set[str]:
     return set(re.findall(r"[\w-]+", piece.prompt.lower()))
 
 
-def patched(study: Study, heads: Sequence, swap: Swap, steps: Steps) -> Row:
+def patched(study: Study, heads: Sequence[Head], swap: Swap, steps: Steps) -> Row:
     """The row that is read along the swapped codes, with the clean run's z at the steps that draw the return.
 
     The clean run is given all frames but the last, which is its own: nothing is patched once that is read.
@@ -99,46 +102,43 @@ class _Restoring:
         return source.study, source.guidance, source.settle, one.role, one.size
 
     def make(self, sources: Sequence[Restored], making: Making) -> dict[Restored, Record]:
-        first, passes = sources[0], making.passes
+        first, model = sources[0], making.passes.model
         records, tested = opened(first.study, making)
-        steps = Steps.of(passes.model, passes.model.n_frames(passes.settings.duration))
-        every = first.study.scores.pieces.load(passes.model, steps.n_frames)
+        steps = Steps.of(model, model.n_frames(making.passes.settings.duration))
+        every = first.study.scores.pieces.load(model, steps.n_frames)
         swaps = [swap for number, _ in tested if (swap := swapped(number, every)) is not None]
-        unedited = first.condition.role == "unedited"
+        numbers = {"piece": np.array([swap.number for swap in swaps], np.int64)}
+        plain = [Row(swap.piece.prompt, 0) for swap in swaps]
+        if first.condition.role == "unedited":
+            runs = {"nats": (plain, False), "clean": (plain, True)}
+            found = {name: _read(making, first, swaps, *how) for name, how in runs.items()}
+            return {first: numbers | found}
+        scores, made = records[first.study.scores], {}
+        for source in sources:
+            heads = heads_of(first.study, source.condition, scores)
+            rows = [patched(first.study, heads, swap, steps) for swap in swaps]
+            made[source] = numbers | {"nats": _read(making, source, swaps, rows, False, _fitting(heads, making))}
+        return made
 
-        def row(source: Restored, swap: Swap) -> Row:
-            if unedited:
-                return Row(swap.piece.prompt, 0)
-            return patched(
-                first.study, heads_of(first.study, source.condition, records[first.study.scores]), swap, steps
-            )
 
-        rows = [row(source, swap) for source in sources for swap in swaps]
-        codes: list[Codes] = [swap.codes for swap in swaps] * len(sources)
-        if unedited:
-            rows, codes = rows * 2, codes + [swap.piece.codes for swap in swaps]
-        with progress(
-            f"patched {first.condition.role} {first.condition.size or ''}".strip(), len(rows), making.quiet
-        ) as show:
-            nats = forced_nats(making, rows, codes, first.guidance, show) if rows else []
-        means = np.array(
-            [
-                _mean(swap, one, first.settle)
-                for swap, one in zip(swaps * (len(rows) // max(1, len(swaps))), nats, strict=True)
-            ]
-        ).reshape(-1, len(swaps))
-        numbers = np.array([swap.number for swap in swaps], np.int64)
-        kinds = np.array(
-            [
-                list(type(swap.piece.sections[swap.section].kind)).index(swap.piece.sections[swap.section].kind)
-                for swap in swaps
-            ],
-            np.int64,
-        )
-        common = {"piece": numbers, "kind": kinds}
-        if unedited:
-            return {first: common | {"nats": means[0], "clean": means[1]}}
-        return {source: common | {"nats": own} for source, own in zip(sources, means, strict=True)}
+def _fitting(heads: Sequence[Head], making: Making) -> int:
+    """Rows of a pass whose clean runs' values fit: every row has its own, and they are held twice."""
+    model = making.passes.model
+    one = 8 * len(by_layer(heads)) * making.passes.n_steps * model.halves * model.d_model
+    return max(MIN_PASS, min(MOST, BUDGET // one))
+
+
+def _read(
+    making: Making, source: Restored, swaps: Sequence[Swap], rows: Sequence[Row], clean: bool, most: int = MOST
+) -> Float[np.ndarray, " piece"]:
+    """Nats a token of each return, along the swapped codes or the ``clean`` ones."""
+    if not swaps:
+        return np.zeros(0)
+    codes: list[Codes] = [swap.piece.codes if clean else swap.codes for swap in swaps]
+    words = f"patched {source.condition.role} {source.condition.size or ''}".strip()
+    with progress(words, len(rows), making.quiet) as show:
+        nats = forced_nats(making, rows, codes, source.guidance, show, most)
+    return np.array([_mean(swap, one, source.settle) for swap, one in zip(swaps, nats, strict=True)])
 
 
 def _mean(swap: Swap, nats: np.ndarray, settle: int) -> float:

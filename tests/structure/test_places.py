@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +14,9 @@ from mech_music.base.errors import UserError
 from mech_music.edits.row import Row
 from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.sampling import Sampling
-from mech_music.structure.agreement import melody_f1, token_agreement
+from mech_music.models.symbolic.model import SymbolicGenerator
+from mech_music.prompts.declared import load_prompt_set
+from mech_music.structure.agreement import agreement, melody_f1, token_agreement
 from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
 from mech_music.structure.causality import Statistics, cost_of, ratio_of_means
 from mech_music.structure.forced import by_kind, forced_nats
@@ -28,9 +33,11 @@ from mech_music.structure.places import (
     same_lag,
 )
 from mech_music.structure.restoring import swapped
+from mech_music.structure.symbolic import SymbolicPieces
 from mech_music.structure.writing import copied_tokens, direct_effect, output_maps
 from tests.made_engine import engine
 from tests.structure.copying import CopiedPieces, CopyingGenerator
+from tests.symbolic.made import made_decoder
 
 DELAYED = Steps((0, 1, 2, 3), 24)
 
@@ -195,12 +202,30 @@ def test_swapped_pieces_have_another_pieces_music_wherever_the_return_was_before
     assert swapped(0, [own, piece([(Kind.new, None)] * 4, length=6, seed=3)]) is None
 
 
+def test_a_planted_return_agrees_with_its_source_and_less_with_other_sections() -> None:
+    """Notes: exact returns and transposed ones alike; a decoy has the rhythm, and few of the notes."""
+    generator = SymbolicGenerator(made_decoder(layers=1, context=160), "made")
+    pieces = SymbolicPieces(load_prompt_set("symbolic"), ["told", "blind"], 2024).load(30, generator)
+    found = [
+        (section.kind, *agreement(generator, own, number, own.codes))
+        for own in pieces
+        for number, section in enumerate(own.sections)
+        if section.source is not None
+    ]
+    assert {kind for kind, _, _ in found} == {Kind.exact, Kind.transposed, Kind.decoy}
+    assert all(near == 1.0 for kind, near, _ in found if kind.returns)
+    decoys = [near for kind, near, _ in found if kind is Kind.decoy]
+    others = [other for _, _, other in found if not np.isnan(other)]
+    assert 0.1 < np.mean(decoys) < 0.6 and np.mean(others) < 0.5
+
+
 # -- models ------------------------------------------------------------------------------------------------
 
 
 def test_what_heads_write_is_the_models_own_output_matrix(made: HookedMusicGen) -> None:
     for layer, found in enumerate(output_maps(made)):
-        weight = made.musicgen.lm.transformer.layers[layer].self_attn.out_proj.weight  # type: ignore[union-attr,index]
+        layers: Any = made.musicgen.lm.transformer.layers
+        weight = layers[layer].self_attn.out_proj.weight
         torch.testing.assert_close(found.flatten(0, 1), weight.detach().T, atol=1e-5, rtol=1e-4)
     (own,) = output_maps(CopyingGenerator())
     assert own[1:].abs().max() == 0 and own[0].sum() == own.shape[1]
@@ -219,7 +244,7 @@ def test_the_direct_effect_is_that_of_the_head_alone() -> None:
 
 
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_nats_along_tokens_are_the_models_own(made: HookedMusicGen, tmp_path, guidance: float) -> None:
+def test_nats_along_tokens_are_the_models_own(made: HookedMusicGen, tmp_path: Path, guidance: float) -> None:
     """Read step by step off the last stream, with delay and guidance, as from one forward pass over all."""
     passes = engine(made, tmp_path).passes
     codes = [np.random.default_rng(seed).integers(0, made.card, (4, 10)) for seed in range(2)]

@@ -37,8 +37,8 @@ class AblateStructureSettings(RunConfig):
     source, on half of the tracks (drawn by ``split``); or given ``heads``, ``features`` of ``sae`` (at ``component``
     and ``layer``), or the ``direction`` of returns after that layer.
 
-    In each of ``sizes``, edited in the first of ``ways``; with ``size`` of them in the other ways as well, in
-    generation and in patching. ``draws``: random sets. ``recent``: positions that local heads look at. ``settle``:
+    In each of ``sizes``, edited in the first of ``ways``; with ``size`` of them in the other ways as well, and in
+    generation; with up to ``size`` in patching. ``draws``: random sets. ``recent``: positions that local heads look at. ``settle``:
     beats of a section that do not count. ``guidance``: of likelihoods.
     """
 
@@ -121,7 +121,8 @@ class AblateStructureSettings(RunConfig):
         edited = self.conditions(self.used_sizes, [first]) + self.conditions([self.at], others)
         forced = [Forced(study, one, self.guidance, self.settle) for one in (none, *edited)]
         written = [none, *self.conditions([self.at], [first])] if self.generate else []
-        patched = [none, *self.conditions(self.used_sizes, ["patch"]), Condition("all", 0, 0, "patch")]
+        up_to = [size for size in self.used_sizes if size <= self.at]
+        patched = [none, *self.conditions(up_to, ["patch"]), Condition("all", 0, 0, "patch")]
         return (
             forced,
             [Continued(study, one, self.seed) for one in written],
