@@ -51,9 +51,8 @@ def _costs(lines: Sequence[Line]) -> Table:
             if "returns" in own:
                 cells = [_cell(own, kind, "delta") for kind in ("returns", "new", "decoy")]
                 mark = " ▲" if own["returns"]["p_above"] <= 1 - own["returns"]["level"] + 1e-12 else ""
-                cells[0] += mark
                 table.add_row(
-                    how, str(size), role, *cells, _cell(own, "returns", "difference"), _ratio(own),
+                    how, str(size), role + mark, *cells, _cell(own, "returns", "difference"), _ratio(own),
                     style=None if role == "found" else "dim",
                 )  # fmt: skip
     return table
