@@ -38,8 +38,8 @@ class AblateStructureSettings(RunConfig):
     and ``layer``), or the ``direction`` of returns after that layer.
 
     In each of ``sizes``, edited in the first of ``ways``; with ``size`` of them in the other ways as well, and in
-    generation; with up to ``size`` in patching. ``draws``: random sets. ``recent``: positions that local heads look at. ``settle``:
-    beats of a section that do not count. ``guidance``: of likelihoods.
+    generation; with up to ``size`` in patching. ``draws``: random sets. ``recent``: positions that local heads look
+    at. ``settle``: beats of a section that do not count. ``guidance``: of likelihoods.
     """
 
     pieces: dict[str, Any] = field(default=MISSING)
