@@ -18,6 +18,7 @@ from mech_music.base.errors import UserError, unknown
 from mech_music.config.paths import find_config, options
 from mech_music.config.schema import RunConfig, keys, register_resolvers
 from mech_music.config.targets import target_of
+from mech_music.tasks.ablate_structure.settings import AblateStructureSettings
 from mech_music.tasks.continuation.settings import ContinuationSettings
 from mech_music.tasks.decoder_lens.settings import DecoderLensSettings
 from mech_music.tasks.horizon.settings import HorizonSettings
@@ -42,6 +43,7 @@ _SETTINGS = {
     "self_similarity": SelfSimilaritySettings,
     "patching": PatchingSettings,
     "continue": ContinuationSettings,
+    "ablate_structure": AblateStructureSettings,
     "horizon": HorizonSettings,
 }
 
