@@ -11,8 +11,9 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from mech_music.base.errors import UserError
 from mech_music.config.schema import ModelConfig
 from mech_music.models.handle import LoadedModel
 from mech_music.models.hooks import Hook
-from mech_music.models.protocol import Generation, Visit, listed
+from mech_music.models.protocol import Generation, Visit, listed, one_each
 from tests.second_generator import SecondGenerator
 
 SECONDS = "SIMULATED_SECONDS"
@@ -50,6 +51,21 @@ class SimulatedGenerator(SecondGenerator):
         return tokens
 
 
+class SleepingGenerator(SimulatedGenerator):
+    """Does nothing but sleep: tokens are the seeds'."""
+
+    def _generate(self, prompts: Sequence[str], *_: object, **how: Any) -> Int[Tensor, "row codebook frame"]:
+        frames = self.n_frames(how["duration"])
+        return torch.tensor(one_each(how["seeds"], len(prompts)))[:, None, None].expand(-1, 1, frames) % self.card
+
+
+class Sleeping(LoadedModel):
+    """For tests of scheduling alone."""
+
+    def __init__(self, config: ModelConfig, device: str, threads: int) -> None:
+        super().__init__(SleepingGenerator(config.layers), config.name)
+
+
 class Simulated(LoadedModel):
     """What a config names."""
 
@@ -69,3 +85,11 @@ class Broken(Simulated):
 def passes(journal: Path) -> dict[str, list[dict[str, float]]]:
     """What each process noted, by its name."""
     return {path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in journal.iterdir()}
+
+
+def busy(journal: Path) -> float:
+    """The share of workers' time in passes: of each one's from its first pass to the last one of all."""
+    made = passes(journal).values()
+    end = max(note["end"] for notes in made for note in notes)
+    spent = sum(note["end"] - note["begin"] for notes in made for note in notes)
+    return spent / sum(end - min(note["begin"] for note in notes) for notes in made)
