@@ -1,0 +1,183 @@
+"""Workers as actors of a Ray cluster, where there is room for them; nodes that join are used, lost actors replaced.
+
+Workers that see the store's folder work on it. Others keep theirs where the command was given: an actor there serves
+it (`mech_music.store.remote`), and what they make travels through Ray.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mech_music.base.errors import UserError, first_line
+from mech_music.config.schema import RayConfig, RunConfig
+from mech_music.engine.executors.protocol import Work, WorkersFailed
+from mech_music.engine.executors.watch import Ended, useful, watch
+from mech_music.engine.executors.worker import Job, pack, perform
+from mech_music.store.remote import RemoteStore, StoreServer
+
+if TYPE_CHECKING:
+    from mech_music.engine.engine import Engine
+
+_ASKED_EVERY = 2.0  # seconds between looks for nodes that have joined
+
+
+class Ray:
+    """Makes work by actors."""
+
+    def __init__(self, run: RunConfig) -> None:
+        self._run, self._how = run, run.engine.ray
+
+    def make(self, work: Work, engine: Engine) -> None:
+        ray = connected(self._how)
+        most = useful(work, self._how.workers or len(work.rows) + len(work.unread))
+        n = min(most, self._how.workers or max(1, room(ray, self._how)))
+        job = ray.put(pack(Job.of(self._run, work, engine, n)))
+        actors = Actors(ray, self._how, str(engine.store.folder.absolute()), job, most)
+        try:
+            watch(actors, n, work, engine, self._how.restarts)
+        finally:
+            actors.end()
+
+
+class Desk(StoreServer):
+    """Beside the command: the store, and what workers say."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self._lines: list[tuple[str, str]] = []
+        self.token = f".seen-{uuid.uuid4().hex}"
+        (self._store.place / self.token).touch()
+
+    def place(self) -> str:
+        """A file that is nowhere else: who sees it sees the store."""
+        return str(self._store.place / self.token)
+
+    def say(self, worker: str, line: str) -> None:
+        self._lines.append((worker, line))
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What was said since the last look."""
+        said, self._lines = self._lines, []
+        return said
+
+    def close(self) -> None:
+        Path(self.place()).unlink(missing_ok=True)
+
+
+class _Calls:
+    """An actor's methods as if it were here."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __getattr__(self, name: str) -> Any:
+        import ray
+
+        return lambda *values: ray.get(getattr(self._actor, name).remote(*values))
+
+
+class Worker:
+    """What an actor is."""
+
+    def make(self, packed: bytes, name: str, desk: Any, shared: bool | None) -> str | None:
+        """The work; the reason where that cannot be."""
+        calls = _Calls(desk)
+        sees = Path(calls.place()).exists()
+        if shared and not sees:
+            return "this node does not see the store's folder: engine.ray.shared=null, or a folder that all nodes see"
+        in_folder = sees if shared is None else shared
+        store = None if in_folder else RemoteStore(calls, name)
+        return perform(packed, lambda line: calls.say(name, line), store)
+
+
+class Actors:
+    """The actors of some work. ``most``: as many as can be busy."""
+
+    def __init__(self, ray: Any, how: RayConfig, folder: str, job: Any, most: int) -> None:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._ray, self._how, self._job, self._most = ray, how, job, most
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._desk = ray.remote(num_cpus=0, scheduling_strategy=here)(Desk).remote(folder)
+        self._calls = _Calls(self._desk)
+        self._actor = ray.remote(num_cpus=how.cpus, num_gpus=how.gpus, max_restarts=0)(Worker)
+        self._actors: dict[Any, tuple[str, Any]] = {}
+        self._ready: set[str] = set()
+        self._started, self._asked = 0, 0.0
+
+    def start(self, n: int) -> None:
+        for _ in range(n):
+            self._started += 1
+            name, actor = f"actor {self._started}", self._actor.remote()
+            self._actors[actor.make.remote(self._job, name, self._desk, self._how.shared)] = name, actor
+
+    def lacking(self) -> int:
+        if self._how.workers or time.monotonic() - self._asked < _ASKED_EVERY:
+            return 0
+        self._asked = time.monotonic()
+        return min(self._most, room(self._ray, self._how)) - len(self._actors)
+
+    def ended(self) -> Iterator[Ended]:
+        from ray.exceptions import RayActorError, RayError
+
+        done, _ = self._ray.wait(list(self._actors), num_returns=len(self._actors), timeout=0)
+        for ref in done:
+            name, _actor = self._actors.pop(ref)
+            self._ready.discard(name)
+            try:
+                yield Ended(name, self._ray.get(ref))
+            except RayActorError:
+                self._calls.forget(name)
+                yield Ended(name, died=True)
+            except RayError as error:
+                yield Ended(name, f"{first_line(getattr(error, 'cause', None) or error)}")
+
+    def lines(self) -> Iterator[str]:
+        for name, line in self._calls.lines():
+            self._ready.add(name)
+            yield f"{name}: {line}"
+
+    def counts(self) -> tuple[int, int]:
+        return len(self._ready), len(self._actors) - len(self._ready)
+
+    def stop(self) -> None:
+        for _, actor in self._actors.values():
+            self._ray.kill(actor)
+
+    def end(self) -> None:
+        """The desk as well."""
+        self._calls.close()
+        self._ray.kill(self._desk)
+
+
+def room(ray: Any, how: RayConfig) -> int:
+    """Actors that the nodes there are could hold."""
+    total = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            has = [("CPU", how.cpus), ("GPU", how.gpus)]
+            total += int(min((node["Resources"].get(name, 0) / each for name, each in has if each), default=1))
+    return total
+
+
+def connected(how: RayConfig) -> Any:
+    """Ray, connected to the cluster, or to one started here for this command. WorkersFailed if that cannot be."""
+    try:
+        import ray
+    except ImportError:
+        raise WorkersFailed("engine.executor=ray needs Ray: pip install 'mech_music[ray]'") from None
+    if how.address and how.address.startswith("ray://"):
+        raise UserError(
+            f"engine.ray.address={how.address}: give the command on a node of the cluster (ray job submit), with auto"
+        )
+    if not ray.is_initialized():
+        own = {} if how.address else {"include_dashboard": False}
+        try:
+            ray.init(address=how.address or "local", log_to_driver=False, configure_logging=False, **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise WorkersFailed(f"engine.ray.address={how.address}: {first_line(error)}") from error
+    return ray
