@@ -138,6 +138,15 @@ class Engine:
             self._executor.make(Work(missing, unread, sources, tuple(listeners)), self)
             self.store.refresh()
 
+    def check(self) -> None:
+        """Let workers look at what they find, and say it. UserError for one that could not make passes."""
+        self._executor.make(Work(), self)
+
+    @property
+    def pass_rows(self) -> int:
+        """Clips of a pass, at most."""
+        return self._fitting().rows
+
     def make(self, work: Work, n_engines: int = 1) -> None:
         """Make work in this process and its copies, beside ``n_engines`` − 1 other engines that make the same."""
         heard, self._n_engines = [self.listener(name) for name in work.listeners], n_engines

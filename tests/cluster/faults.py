@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich.console import Console
+
 from mech_music.config.paths import conf_dir
 from mech_music.edits.row import Row
 from mech_music.engine.opening import open_engine
@@ -88,6 +90,7 @@ def busy_with(folder: Path, *words: str, n_passes: int = 400) -> float:
     engine.quiet = True
     engine.ensure([Row("Play.", seed) for seed in range(8 * n_passes)])
     share, made = busy(journal), passes(journal)
-    print(f"{len(made)} workers, {sum(map(len, made.values()))} passes: {share:.1%} of their time in passes")
+    told = f"{len(made)} workers, {sum(map(len, made.values()))} passes: {share:.1%} of their time in passes"
+    Console(stderr=True).print(told)
     assert len(made) == 8 and sum(map(len, made.values())) == n_passes
     return share

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue")
@@ -97,9 +98,12 @@ class Slurm:
 
     def kill_node(self, node: str) -> None:
         """As when its power is cut: the daemon, and every process of its jobs."""
-        self._processes.pop(node).kill()
+        daemon = self._processes.pop(node)
+        daemon.kill()
+        daemon.wait()
         for process in processes_of(node):
-            os.kill(process, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
     def states(self) -> set[str]:
         """Of the nodes."""
@@ -110,7 +114,7 @@ class Slurm:
     def jobs() -> dict[str, str]:
         """The states of the jobs that wait or run."""
         shown = subprocess.run(["squeue", "-h", "--array", "-o", "%i %T"], capture_output=True, text=True).stdout
-        return {name: state for name, state in map(str.split, shown.splitlines())}
+        return {line.split()[0]: line.split()[1] for line in shown.splitlines()}
 
     @staticmethod
     def wait_for(condition: object, seconds: float = 90) -> None:
@@ -149,10 +153,19 @@ def processes_of(node: str, only: str = "") -> list[int]:
             environment, words = (place / "environ").read_bytes(), (place / "cmdline").read_bytes().decode()
         except OSError:
             continue
-        stepd = words.startswith("slurmstepd") and f"SLURMD_NODENAME={node}\0".encode() in environment
-        if (stepd or f"SLURMD_NODENAME={node}\0".encode() in environment) and only in words:
+        if f"SLURMD_NODENAME={node}\0".encode() in environment and only in words:
             found.append(int(place.name))
     return found
+
+
+def catches(process: int, number: int) -> bool:
+    """Whether a process does something of its own at a signal."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 def _free_port() -> int:

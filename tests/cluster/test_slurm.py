@@ -1,4 +1,4 @@
-"""A real Slurm of four nodes on this machine: the table of an undisturbed run, whatever is killed; and what it costs."""
+"""A real Slurm of four nodes on this machine: the table of an undisturbed run, whatever is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import slurm
 from tests.cluster.faults import KILLS, Sweep, busy_with
-from tests.cluster.slurm import Slurm, processes_of
+from tests.cluster.slurm import Slurm, catches, processes_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.skipif(bool(slurm.missing()), reason=slurm.missing() or "there")]
 WORDS = ("engine.executor=submitit", "engine.submitit.cpus=1", "engine.submitit.restarts=10")
@@ -63,7 +63,10 @@ def test_nodes_are_killed(cluster: Slurm, own: Sweep) -> None:
     """The power goes; a while later the node is back. Slurm queues its jobs again by itself."""
 
     def kill(chance: random.Random) -> bool:
-        node = chance.choice(cluster.nodes)
+        used = [node for node in cluster.nodes if processes_of(node, WORKER)]
+        if not used:
+            return False
+        node = chance.choice(used)
         cluster.kill_node(node)
         time.sleep(2)
         cluster.start_node(node)
@@ -127,5 +130,9 @@ def _killed(process: int) -> bool:
 
 
 def _warned(cluster: Slurm, chance: random.Random) -> bool:
+    """One of the jobs, where none is so young that it would not understand."""
     running = [name for name, state in cluster.jobs().items() if state == "RUNNING"]
-    return bool(running) and not subprocess.run(["scancel", "--signal=USR2", chance.choice(running)]).returncode
+    workers = [worker for node in cluster.nodes for worker in processes_of(node, WORKER)]
+    if not running or not all(catches(worker, signal.SIGUSR2) for worker in workers):
+        return False
+    return not subprocess.run(["scancel", "--signal=USR2", chance.choice(running)]).returncode

@@ -29,6 +29,11 @@ class Work:
     sources: Sequence[Any] = ()
     listeners: tuple[str, ...] = ()
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything is to be made."""
+        return bool(self.rows or self.unread or self.sources)
+
 
 class WorkersFailed(UserError):
     """Workers cannot do the work; nor could they at a second try."""

@@ -7,8 +7,8 @@ it (`mech_music.store.remote`), and what they make travels through Ray.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import RayConfig, RunConfig
 from mech_music.engine.executors.protocol import Work, WorkersFailed
 from mech_music.engine.executors.watch import Ended, useful, watch
-from mech_music.engine.executors.worker import Job, pack, perform
+from mech_music.engine.executors.worker import Job, pack, perform, seen
 from mech_music.store.remote import RemoteStore, StoreServer
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ class Ray:
         ray = connected(self._how)
         most = useful(work, self._how.workers or len(work.rows) + len(work.unread))
         n = min(most, self._how.workers or max(1, room(ray, self._how)))
-        job = ray.put(pack(Job.of(self._run, work, engine, n)))
-        actors = Actors(ray, self._how, str(engine.store.folder.absolute()), job, most)
-        try:
-            watch(actors, n, work, engine, self._how.restarts)
-        finally:
-            actors.end()
+        with seen(engine.store) as token:
+            job = ray.put(pack(Job.of(self._run, work, engine, n, token)))
+            actors = Actors(ray, self._how, engine.store.folder.absolute(), (job, str(token)), most)
+            try:
+                watch(actors, n, work, engine, self._how.restarts)
+            finally:
+                actors.end()
 
 
 class Desk(StoreServer):
@@ -49,12 +50,6 @@ class Desk(StoreServer):
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
         self._lines: list[tuple[str, str]] = []
-        self.token = f".seen-{uuid.uuid4().hex}"
-        (self._store.place / self.token).touch()
-
-    def place(self) -> str:
-        """A file that is nowhere else: who sees it sees the store."""
-        return str(self._store.place / self.token)
 
     def say(self, worker: str, line: str) -> None:
         self._lines.append((worker, line))
@@ -64,9 +59,6 @@ class Desk(StoreServer):
         said, self._lines = self._lines, []
         return said
 
-    def close(self) -> None:
-        Path(self.place()).unlink(missing_ok=True)
-
 
 class _Calls:
     """An actor's methods as if it were here."""
@@ -75,21 +67,17 @@ class _Calls:
         self._actor = actor
 
     def __getattr__(self, name: str) -> Any:
-        import ray
-
+        ray: Any = import_module("ray")
         return lambda *values: ray.get(getattr(self._actor, name).remote(*values))
 
 
 class Worker:
     """What an actor is."""
 
-    def make(self, packed: bytes, name: str, desk: Any, shared: bool | None) -> str | None:
+    def make(self, packed: bytes, token: str, name: str, desk: Any, shared: bool | None) -> str | None:
         """The work; the reason where that cannot be."""
-        calls = _Calls(desk)
-        sees = Path(calls.place()).exists()
-        if shared and not sees:
-            return "this node does not see the store's folder: engine.ray.shared=null, or a folder that all nodes see"
-        in_folder = sees if shared is None else shared
+        calls: Any = _Calls(desk)
+        in_folder = Path(token).exists() if shared is None else shared
         store = None if in_folder else RemoteStore(calls, name)
         return perform(packed, lambda line: calls.say(name, line), store)
 
@@ -97,12 +85,11 @@ class Worker:
 class Actors:
     """The actors of some work. ``most``: as many as can be busy."""
 
-    def __init__(self, ray: Any, how: RayConfig, folder: str, job: Any, most: int) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
+    def __init__(self, ray: Any, how: RayConfig, folder: Path, job: tuple[Any, str], most: int) -> None:
+        strategies: Any = import_module("ray.util.scheduling_strategies")
         self._ray, self._how, self._job, self._most = ray, how, job, most
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._desk = ray.remote(num_cpus=0, scheduling_strategy=here)(Desk).remote(folder)
+        here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._desk = ray.remote(num_cpus=0, scheduling_strategy=here)(Desk).remote(str(folder))
         self._calls = _Calls(self._desk)
         self._actor = ray.remote(num_cpus=how.cpus, num_gpus=how.gpus, max_restarts=0)(Worker)
         self._actors: dict[Any, tuple[str, Any]] = {}
@@ -113,7 +100,7 @@ class Actors:
         for _ in range(n):
             self._started += 1
             name, actor = f"actor {self._started}", self._actor.remote()
-            self._actors[actor.make.remote(self._job, name, self._desk, self._how.shared)] = name, actor
+            self._actors[actor.make.remote(*self._job, name, self._desk, self._how.shared)] = name, actor
 
     def lacking(self) -> int:
         if self._how.workers or time.monotonic() - self._asked < _ASKED_EVERY:
@@ -122,18 +109,17 @@ class Actors:
         return min(self._most, room(self._ray, self._how)) - len(self._actors)
 
     def ended(self) -> Iterator[Ended]:
-        from ray.exceptions import RayActorError, RayError
-
+        errors = self._ray.exceptions
         done, _ = self._ray.wait(list(self._actors), num_returns=len(self._actors), timeout=0)
         for ref in done:
             name, _actor = self._actors.pop(ref)
             self._ready.discard(name)
             try:
                 yield Ended(name, self._ray.get(ref))
-            except RayActorError:
+            except errors.RayActorError:
                 self._calls.forget(name)
                 yield Ended(name, died=True)
-            except RayError as error:
+            except errors.RayError as error:
                 yield Ended(name, f"{first_line(getattr(error, 'cause', None) or error)}")
 
     def lines(self) -> Iterator[str]:
@@ -150,7 +136,6 @@ class Actors:
 
     def end(self) -> None:
         """The desk as well."""
-        self._calls.close()
         self._ray.kill(self._desk)
 
 
@@ -167,7 +152,7 @@ def room(ray: Any, how: RayConfig) -> int:
 def connected(how: RayConfig) -> Any:
     """Ray, connected to the cluster, or to one started here for this command. WorkersFailed if that cannot be."""
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError:
         raise WorkersFailed("engine.executor=ray needs Ray: pip install 'mech_music[ray]'") from None
     if how.address and how.address.startswith("ray://"):

@@ -22,7 +22,7 @@ from mech_music.base.paths import user_path
 from mech_music.config.schema import RunConfig, SubmititConfig
 from mech_music.engine.executors.protocol import Work, WorkersFailed
 from mech_music.engine.executors.watch import Ended, useful, watch
-from mech_music.engine.executors.worker import MARK, Job, pack, perform
+from mech_music.engine.executors.worker import MARK, Job, pack, perform, seen
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Engine
@@ -43,9 +43,10 @@ class Submitit:
         n = useful(work, self._how.workers)
         top = user_path(self._how.folder) if self._how.folder else engine.store.place / "jobs"
         folder = top.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{uuid.uuid4().hex[:8]}"
-        with replacing(folder / "work") as path:
-            path.write_bytes(pack(Job.of(self._run, work, engine, n)))
-        watch(Jobs(self._how, folder), n, work, engine, self._how.restarts)
+        with seen(engine.store) as token:
+            with replacing(folder / "work") as path:
+                path.write_bytes(pack(Job.of(self._run, work, engine, n, token)))
+            watch(Jobs(self._how, folder), n, work, engine, self._how.restarts)
         shutil.rmtree(folder, ignore_errors=True)  # kept, with its logs, where something failed
 
 
@@ -179,8 +180,8 @@ class Jobs:
                 found = dict(line.split()[:2] for line in shown.splitlines())
                 self._states |= {name: found.get(name, "GONE") for name in self._jobs}
         else:
-            told = {"FINISHED": "FAILED", "INTERRUPTED": "CANCELLED"}  # where it left no result
-            self._states |= {name: told.get(job.state, job.state) for name, job in self._jobs.items()}
+            told: dict[str, str] = {"FINISHED": "FAILED", "INTERRUPTED": "CANCELLED"}  # where it left no result
+            self._states |= {name: told.get(str(job.state), str(job.state)) for name, job in self._jobs.items()}
 
 
 def _executor(how: SubmititConfig, folder: Path) -> Any:

@@ -72,7 +72,8 @@ def useful(work: Work, most: int) -> int:
 
 
 def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> None:
-    """Start ``n`` workers and return when one of them finds everything made; the others are stopped.
+    """Start ``n`` workers and return when one of them finds everything made; the others are stopped. Where nothing is
+    asked for, when each has looked.
 
     WorkersFailed for one that says why it cannot, and where ``restarts`` have died with no clip stored between.
     """
@@ -82,13 +83,13 @@ def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> No
         bar = progress.add_task("clips", total=len(work.rows))
         try:
             fleet.start(n)
-            _until_made(fleet, engine, restarts, progress, bar)
+            _until_made(fleet, work, engine, restarts, progress, bar)
         finally:
             fleet.stop()
         progress.update(bar, completed=len(work.rows))
 
 
-def _until_made(fleet: Fleet, engine: Engine, restarts: int, progress: Progress, bar: object) -> None:
+def _until_made(fleet: Fleet, work: Work, engine: Engine, restarts: int, progress: Progress, bar: object) -> None:
     died, first = 0, len(engine.store.clips)
     stored = first
     while True:
@@ -98,11 +99,13 @@ def _until_made(fleet: Fleet, engine: Engine, restarts: int, progress: Progress,
             if worker.reason is not None:
                 raise WorkersFailed(str(worker))
             if not worker.died:
-                return
+                if work.asks or not sum(fleet.counts()):
+                    return
+                continue
             if died == restarts:
                 raise WorkersFailed(
-                    f"{died + 1} workers died one after the other and no clip was stored between; the last is {worker}; "
-                    "finished clips are kept"
+                    f"{died + 1} workers died one after the other and no clip was stored between; the last is "
+                    f"{worker}; finished clips are kept"
                 )
             died += 1
             log.warning("%s died: another is started", worker)

@@ -6,13 +6,16 @@ import logging
 import pickle
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from platform import python_version
 from typing import TYPE_CHECKING
 
 from mech_music.base.errors import UserError
+from mech_music.base.versions import installed_versions
 from mech_music.config.paths import also_in, config_folders
 from mech_music.config.schema import ExecutorName, RunConfig
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from mech_music.engine.executors.protocol import Work
     from mech_music.store import Store
 
+_PACKAGES = ("torch", "audiocraft", "nnsight", "transformers", "numpy")
 MARK = "mech_music: "
 """How lines begin that a worker has for whoever started it."""
 
@@ -31,20 +35,41 @@ class Job:
 
     Attributes:
         run: the config, as a worker's own engine takes it.
-        identity: what decides the keys of clips and readings; a worker that finds another one makes nothing.
+        token: a file in the store's folder and nowhere else: who sees it sees the store.
+        versions, identity: of packages, and what decides the keys of clips and readings; a worker that finds others
+            makes nothing.
     """
 
     run: RunConfig
     work: Work
     n_engines: int
+    token: Path
+    versions: dict[str, str]
     identity: dict[str, str]
 
     @classmethod
-    def of(cls, run: RunConfig, work: Work, engine: Engine, n_engines: int) -> Job:
+    def of(cls, run: RunConfig, work: Work, engine: Engine, n_engines: int, token: Path) -> Job:
         how = replace(
             run.engine, executor=ExecutorName.local, store=str(engine.store.folder.absolute()), device=device_of(run)
         )
-        return cls(replace(run, engine=how), work, n_engines, identity(engine, work.listeners))
+        own = replace(run, engine=how)
+        return cls(own, work, n_engines, token, versions(), identity(engine, work.listeners))
+
+
+@contextmanager
+def seen(store: Store) -> Iterator[Path]:
+    """A file that whoever sees the store's folder sees."""
+    token = store.place.absolute() / f".seen-{uuid.uuid4().hex}"
+    token.touch()
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+
+
+def versions() -> dict[str, str]:
+    """Of what a clip's last bit may depend on."""
+    return {"python": python_version(), **dict(installed_versions(_PACKAGES))}
 
 
 def device_of(run: RunConfig) -> str:
@@ -89,18 +114,30 @@ def perform(packed: bytes, say: Callable[[str], None], store: Store | None = Non
 def _make(job: Job, say: Callable[[str], None], store: Store | None) -> None:
     from mech_music.engine.opening import open_engine
 
+    here = socket.gethostname()
+    for package, found in versions().items():
+        if found != (wanted := job.versions.get(package)):
+            raise UserError(f"{here} has {package} {found}, but {wanted} where the command was given: install that")
+    if store is None and not job.token.exists():
+        raise UserError(
+            f"{here} does not see the store's folder '{job.run.engine.store}': set engine.store to one on a file "
+            "system that all nodes see"
+        )
     engine = open_engine(job.run, store)
     engine.quiet = True
-    found = identity(engine, job.work.listeners)
-    for what, wanted in job.identity.items():
-        if found[what] != wanted:
-            raise UserError(
-                f"{socket.gethostname()} has another {what} than where the command was given: install the same version "
-                f"and the same weights there (`mech-music cluster check` compares them)"
-            )
-    model = engine.passes.model
-    say(f"ready on {socket.gethostname()}, {model.device}")
+    for what, found in identity(engine, job.work.listeners).items():
+        if found != job.identity[what]:
+            raise UserError(f"{here} has another {what} than where the command was given: copy its weights there")
+    engine.store.leases.claim(["0" * 64]).release()  # UserError for a store that may not be written
+    say(f"ready on {here}: {_card(engine)}, passes of {engine.pass_rows} clips; same versions, weights and store")
     engine.make(job.work, job.n_engines)
+
+
+def _card(engine: Engine) -> str:
+    import torch
+
+    device = engine.passes.model.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _report(say: Callable[[str], None]) -> None:
