@@ -5,51 +5,60 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from mech_music.config.paths import conf_dir
 from tests.cluster.faults import KILLS, Sweep, busy_with
 
-ray: Any = pytest.importorskip("ray", reason="needs Ray: pip install 'mech_music[ray]'")
-pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="needs Ray: pip install 'mech_music[ray]'"),
+]
 WORDS = ("engine.executor=ray", "engine.ray.cpus=1", "engine.ray.restarts=10")
-NODE = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
 
 
 class RayCluster:
-    """Of three nodes."""
+    """A head and two nodes that hold two actors each."""
 
     def __init__(self) -> None:
-        self.cluster = import_module("ray.cluster_utils").Cluster(
-            initialize_head=True, head_node_args={**NODE, "num_cpus": 0}
-        )
-        self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]
+        words = [sys.executable, "-W", "ignore", "-m", "tests.cluster.ray_nodes"]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.address = f"engine.ray.address={self._told()}"
 
-    @property
-    def address(self) -> str:
-        return f"engine.ray.address={self.cluster.address}"
+    def _told(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
 
     def kill_node(self, chance: random.Random) -> bool:
         """One goes, another joins."""
-        node = self.nodes.pop(chance.randrange(len(self.nodes)))
-        self.cluster.remove_node(node, allow_graceful=False)
-        self.nodes.append(self.cluster.add_node(**NODE))
-        return True
+        self._tell(f"kill {chance.randrange(2)}")
+        return self._told() == "done"
+
+    def end(self) -> None:
+        self._tell("end")
+        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
-    os.environ |= {"RAY_DEDUP_LOGS": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    os.environ["PYTHONPATH"] = str(conf_dir().parent)
     found = RayCluster()
     yield found
-    found.cluster.shutdown()
+    found.end()
 
 
 @pytest.fixture(scope="module")
