@@ -33,8 +33,10 @@ class Ray:
 
     def make(self, work: Work, engine: Engine) -> None:
         ray = connected(self._how)
-        most = useful(work, self._how.workers or len(work.rows) + len(work.unread))
-        n = min(most, self._how.workers or max(1, room(ray, self._how)))
+        n = self._how.workers or max(1, room(ray, self._how))
+        # Where nothing is asked for, every place there is looks.
+        most = useful(work, self._how.workers or len(work.rows) + len(work.unread)) if work.asks else n
+        n = min(n, most)
         with seen(engine.store) as token:
             job = ray.put(pack(Job.of(self._run, work, engine, n, token)))
             actors = Actors(ray, self._how, engine.store.folder.absolute(), (job, str(token)), most)

@@ -79,7 +79,7 @@ def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> No
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     times = (TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *times, console=Console(stderr=True), disable=engine.quiet) as progress:
+    with Progress(*columns, *times, console=Console(stderr=True), disable=engine.quiet or not work.asks) as progress:
         bar = progress.add_task("clips", total=len(work.rows))
         try:
             fleet.start(n)
