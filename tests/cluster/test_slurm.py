@@ -129,10 +129,18 @@ def _killed(process: int) -> bool:
     return True
 
 
+def _is_python(process: int) -> bool:
+    """Not the script or the srun around it."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().startswith("python")
+    except OSError:
+        return False
+
+
 def _warned(cluster: Slurm, chance: random.Random) -> bool:
     """One of the jobs, where none is so young that it would not understand."""
     running = [name for name, state in cluster.jobs().items() if state == "RUNNING"]
-    workers = [worker for node in cluster.nodes for worker in processes_of(node, WORKER)]
+    workers = [worker for node in cluster.nodes for worker in processes_of(node, WORKER) if _is_python(worker)]
     if not running or not all(catches(worker, signal.SIGUSR2) for worker in workers):
         return False
     return not subprocess.run(["scancel", "--signal=USR2", chance.choice(running)]).returncode

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "GONE")
 _LAG = 10.0  # seconds that a result may take to be seen through a shared file system
+_ENDING = 60.0  # seconds that a process of this machine may take to end
 _ASKED_EVERY = 2.0  # seconds between questions to the scheduler
 _BY_SIGNAL = 128  # exit codes from here on are signals'
 
@@ -165,7 +166,7 @@ class Jobs:
     def stop(self) -> None:
         for job in self._jobs.values():
             job.cancel(check=False)
-        deadline = time.monotonic() + _LAG
+        deadline = time.monotonic() + _ENDING
         while self._here and not all(job.done() for job in self._here) and time.monotonic() < deadline:
             time.sleep(0.05)
 
