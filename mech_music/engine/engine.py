@@ -17,7 +17,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +24,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float32
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mech_music.activations.recipes import Making, has_recipe, in_order, make
 from mech_music.activations.sources import Source as Origin
@@ -36,13 +33,15 @@ from mech_music.base.machine import is_out_of_memory, n_cores
 from mech_music.base.paths import user_path
 from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import EngineConfig, load_classifier_config
+from mech_music.config.schema import EngineConfig
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
-from mech_music.engine.executors.protocol import Executor, Local, Work
-from mech_music.engine.passes import PassRunner, Settings, sources_of
+from mech_music.engine.executors.protocol import Executor, Local, Work, apart
+from mech_music.engine.passes import PassRunner, Settings, n_clips, sources_of
+from mech_music.engine.progress import clips_bar
 from mech_music.listeners.protocol import Listener
+from mech_music.listeners.registry import bundled_classifier
 from mech_music.models.handle import LazyModel, LoadedModel
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -107,7 +106,7 @@ class Engine:
         """
         settings = Settings(sampling or Sampling(), duration)
         place = default_store_dir() if store is None else user_path(store)
-        heard = {"classifier": _bundled_classifier} if listeners is None else listeners
+        heard = {"classifier": bundled_classifier} if listeners is None else listeners
         return cls(LoadedModel(model, name), Store(place), settings, heard, quiet=quiet)
 
     @property
@@ -130,7 +129,7 @@ class Engine:
         """Every distinct clip and recording is in the store afterwards, with what each listener reads of the clips."""
         heard = [self.listener(name) for name in listeners]
         self.store.refresh()
-        rows, sources = _apart(requests)
+        rows, sources = apart(requests)
         missing = self._missing(rows)
         sources = [source for source in sources if source not in self.passes.recording]
         unread = [row for row in rows if any(self.key(row) not in self.store.readings(one.id) for one in heard)]
@@ -157,12 +156,10 @@ class Engine:
 
     def answers(self, requests: Iterable[Request], listeners: Sequence[str] = ()) -> Answers:
         """The clip and the readings of every distinct row, and every distinct recording."""
-        rows, sources = _apart(requests)
+        rows, sources = apart(requests)
         self.ensure([*rows, *sources], listeners)
         records = {source: self.passes.recording.get(source) for source in sources}
-        named = {
-            source: {name: tensor.numpy() for name, tensor in record.items()} for source, record in records.items()
-        }
+        named = {one: {name: tensor.numpy() for name, tensor in record.items()} for one, record in records.items()}
         keys = {row: self.key(row) for row in rows}
         readings = {name: self._readings(keys, name) for name in listeners}
         return Answers(keys, readings, named, lambda _: self._clips(keys), self.passes.recording.resolve, self.audio)
@@ -268,7 +265,7 @@ class Engine:
             self._round(
                 lambda pack, advance: self.passes.perform(pack, listeners, advance),
                 packs,
-                [_clips(pack) for pack in packs],
+                [n_clips(pack) for pack in packs],
                 advance,
             )
 
@@ -396,25 +393,7 @@ class Engine:
     @contextmanager
     def _progress(self, total: float) -> Iterator[Advance]:
         """One bar over clips."""
-        columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), disable=self.quiet) as progress:
+        with clips_bar(hidden=self.quiet) as progress:
             task = progress.add_task("clips", total=round(total))
             yield lambda clips: progress.advance(task, clips)
             progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
-
-
-def _apart(requests: Iterable[Request]) -> tuple[list[Row], list[Any]]:
-    """Distinct rows, and distinct sources."""
-    wanted = dict.fromkeys(requests)
-    return [one for one in wanted if isinstance(one, Row)], [one for one in wanted if not isinstance(one, Row)]
-
-
-def _clips(pack: Sequence[Row]) -> int:
-    """The rows of a pass's batch: several exits of one clip take one."""
-    return len({replace(row, exit=None) for row in pack})
-
-
-def _bundled_classifier() -> Listener:
-    from mech_music.listeners.classifier import ClassifierListener
-
-    return ClassifierListener(load_classifier_config("tiny"))

@@ -322,6 +322,11 @@ class PassRunner:
         return self._files[lens]
 
 
+def n_clips(pack: Sequence[Row]) -> int:
+    """The rows of a pass's batch: several exits of one clip take one."""
+    return len({replace(row, exit=None) for row in pack})
+
+
 def sources_of(rows: Sequence[Row]) -> list[Any]:
     """What has to be recorded before rows can be made."""
     edits = (edit for row in with_sources(rows) for edit in row.edits)

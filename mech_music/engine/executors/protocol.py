@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,3 +51,9 @@ class Local:
 
     def make(self, work: Work, engine: Engine) -> None:
         engine.make(work)
+
+
+def apart(requests: Iterable[Any]) -> tuple[list[Row], list[Any]]:
+    """Distinct rows, and distinct sources."""
+    wanted = dict.fromkeys(requests)
+    return [one for one in wanted if isinstance(one, Row)], [one for one in wanted if not isinstance(one, Row)]

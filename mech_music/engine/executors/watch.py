@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from mech_music.engine.executors.protocol import Work, WorkersFailed
+from mech_music.engine.progress import clips_bar
 from mech_music.models.protocol import MIN_PASS
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> No
 
     WorkersFailed for one that says why it cannot, and where ``restarts`` have died with no clip stored between.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *times, console=Console(stderr=True), disable=engine.quiet or not work.asks) as progress:
+    with clips_bar(hidden=engine.quiet or not work.asks) as progress:
         bar = progress.add_task("clips", total=len(work.rows))
         try:
             fleet.start(n)
