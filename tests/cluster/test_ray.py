@@ -57,7 +57,7 @@ def cluster() -> Iterator[RayCluster]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     os.environ["PYTHONPATH"] = str(conf_dir().parent)
     # Where processors are short a worker takes longer than Ray's minute to start, and is started over for ever.
-    os.environ["RAY_worker_register_timeout_seconds"] = "600"
+    os.environ |= {"RAY_worker_register_timeout_seconds": "600"}
     found = RayCluster()
     yield found
     found.end()
