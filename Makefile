@@ -18,7 +18,7 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo figures test test-browser test-slow attack symbolic bench check lint format lock tiny wheel clean
+.PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -60,6 +60,12 @@ test-browser: $(INSTALLED) ## run the tests of the report in a real browser (nee
 
 test-slow: $(INSTALLED) ## run the tests at the published models' real size (minutes, 4 GB of memory, 3 GB of disk)
 	$(PY) -m pytest -m slow
+
+test-cluster: $(INSTALLED) ## run the tests on a Slurm and a Ray of this machine (needs root, slurm-wlm, munge and ray; says which are missing)
+	@for needed in slurmctld slurmd munged; do command -v $$needed > /dev/null || \
+		echo "Slurm's tests are skipped, $$needed is missing: apt install slurm-wlm munge (and be root)"; done
+	@$(PY) -c "import ray" 2> /dev/null || echo "Ray's tests are skipped: $(UV) pip install --python $(PY) ray"
+	$(PY) -m pytest -m cluster tests/cluster/test_slurm.py tests/cluster/test_ray.py
 
 bench: $(INSTALLED) ## measure against plain audiocraft, transformers and the machine's limits (minutes; see conf/benchmarks)
 	$(PY) -m mech_music.benchmarks

@@ -20,6 +20,7 @@ VERBS = {
     "store": ("mech_music.store.__main__", "what is stored: sizes, checks, clean-up"),
     "power": ("mech_music.power", "how many prompts and seeds a sweep needs"),
     "doctor": ("mech_music.doctor.__main__", "what this machine can run, and getting weights"),
+    "cluster": ("mech_music.cluster", "whether a cluster's workers can run: check"),
     "bench": ("mech_music.benchmarks.__main__", "measure the speed on this machine"),
 }
 

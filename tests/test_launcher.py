@@ -36,6 +36,13 @@ def test_a_sweep_runs_the_union_of_its_clips_first(command: CommandLine) -> None
     assert len(prefetched) < sum(len(job) for job in jobs)  # baselines and controls are shared
 
 
+def test_a_job_that_runs_apart_knows_the_union(command: CommandLine) -> None:
+    """Under Hydra's own launchers each job begins with the clips of all."""
+    assert command(*SMALL, "component=mlp,sa", "hydra/launcher=basic") == 0
+    first, one, again, other = map(set, command.engine.asked)
+    assert first == again == one | other and one != other
+
+
 @pytest.mark.parametrize("launcher", ["packed", "basic"])
 def test_one_table_for_the_sweep(command: CommandLine, launcher: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(*SMALL, "component=mlp,sa", f"hydra/launcher={launcher}") == 0

@@ -105,7 +105,9 @@ class _Pool:
 def _serve(work: Callable[[Any, Advance], Any], units: Sequence[Any], pipe: Connection, parent: int) -> None:
     """Units by number, as the parent asks for them, until there is none."""
     _die_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; the parent decides
+    # Ctrl-C reaches every process of the terminal, a scheduler's warning every one of the job: the parent decides.
+    for warning in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(warning, signal.SIG_IGN)
     if "torch" in sys.modules:
         import torch
 

@@ -15,6 +15,7 @@ from mech_music.cli.validation import validate
 from mech_music.config.schema import RunConfig, naming
 from mech_music.edits.row import Row, Source
 from mech_music.engine.engine import Answers, Engine
+from mech_music.engine.executors.protocol import WorkersFailed
 from mech_music.engine.opening import open_engine
 from mech_music.results.audio import Choice, Clip, write_clips
 from mech_music.results.results import draw, save, show
@@ -106,7 +107,8 @@ def write_audio(engine: Engine, answers: Answers, choices: Sequence[Choice], fol
 def prefetch(runs: Sequence[RunConfig]) -> bool:
     """Make the clips of jobs that share one engine in common passes, each clip once; whether all are there.
 
-    A job that cannot be planned, and an engine that fails, are left for the job's own turn, which says why.
+    A job that cannot be planned, and an engine that fails, are left for the job's own turn, which says why; but
+    WorkersFailed for a cluster on which no job could do better.
     """
     wanted: dict[tuple[str, ...], dict[Row | Source, None]] = {}
     try:
@@ -115,6 +117,8 @@ def prefetch(runs: Sequence[RunConfig]) -> bool:
             wanted.setdefault(task.listeners(run), {}).update(dict.fromkeys(task.plan(run)))
         for listeners, requests in wanted.items():
             open_engine(runs[0]).ensure(requests, listeners)
+    except WorkersFailed:
+        raise
     except Exception as error:
         log.info("not prefetched: %s", explain(error), exc_info=error)
         return False

@@ -8,13 +8,14 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from mech_music.base.errors import UserError
+from mech_music.base.errors import UserError, unknown
 from mech_music.cli.explain import explain, fail
 from mech_music.config.paths import new_folder
 from mech_music.config.schema import RunConfig, keys
 from mech_music.tasks.registry import as_run, task_of, unknown_key
 
 _MOST_STEPS = 100_000  # of a clip: half an hour of MusicGen, which was trained on 30 s
+_SCHEDULERS = ("slurm", "local")
 _MOST_SEED = 2**48  # far below what generators take, so that seeds counted on from it are theirs too
 
 
@@ -78,10 +79,22 @@ def _check_numbers(run: RunConfig) -> None:
         "engine.pack": (run.engine.pack, 0),
         "engine.threads": (run.engine.threads, 0),
         "engine.workers": (run.engine.workers, 0),
+        "engine.submitit.workers": (run.engine.submitit.workers, 1),
+        "engine.submitit.time": (run.engine.submitit.time, 1),
+        "engine.submitit.gpus": (run.engine.submitit.gpus, 0),
+        "engine.submitit.cpus": (run.engine.submitit.cpus, 1),
+        "engine.submitit.requeues": (run.engine.submitit.requeues, 0),
+        "engine.submitit.restarts": (run.engine.submitit.restarts, 0),
+        "engine.ray.workers": (run.engine.ray.workers, 0),
+        "engine.ray.gpus": (run.engine.ray.gpus, 0),
+        "engine.ray.cpus": (run.engine.ray.cpus, 0),
+        "engine.ray.restarts": (run.engine.ray.restarts, 0),
     }
     for key, (value, least) in at_least.items():
         if value < least:
             raise UserError(f"{key}={value}: expected {least} or more")
+    if (cluster := run.engine.submitit.cluster) not in _SCHEDULERS:
+        raise UserError(unknown("engine.submitit.cluster", cluster, _SCHEDULERS))
     if not 0 < run.statistics.level < 1:
         raise UserError(f"statistics.level={run.statistics.level:g}: expected a number between 0 and 1, such as 0.95")
     if not (math.isfinite(run.statistics.equivalence) and run.statistics.equivalence >= 0):

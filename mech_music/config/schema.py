@@ -149,6 +149,56 @@ class SamplingConfig:
     guidance: float = 3.0
 
 
+class ExecutorName(StrEnum):
+    """Who makes passes: this command and its own processes, jobs of a Slurm cluster, or actors of a Ray cluster."""
+
+    local = "local"
+    submitit = "submitit"
+    ray = "ray"
+
+
+@dataclass
+class SubmititConfig:
+    """Workers as one job array. ``cluster``: slurm, or local (processes of this machine, to try it).
+
+    ``workers``: jobs, at most; no more are started than there are passes. For each: ``gpus``, ``cpus``, ``mem`` (as
+    Slurm writes it: 16GB) and ``time``, in minutes; one that reaches it, or is preempted, is queued again, for its time
+    at most ``requeues`` times. ``restarts``: how many workers may die, one after the other with no clip stored
+    between, before the command gives up. ``setup``: lines of shell before each worker. ``parameters``: any others of
+    sbatch (account, qos, constraint). ``folder``: logs; null: ``jobs/`` in the store.
+    """
+
+    cluster: str = "slurm"
+    workers: int = 4
+    partition: str | None = None
+    time: int = 240  # minutes
+    gpus: int = 0
+    cpus: int = 2
+    mem: str | None = None
+    setup: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    requeues: int = 10
+    restarts: int = 3
+    folder: str | None = None
+
+
+@dataclass
+class RayConfig:
+    """Workers as actors. ``address``: of a cluster (``auto``: the one that this machine is in); null starts one here.
+
+    ``workers``: actors, 0 for as many as the cluster's nodes have room for, those that join later too. For each:
+    ``gpus`` (0.5: two share a card) and ``cpus``. ``shared``: whether the nodes see the store's folder; null looks for
+    itself, and what is made where they do not travels through Ray. ``restarts``: as for submitit.
+    """
+
+    address: str | None = None
+    workers: int = 0
+    gpus: float = 0.0
+    cpus: float = 1.0
+    shared: bool | None = None
+    restarts: int = 3
+
+
 @dataclass
 class EngineConfig:
     """How clips are made. Zero means automatic.
@@ -156,7 +206,8 @@ class EngineConfig:
     ``threads``: one for a narrow model, every core for a wide one. ``workers``: processes that make passes, one for
     each core where a model uses one thread. No result depends on ``pack`` or ``workers``, no token on ``threads``
     (the classifier's last bits may). ``keep_tokens``, ``keep_audio``: what is stored of every clip beside the
-    classifier's logits; audio can be remade from tokens, tokens by generating again.
+    classifier's logits; audio can be remade from tokens, tokens by generating again. ``executor``: who makes passes, as
+    ``submitit`` and ``ray`` say in detail; no result depends on it.
     """
 
     device: str = "auto"
@@ -166,6 +217,9 @@ class EngineConfig:
     workers: int = 0
     keep_tokens: bool = True
     keep_audio: bool = False
+    executor: ExecutorName = ExecutorName.local
+    submitit: SubmititConfig = field(default_factory=SubmititConfig)
+    ray: RayConfig = field(default_factory=RayConfig)
 
 
 @dataclass

@@ -17,7 +17,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +24,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float32
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mech_music.activations.recipes import Making, has_recipe, in_order, make
 from mech_music.activations.sources import Source as Origin
@@ -36,12 +33,15 @@ from mech_music.base.machine import is_out_of_memory, n_cores
 from mech_music.base.paths import user_path
 from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import EngineConfig, load_classifier_config
+from mech_music.config.schema import EngineConfig
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
-from mech_music.engine.passes import PassRunner, Settings, sources_of
+from mech_music.engine.executors.protocol import Executor, Local, Work, apart
+from mech_music.engine.passes import PassRunner, Settings, n_clips, sources_of
+from mech_music.engine.progress import clips_bar
 from mech_music.listeners.protocol import Listener
+from mech_music.listeners.registry import bundled_classifier
 from mech_music.models.handle import LazyModel, LoadedModel
 from mech_music.models.sampling import Sampling
 from mech_music.store import Store
@@ -66,6 +66,7 @@ class Engine:
         listeners: by the names that tasks ask for them; each is made when it is first asked for.
         how: pass size, worker processes, and what is kept of a clip; none of it changes a clip.
         quiet: show no progress bar.
+        executor: who makes what is not stored; by default this process.
     """
 
     def __init__(
@@ -76,13 +77,15 @@ class Engine:
         listeners: Listeners | None = None,
         how: EngineConfig | None = None,
         quiet: bool = False,
+        executor: Executor | None = None,
     ) -> None:
         self.how = how or EngineConfig()
         self.store, self.settings = store, settings
         self.passes = PassRunner(source, store, settings, self.how.keep_tokens, self.how.keep_audio)
         self.key = self.passes.key
         self._listeners, self._made_listeners = listeners or {}, dict[str, Listener]()
-        self._quiet = quiet
+        self.quiet = quiet
+        self._executor, self._n_engines = executor or Local(), 1
         self._capacity: Capacity | None = None
 
     @classmethod
@@ -103,7 +106,7 @@ class Engine:
         """
         settings = Settings(sampling or Sampling(), duration)
         place = default_store_dir() if store is None else user_path(store)
-        heard = {"classifier": _bundled_classifier} if listeners is None else listeners
+        heard = {"classifier": bundled_classifier} if listeners is None else listeners
         return cls(LoadedModel(model, name), Store(place), settings, heard, quiet=quiet)
 
     @property
@@ -126,38 +129,53 @@ class Engine:
         """Every distinct clip and recording is in the store afterwards, with what each listener reads of the clips."""
         heard = [self.listener(name) for name in listeners]
         self.store.refresh()
-        rows, sources = _apart(requests)
+        rows, sources = apart(requests)
         missing = self._missing(rows)
         sources = [source for source in sources if source not in self.passes.recording]
-        if missing or sources:
-            self._run(missing, sources, heard)
+        unread = [row for row in rows if any(self.key(row) not in self.store.readings(one.id) for one in heard)]
+        if missing or sources or unread:
+            self._executor.make(Work(missing, unread, sources, tuple(listeners)), self)
+            self.store.refresh()
+
+    def check(self) -> None:
+        """Let workers look at what they find, and say it. UserError for one that could not make passes."""
+        self._executor.make(Work(), self)
+
+    @property
+    def pass_rows(self) -> int:
+        """Clips of a pass, at most."""
+        return self._fitting().rows
+
+    def make(self, work: Work, n_engines: int = 1) -> None:
+        """Make work in this process and its copies, beside ``n_engines`` − 1 other engines that make the same."""
+        heard, self._n_engines = [self.listener(name) for name in work.listeners], n_engines
+        if work.rows or work.sources:
+            self._run(work.rows, work.sources, heard)
         for listener in heard:
-            self._listen(rows, listener)
+            self._listen(work.unread, listener)
 
     def answers(self, requests: Iterable[Request], listeners: Sequence[str] = ()) -> Answers:
         """The clip and the readings of every distinct row, and every distinct recording."""
-        rows, sources = _apart(requests)
+        rows, sources = apart(requests)
         self.ensure([*rows, *sources], listeners)
         records = {source: self.passes.recording.get(source) for source in sources}
-        named = {
-            source: {name: tensor.numpy() for name, tensor in record.items()} for source, record in records.items()
-        }
+        named = {one: {name: tensor.numpy() for name, tensor in record.items()} for one, record in records.items()}
         keys = {row: self.key(row) for row in rows}
-        readings = {name: self._readings(keys, self.listener(name)) for name in listeners}
+        readings = {name: self._readings(keys, name) for name in listeners}
         return Answers(keys, readings, named, lambda _: self._clips(keys), self.passes.recording.resolve, self.audio)
 
-    def _readings(self, keys: Mapping[Row, str], listener: Listener) -> dict[str, Arrays]:
-        stored = self.store.readings(listener.id)
+    def _readings(self, keys: Mapping[Row, str], listener: str) -> dict[str, Arrays]:
+        stored = self.store.readings(self.listener(listener).id)
         found = stored.get(keys.values())
         while lost := [row for row, key in keys.items() if key not in found]:  # damaged on the disk, seen when read
-            self._listen(lost, listener)
+            self.ensure(lost, [listener])
             found |= stored.get(keys[row] for row in lost)
         return found
 
     def _clips(self, keys: Mapping[Row, str]) -> dict[str, Arrays]:
         found = self.store.clips.get(keys.values())
         while lost := [row for row, key in keys.items() if key not in found]:
-            self._run(lost, [], [])
+            self.ensure(lost)
             found |= self.store.clips.get(keys[row] for row in lost)
         return found
 
@@ -224,9 +242,7 @@ class Engine:
             self._record(plain, advance)
             for portion in portions:
                 self._fit(portion, advance)
-            rest = self._missing(rows)
-            advance(len(rows) - len(rest))
-            self._make(rest, listeners, advance)
+            self._make(rows, listeners, advance)
 
     def _load(self, listeners: Sequence[Listener]) -> None:
         """Before the progress bar, and before worker processes copy this one."""
@@ -235,14 +251,21 @@ class Engine:
             listener.load()
 
     def _make(self, rows: Sequence[Row], listeners: Sequence[Listener], advance: Advance) -> None:
-        """Passes over rows until every one is in the store; a round that does not fit is followed by smaller passes."""
-        while rows := self._missing(rows):
-            packs = self.passes.packs(rows, self._fitting().rows, self._n_workers())
-            random.Random(time.time_ns()).shuffle(packs)  # engines that share a store claim different passes
+        """Passes over rows until every one is in the store; a round that does not fit is followed by smaller passes.
+
+        The first round's are cut from all rows, as other engines cut theirs that begin at another time.
+        """
+        advance(len(rows) - len(self._missing(rows)))
+        while self._missing(rows):
+            packs = self.passes.packs(rows, self._fitting().rows, self._n_workers() * self._n_engines)
+            packs = [tuple(missing) for pack in packs if (missing := self._missing(pack))]
+            # Engines that share a store begin at different places; where passes differ in size, few overlap.
+            begin = random.Random(time.time_ns()).randrange(len(packs))
+            packs, rows = packs[begin:] + packs[:begin], self._missing(rows)
             self._round(
                 lambda pack, advance: self.passes.perform(pack, listeners, advance),
                 packs,
-                [_clips(pack) for pack in packs],
+                [n_clips(pack) for pack in packs],
                 advance,
             )
 
@@ -250,7 +273,7 @@ class Engine:
         recording = self.passes.recording
         while sources := [source for source in sources if source not in recording]:
             most = self._fitting().rows
-            groups = recording.groups(sources, self._n_workers())
+            groups = recording.groups(sources, self._n_workers() * self._n_engines)
             sizes = [min(most, sum(len(source.prompts) for source in group)) for group in groups]
             self._round(partial(recording.record, most=most), groups, sizes, advance)
 
@@ -261,7 +284,7 @@ class Engine:
             lease = leases.claim(map(recording.key, group))
             try:
                 mine = [source for source in group if recording.key(source) in lease.keys and source not in recording]
-                making = Making(self.passes, self._fitting().rows, self._n_workers(), self._quiet)
+                making = Making(self.passes, self._fitting().rows, self._n_workers(), self.quiet)
                 for source, tensors in (make(mine, making) if mine else {}).items():
                     self.store.put_record(recording.key(source), tensors)
             finally:
@@ -370,25 +393,7 @@ class Engine:
     @contextmanager
     def _progress(self, total: float) -> Iterator[Advance]:
         """One bar over clips."""
-        columns = (TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True), disable=self._quiet) as progress:
+        with clips_bar(hidden=self.quiet) as progress:
             task = progress.add_task("clips", total=round(total))
             yield lambda clips: progress.advance(task, clips)
             progress.update(task, completed=total)  # the fractions of steps lose a little to rounding
-
-
-def _apart(requests: Iterable[Request]) -> tuple[list[Row], list[Any]]:
-    """Distinct rows, and distinct sources."""
-    wanted = dict.fromkeys(requests)
-    return [one for one in wanted if isinstance(one, Row)], [one for one in wanted if not isinstance(one, Row)]
-
-
-def _clips(pack: Sequence[Row]) -> int:
-    """The rows of a pass's batch: several exits of one clip take one."""
-    return len({replace(row, exit=None) for row in pack})
-
-
-def _bundled_classifier() -> Listener:
-    from mech_music.listeners.classifier import ClassifierListener
-
-    return ClassifierListener(load_classifier_config("tiny"))

@@ -86,8 +86,18 @@ class ClipScorer:
         self._do(lambda: self._read(rows, tokens, listeners), all(one.in_background for one in listeners))
 
     def afterwards(self, work: Callable[[], None]) -> None:
-        """Do something once everything given so far is stored."""
-        self._do(work)
+        """Do something once everything given so far is stored; nobody waits for that, unless it fails."""
+        if self._thread is None:
+            work()
+            return
+        before = self._pending
+
+        def then() -> None:
+            if before is not None:
+                before.result()  # done: there is one thread
+            work()
+
+        self._pending = self._thread.submit(then)
 
     def _store_clips(self, rows: Mapping[str, Row], tokens: Tensor, listeners: Sequence[Listener]) -> None:
         failed = (tokens < 0).flatten(1).any(1).cpu().numpy()

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from mech_music.base.errors import UserError, first_line
 from mech_music.config.paths import find_config, options
-from mech_music.config.schema import RunConfig
+from mech_music.config.schema import RunConfig, load_classifier_config
 from mech_music.listeners.protocol import Listener
 
 
@@ -37,3 +37,10 @@ def open_listener(name: str, run: RunConfig) -> Listener:
 def listener_names() -> list[str]:
     """The names that a task may ask for."""
     return options("listener")
+
+
+def bundled_classifier() -> Listener:
+    """The bundled model's own classifier."""
+    from mech_music.listeners.classifier import ClassifierListener
+
+    return ClassifierListener(load_classifier_config("tiny"))

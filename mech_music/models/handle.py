@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mech_music.base.errors import UserError, first_line
-from mech_music.config.schema import ModelConfig
+from mech_music.config.schema import Dtype, ModelConfig
 from mech_music.config.targets import target_of
 
 if TYPE_CHECKING:
@@ -71,3 +71,19 @@ class LoadedModel:
     @property
     def model_id(self) -> str:
         return f"{self.weights} {str(self.model.dtype).removeprefix('torch.')} {self.model.device.type}"
+
+
+class OnWorkers:
+    """A model that workers run, with a number format and on a kind of device that this machine may lack.
+
+    Its clips are theirs. Here it is loaded in float32 on the CPU, and only for what is asked of it here: sound.
+    """
+
+    def __init__(self, config: ModelConfig, device: str, threads: int) -> None:
+        self._here = open_model(replace(config, dtype=Dtype.float32), "cpu", threads)
+        self.name, self.source, self.weights = self._here.name, self._here.source, self._here.weights
+        self.model_id = f"{self.weights} {config.dtype.value} {device}"
+
+    @property
+    def model(self) -> Generator:
+        return self._here.model

@@ -126,14 +126,19 @@ class Store:
 
     def put_audio(self, key: str, waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> None:
         """Keep a clip as 16-bit FLAC."""
-        content = io.BytesIO()
-        soundfile.write(content, waveform.clip(-1, 1), sample_rate, format="FLAC", subtype="PCM_16")
         self._audio(key).mkdir(parents=True, exist_ok=True)
-        write_file(self._audio(key), f"{key}-", content.getvalue(), ".flac")
+        write_file(self._audio(key), f"{key}-", as_flac(waveform, sample_rate), ".flac")
 
     def _audio(self, key: str) -> Path:
         """One folder for each beginning of a key: few files in each, however many clips are kept."""
         return self.place / "audio" / key[:2]
+
+
+def as_flac(waveform: Float32[np.ndarray, " sample"], sample_rate: int) -> bytes:
+    """A clip as 16-bit FLAC."""
+    content = io.BytesIO()
+    soundfile.write(content, waveform.clip(-1, 1), sample_rate, format="FLAC", subtype="PCM_16")
+    return content.getvalue()
 
 
 def _packed(rows: Sequence[Row]) -> bytes:

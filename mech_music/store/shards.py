@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +39,8 @@ class Shards:
 
     def refresh(self) -> None:
         """Index the shards that this or another process has added since the last look."""
-        new = (path for path in self.folder.glob("*.safetensors") if path.name not in self._seen)
-        for path in sorted(new):
-            self._add(path.name, shard_keys(path))
+        for name in sorted(names(self.folder) - self._seen):
+            self._add(name, shard_keys(self.folder / name))
 
     def _add(self, name: str, keys: Iterable[bytes]) -> None:
         with self._indexing:
@@ -107,12 +108,18 @@ class Shards:
         """Write ``arrays [key, …]`` as one shard: all of them or nothing. ``about``: who made them, for people."""
         if keys:
             raw = [bytes.fromhex(key) for key in keys]
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._add(write_file(self.folder, "", pack(raw, arrays, about, document)), raw)
+            self._add(self._write(pack(raw, arrays, about, document)), raw)
+
+    def _write(self, content: bytes) -> str:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return write_file(self.folder, "", content)
+
+    def _read(self, name: str) -> bytes | None:
+        return read_file(self.folder / name)
 
     def _shard(self, name: str) -> Shard | None:
         if name not in self._cache:
-            content = read_file(self.folder / name)
+            content = self._read(name)
             if content is None:
                 return None
             self._cache[name] = load(content)
@@ -120,6 +127,13 @@ class Shards:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(name)
         return self._cache[name]
+
+
+def names(folder: Path) -> set[str]:
+    """The shards in a folder; asked for after every pass, so without a `Path` for each of thousands."""
+    with suppress(FileNotFoundError):
+        return {name for name in os.listdir(folder) if name.endswith(".safetensors")}
+    return set()
 
 
 def pack(

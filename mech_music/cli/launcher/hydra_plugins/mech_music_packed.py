@@ -22,6 +22,7 @@ from mech_music.base.workers import Advance, spread
 from mech_music.cli.explain import explain
 from mech_music.cli.foreign import of_another_task
 from mech_music.cli.launcher.composer import Composer
+from mech_music.cli.launcher.union import WithUnion, alike
 from mech_music.cli.validation import validate
 from mech_music.config.paths import options
 from mech_music.config.schema import RunConfig, StatisticsConfig, folder_name
@@ -111,13 +112,18 @@ def _by_engine(runs: Sequence[RunConfig | None]) -> list[list[int]]:
     """The places of jobs that can share an engine, together: only one model is in memory at a time."""
     groups: dict[str, list[int]] = {}
     for place, run in enumerate(runs):
-        settings = run and (run.model, run.classifier, run.sampling, run.duration, run.engine)
-        groups.setdefault(repr(settings), []).append(place)
+        groups.setdefault(alike(run) if run else "", []).append(place)
     return list(groups.values())
 
 
 class InterventionSweeper(BasicSweeper):
     """Hydra's own sweeper; afterwards it shows one table of all jobs and fails if any of them did."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._function = WithUnion(task_function, hydra_context, config)
+        super().setup(hydra_context=hydra_context, task_function=self._function, config=config)
+        if isinstance(self.launcher, PackedLauncher):  # which makes the union itself
+            self.launcher.task_function = task_function
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """The packed launcher composes each job once, and a job that cannot be composed fails alone."""
@@ -130,6 +136,7 @@ class InterventionSweeper(BasicSweeper):
         folder = Path(str(self.config.hydra.sweep.dir))
         for place in (folder, *(folder / task for task in options("task"))):
             remove_results(place)
+        self._function.arguments = [*self._parse_config(), *arguments]
         batches = super().sweep(arguments)
         from mech_music.results.results import finish_sweep
 
