@@ -121,7 +121,7 @@ def test_everything_is_asked_at_one_size_and_the_first_way_in_all() -> None:
 
 def test_features_and_the_direction_have_no_heads_to_patch() -> None:
     run = composed("features=[3,5]", "layer=1")
-    assert isinstance(run.candidates, FeatureSet) and run.candidates.given == (3, 5)
+    assert isinstance(run.edited, FeatureSet) and run.edited.given == (3, 5)
     assert run.used_sizes == [1, 2] and run.at == 2 and not run.planned()[2]
     along = composed("direction=returns", "ways=[zero]", "layer=1")
     assert along.used_sizes == [1] and {one.condition.role for one in along.planned()[0]} == {

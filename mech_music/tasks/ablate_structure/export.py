@@ -42,5 +42,5 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -
 
 
 def _found(run: Settings, scores: Mapping[str, np.ndarray]) -> list[Head]:
-    study = Study(run.scores, run.candidates, run.half)
+    study = Study(run.scores, run.edited, run.half)
     return heads_of(study, Condition("found", run.at, 0, run.ways[0]), scores)

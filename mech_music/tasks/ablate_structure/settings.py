@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.axes import check_component, single_layers
-from mech_music.config.schema import IF_GIVEN, RunConfig
+from mech_music.config.schema import IF_GIVEN, RunConfig, StatisticsConfig
 from mech_music.edits.row import Half
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.named import Firing
@@ -58,6 +58,7 @@ class AblateStructureSettings(RunConfig):
     component: Component = Component.resid
     layer: str = "last"
     direction: str | None = field(default=None, metadata=IF_GIVEN)
+    statistics: StatisticsConfig = field(default_factory=lambda: StatisticsConfig(equivalence=0.05))
     features: list[int] = field(default_factory=list, metadata=IF_GIVEN)
     sae: SaeConfig = field(default_factory=SaeConfig, metadata=IF_GIVEN)
 
@@ -70,7 +71,7 @@ class AblateStructureSettings(RunConfig):
         return HeadScores(PieceSet(opened.id, self.n_pieces, self.split, opened), self.recent)
 
     @property
-    def candidates(self) -> Candidates:
+    def edited(self) -> Candidates:
         """What is edited."""
         if self.direction is not None:
             return AlongReturns(self._layer)
@@ -116,7 +117,7 @@ class AblateStructureSettings(RunConfig):
 
     def planned(self) -> tuple[list[Forced], list[Continued], list[Restored]]:
         """What is recorded beside the scores, the unedited run first in each."""
-        study, none = Study(self.scores, self.candidates, self.half), Condition()
+        study, none = Study(self.scores, self.edited, self.half), Condition()
         first, *others = self.ways
         edited = self.conditions(self.used_sizes, [first]) + self.conditions([self.at], others)
         forced = [Forced(study, one, self.guidance, self.settle) for one in (none, *edited)]
@@ -164,7 +165,7 @@ class AblateStructureSettings(RunConfig):
                 raise UserError(f"features={self.features}: a feature is named twice; name each once")
         elif self.sae.path is not None:
             raise UserError(f"sae.path={self.sae.path}: name the features of it that are edited, such as features=[3]")
-        _ = self.candidates
+        _ = self.edited
         most = self.model.layers * self.model.heads // 2
         if self.kind == "heads" and self.model.heads and max(self.used_sizes) > most:
             raise UserError(

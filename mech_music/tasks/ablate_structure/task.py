@@ -47,7 +47,7 @@ class AblateStructure:
 
     def plan(self, run: Settings) -> list[Any]:
         """Scores first, then what edits do."""
-        candidates, (forced, written, patched) = run.candidates, run.planned()
+        candidates, (forced, written, patched) = run.edited, run.planned()
         own = candidates.recorded if isinstance(candidates, FeatureSet) else ()
         return [run.scores, *own, *forced, *written, *patched]
 

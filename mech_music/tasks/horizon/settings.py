@@ -55,7 +55,7 @@ class HorizonSettings(RunConfig):
             raise UserError(f"n_pieces={self.n_pieces}: expected as many as probe.folds={self.probe.folds}, or more")
         if self.timelines < 0:
             raise UserError(f"timelines={self.timelines}: expected 0 or more")
-        if not (math.isfinite(self.window) and self.frames >= 1):
+        if not (math.isfinite(self.window) and self.window_frames >= 1):
             raise UserError(
                 f"window={self.window:g}: expected one frame ({1 / self.model.frame_rate:g} s) of the model or more"
             )
@@ -73,7 +73,7 @@ class HorizonSettings(RunConfig):
         return single_layers(self.layer, self.model.layers)
 
     @property
-    def frames(self) -> int:
+    def window_frames(self) -> int:
         """Frames of the window."""
         return round(self.window * self.model.frame_rate)
 
@@ -94,18 +94,18 @@ class HorizonSettings(RunConfig):
     def annotated(self) -> Annotated:
         """The pieces with their horizons, those that are named sorted."""
         horizons = tuple(sorted({float(one) for one in self.horizons or ()}))
-        return Annotated(self.given, horizons, self.horizons_in, self.frames)
+        return Annotated(self.given, horizons, self.horizons_in, self.window_frames)
 
     def at_beats(self, layer: int, sight: Sight) -> AtBeats:
         """Activations of one layer."""
-        window = self.frames if sight is Sight.local else 0
+        window = self.window_frames if sight is Sight.local else 0
         seed = self.probe.seed if sight is Sight.untrained else 0
         return AtBeats(self.given, Hook(layer, self.component.point).name, sight, window, seed)
 
     @property
     def acoustics(self) -> Acoustics:
         """What the window sounds like."""
-        return Acoustics(self.given, self.frames)
+        return Acoustics(self.given, self.window_frames)
 
     def told_apart(self) -> list[str]:
         return [self.component.value, "horizon", str(self.pieces.get("name")), f"layer {self.layer}"]
