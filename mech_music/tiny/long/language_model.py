@@ -1,0 +1,72 @@
+"""The language-model stage of musicgen-tiny-long, which says as it trains what returns cost and what new sections do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from audiocraft.models.lm import LMModel
+from audiocraft.modules.conditioners import ConditioningAttributes
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mech_music.structure.annotated import Kind
+from mech_music.tiny import language_model
+from mech_music.tiny.language_model import Texts
+from mech_music.tiny.long.composition import HELD_OUT, Piece, compose, truth
+from mech_music.tiny.long.data import Workspace, vocabulary
+
+PROMPT_LENGTH = 8
+"""Tokens of every prompt, its end included."""
+
+
+def encoded(model: LMModel, prompts: Sequence[str]) -> dict[str, Any]:
+    """Prompts as the model's text conditions."""
+    attributes = [ConditioningAttributes(text={"description": prompt}) for prompt in prompts]
+    return model.condition_provider(model.condition_provider.tokenize(attributes))
+
+
+@torch.no_grad()
+def losses(
+    model: LMModel, codes: Int[Tensor, "row codebook frame"], prompts: Sequence[str], batch: int = 16
+) -> Float[np.ndarray, "row codebook frame"]:
+    """Negative log-likelihood of every code given all before it, in nats; in the delay's order."""
+    found = []
+    for start in range(0, len(codes), batch):
+        rows = slice(start, start + batch)
+        loss, _ = language_model.token_losses(model, codes[rows].long(), encoded(model, prompts[rows]))
+        found.append(loss.numpy())
+    return np.concatenate(found)
+
+
+def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> dict[str, float]:
+    """Nats a frame in the sections of each kind; those of first sections, and of cadences, are left out."""
+    sums = {kind: np.zeros(2) for kind in Kind}
+    for piece, one in zip(pieces, nats, strict=True):
+        facts = truth(piece)
+        for index, kind in enumerate(Kind):
+            here = (facts["kind"] == index) & (facts["section"] > 0) & (facts["cadence"] == 0)
+            sums[kind] += one[here].sum(), here.sum()
+    return {kind.value: total / max(count, 1) for kind, (total, count) in sums.items()}
+
+
+def run(workspace: Workspace) -> None:
+    """The language-model stage."""
+    config, codes = workspace.config, workspace.load_tensors("codes")
+    pieces = [compose(HELD_OUT + number) for number in range(len(codes["watched"]))]
+    prompts = [piece.prompt for piece in pieces]
+
+    def watch(model: LMModel) -> str:
+        model.eval()
+        with language_model.in_bfloat16():
+            nats = losses(model, codes["watched"], prompts)
+        model.train()
+        first, all_of_them = by_kind(pieces, nats[:, 0]), by_kind(pieces, nats.sum(1))
+        return "nats a frame, first codebook / all: " + ", ".join(
+            f"{kind} {first[kind]:.2f} / {all_of_them[kind]:.2f}" for kind in first
+        )
+
+    texts = Texts([compose(n).prompt for n in range(config.pieces.train)], vocabulary(), {PROMPT_LENGTH: 1.0})
+    language_model.fit(workspace, config, codes["train"], texts, watch)
