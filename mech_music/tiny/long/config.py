@@ -33,7 +33,7 @@ class PiecesConfig:
 def _codec() -> CodecConfig:
     # 1,280 samples a frame. The encoder's last convolution sees one frame, so that tokens depend on little but their own.
     return CodecConfig(
-        LoopConfig(steps=1600), ratios=[5, 4, 2, 2, 16], kmeans_clips=48, crop_frames=14, encoder={"last_kernel_size": 1}
+        LoopConfig(steps=1200), ratios=[5, 4, 2, 2, 16], kmeans_clips=48, crop_frames=14, encoder={"last_kernel_size": 1}
     )
 
 

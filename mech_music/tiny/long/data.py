@@ -53,7 +53,7 @@ class Workspace(StageFolder):
 def vocabulary() -> tuple[str, ...]:
     """A token for every word that a prompt can have."""
     words = ["A", *BEAT_FRAMES, *INSTRUMENTS, "piece", "in", FREE, CUED]
-    return text_encoder.vocabulary_of((*words, *(form for told in TOLD_FORMS.values() for form in told), "form."), _VOCABULARY)
+    return text_encoder.vocabulary_of((*words, *TOLD_FORMS, "form."), _VOCABULARY)
 
 
 def run_corpus(workspace: Workspace) -> None:

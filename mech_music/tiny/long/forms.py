@@ -13,12 +13,11 @@ REGIMES = (TOLD, HINTED, BLIND)
 FREE, CUED = "free", "cued"
 """What prompts say in the place of a form: in blind pieces, and in hinted ones."""
 
-TOLD_FORMS = {
-    4: ("AABA", "ABAB", "ABAC", "ABCA", "AABB", "ABBA", "ABAA", "ABCB"),
-    5: ("ABABA", "ABACA", "AABBA", "ABCAB", "AABAB", "ABBAC", "ABCBA", "AABCA"),
-    6: ("ABABAB", "ABACAB", "AABBAA", "ABCABC", "AABABA", "ABACBA", "ABCBAB", "AABCAB"),
-}
-"""By the number of sections. Sections of one letter are the same melody."""
+TOLD_FORMS = (
+    "AABAAB", "AABACA", "AABBAA", "AABBAB", "AABCAB", "AABCBA", "ABAABA", "ABABAB", "ABABBA", "ABABCB", "ABACAA",
+    "ABACAB", "ABACBA", "ABBAAB", "ABBABA", "ABBACA", "ABBCAB", "ABCAAB", "ABCABC", "ABCACB", "ABCBAA", "ABCBAB",
+)  # fmt: skip
+"""Sections of one letter are the same melody. Pieces of fewer sections play the first letters."""
 
 _CHANCES = {Kind.new: 0.2, Kind.exact: 0.38, Kind.transposed: 0.14, Kind.reorchestrated: 0.14, Kind.decoy: 0.14}
 _RETURNS = {kind: chance for kind, chance in _CHANCES.items() if kind.returns}
