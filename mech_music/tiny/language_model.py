@@ -4,7 +4,7 @@ MusicGen: Copet et al., NeurIPS 2023. Classifier-free guidance: whole prompts ar
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,9 @@ from mech_music.tiny.workspace import StageFolder, Workspace
 # Audiocraft does not mask padding (padded keys are zeros that share in the softmax), so the length that a batch is
 # padded to matters: training draws it, for prompts alone as well as in company. Tokens: probability.
 _PADDED_LENGTHS = {15: 0.15, 16: 0.1, 17: 0.35, 18: 0.4}
+
+
+LossOf = Callable[[LMModel, Int[Tensor, "row codebook frame"], dict[str, Any]], Float[Tensor, ""]]
 
 
 class Shape(Protocol):
@@ -89,7 +92,7 @@ def build(workspace: StageFolder, config: Shape, pieces: Sequence[str] | None = 
 class Trainer:
     """Draws batches of codes and prompts and computes the loss of a step of a stage.
 
-    ``in_bfloat16``: twice as fast as float32 on processors that have it, and nine times slower on others.
+    ``settings``: rows of a batch, and which share of prompts is dropped. ``precision``: what a step runs in.
     """
 
     def __init__(
@@ -100,9 +103,10 @@ class Trainer:
         settings: tuple[int, float],
         codes: Int[Tensor, "clip codebook frame"],
         texts: Texts,
-        in_bfloat16: bool = True,
+        precision: Callable[[], AbstractContextManager[Any]],
+        loss_of: LossOf,
     ) -> None:
-        self.model, self.stage, self.codes, self.in_bfloat16 = model, stage, codes, in_bfloat16
+        self.model, self.stage, self.codes, self.precision, self.loss_of = model, stage, codes, precision, loss_of
         self.batch, self.condition_dropout = settings
         self.seed, self.padded_lengths = workspace.seed, texts.padded_lengths
         tokenizer = text_encoder.make_tokenizer(texts.pieces)
@@ -125,13 +129,23 @@ class Trainer:
         length = int(random.choice(list(self.padded_lengths), p=list(self.padded_lengths.values())))
         rows = random.choice(self.rows[length], size=self.batch)
         dropped = random.random(len(rows)) < self.condition_dropout
-        with in_bfloat16() if self.in_bfloat16 else nullcontext():
-            return cross_entropy(self.model, self.codes[rows].long(), self.text(rows, length, dropped)).mean()
+        with self.precision():
+            return self.loss_of(self.model, self.codes[rows].long(), self.text(rows, length, dropped))
+
+
+def mean_cross_entropy(
+    model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]
+) -> Float[Tensor, ""]:
+    """`cross_entropy` over all rows and codebooks."""
+    return cross_entropy(model, codes, text).mean()
 
 
 @contextmanager
 def in_bfloat16() -> Iterator[None]:
-    """The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU."""
+    """Twice as fast as float32 on processors that have bfloat16, and nine times slower on others.
+
+    The fused attention's backward pass in bfloat16 takes as long as everything else together on a CPU.
+    """
     with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         yield
 
@@ -171,12 +185,14 @@ def fit(
     config: Shape,
     codes: Int[Tensor, "clip codebook frame"],
     texts: Texts,
+    precision: Callable[[], AbstractContextManager[Any]] = in_bfloat16,
+    loss_of: LossOf = mean_cross_entropy,
     watch: Callable[[LMModel], str] | None = None,
 ) -> None:
     """Train a language model on codes and their prompts, and seal it. ``watch``: what to log of it as it learns."""
     model, settings = build(workspace, config, texts.pieces), config.language_model
     how = (settings.loop.batch, settings.condition_dropout)
-    trainer = Trainer(workspace, model, "language_model", how, codes, texts)
+    trainer = Trainer(workspace, model, "language_model", how, codes, texts, precision, loss_of)
     say = None if watch is None else lambda: watch(model)
     loop.train(workspace, "language_model", model, settings.loop, trainer.loss, say)
     workspace.save_tensors("language_model", model.state_dict())

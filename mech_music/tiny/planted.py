@@ -8,6 +8,7 @@ entry attend evenly, so that its output depends on those words of the prompt and
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ def _train(workspace: Workspace, bundle: Path, name: str) -> dict[str, Tensor]:
         circuit, codes = config.planted.circuits[name], _codes(workspace, bundle)
         plant(model, circuit.entries)
         how, texts = (circuit.loop.batch, config.language_model.condition_dropout), language_model.texts_of(workspace)
-        trainer = language_model.Trainer(workspace, model, stage, how, codes, texts, in_bfloat16=False)
+        loss_of = language_model.mean_cross_entropy
+        trainer = language_model.Trainer(workspace, model, stage, how, codes, texts, nullcontext, loss_of)
         loop.train(workspace, stage, model, circuit.loop, trainer.loss)
         workspace.save_tensors(stage, model.state_dict())
     return workspace.load_tensors(stage)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from audiocraft.models.lm import LMModel
 from audiocraft.modules.conditioners import ConditioningAttributes
 from jaxtyping import Float, Int
@@ -15,6 +16,7 @@ from torch import Tensor
 from mech_music.structure.annotated import Kind
 from mech_music.tiny import language_model
 from mech_music.tiny.language_model import Texts
+from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Piece, compose, truth
 from mech_music.tiny.long.data import Workspace, vocabulary
 
@@ -26,6 +28,17 @@ def encoded(model: LMModel, prompts: Sequence[str]) -> dict[str, Any]:
     """Prompts as the model's text conditions."""
     attributes = [ConditioningAttributes(text={"description": prompt}) for prompt in prompts]
     return model.condition_provider(model.condition_provider.tokenize(attributes))
+
+
+def loss_of(model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]) -> Float[Tensor, ""]:
+    """Mean cross-entropy of codes in nats a token, as the delay has them: codebook k is predicted k steps late."""
+    rows, n_codebooks, frames = codes.shape
+    steps = torch.full((rows, n_codebooks, frames + n_codebooks), model.special_token_id)
+    for book in range(n_codebooks):
+        steps[:, book, book + 1 : book + 1 + frames] = codes[:, book]
+    logits = model(steps[:, :, :-1], [], text)
+    each = [F.cross_entropy(logits[:, b, b : b + frames].flatten(0, 1).float(), codes[:, b].flatten()) for b in range(n_codebooks)]
+    return torch.stack(each).mean()
 
 
 @torch.no_grad()
@@ -60,7 +73,7 @@ def run(workspace: Workspace) -> None:
 
     def watch(model: LMModel) -> str:
         model.eval()
-        with language_model.in_bfloat16():
+        with in_bfloat16():
             nats = losses(model, codes["watched"], prompts)
         model.train()
         first, all_of_them = by_kind(pieces, nats[:, 0]), by_kind(pieces, nats.sum(1))
@@ -69,4 +82,4 @@ def run(workspace: Workspace) -> None:
         )
 
     texts = Texts([compose(n).prompt for n in range(config.pieces.train)], vocabulary(), {PROMPT_LENGTH: 1.0})
-    language_model.fit(workspace, config, codes["train"], texts, watch)
+    language_model.fit(workspace, config, codes["train"], texts, in_bfloat16, loss_of, watch)
