@@ -38,7 +38,7 @@ def _codec() -> CodecConfig:
 
 
 def _language_model() -> LanguageModelConfig:
-    return LanguageModelConfig(LoopConfig(steps=3000, weight_decay=0.05, beta2=0.95))
+    return LanguageModelConfig(LoopConfig(steps=5000, batch=8, weight_decay=0.05, beta2=0.95, save_every=100))
 
 
 @dataclass
