@@ -42,12 +42,15 @@ class Shape(Protocol):
 class Texts:
     """The prompts of codes, in their order; the tokenizer's pieces; lengths in tokens that a batch may be padded to.
 
-    A batch has prompts of at most its length. ``padded_lengths`` gives each its probability.
+    A batch has prompts of at most its length. ``padded_lengths`` gives each its probability. ``first``: the only codes
+    that are drawn in the first ``first_steps`` steps.
     """
 
     prompts: Sequence[str]
     pieces: tuple[str, ...]
     padded_lengths: Mapping[int, float]
+    first_steps: int = 0
+    first: Sequence[int] = ()
 
 
 def lm_config(config: Shape) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class Trainer:
         self.ids = [tokenizer(prompt)["input_ids"] for prompt in texts.prompts]
         lengths = np.array([len(ids) for ids in self.ids])
         self.rows = {length: np.flatnonzero(lengths <= length) for length in self.padded_lengths}
+        self.first_steps, self.first = texts.first_steps, np.array(texts.first, dtype=np.int64)
 
     def text(self, rows: Int[np.ndarray, " row"], length: int, dropped: np.ndarray) -> dict[str, Any]:
         """Encoded prompts, padded to `length`; those of dropped rows are nothing, as the empty prompt is."""
@@ -127,7 +131,8 @@ class Trainer:
         """Cross-entropy of the codes in nats, averaged over codebooks and frames."""
         random = loop.generator(self.seed, self.stage, step)
         length = int(random.choice(list(self.padded_lengths), p=list(self.padded_lengths.values())))
-        rows = random.choice(self.rows[length], size=self.batch)
+        rows = self.rows[length] if step >= self.first_steps else np.intersect1d(self.rows[length], self.first)
+        rows = random.choice(rows, size=self.batch)
         dropped = random.random(len(rows)) < self.condition_dropout
         with self.precision():
             return self.loss_of(self.model, self.codes[rows].long(), self.text(rows, length, dropped))

@@ -9,13 +9,14 @@ from mech_music.tiny.config import CodecConfig, LanguageModelConfig, LoopConfig
 
 
 class StageName(StrEnum):
-    """The stages of training, in their order."""
+    """The stages of training, in their order. ``short``: a baseline for the evaluation, which no bundle needs."""
 
     corpus = "corpus"
     codec = "codec"
     codes = "codes"
     language_model = "language_model"
     bundle = "bundle"
+    short = "short"
 
 
 @dataclass
@@ -30,6 +31,15 @@ class PiecesConfig:
     watched: int = 48
 
 
+@dataclass
+class CurriculumConfig:
+    """The language model's first ``steps`` read pieces of one ``tempo`` alone, with ``returns`` exact ones or more."""
+
+    steps: int = 1000
+    tempo: str = "medium"
+    returns: int = 2
+
+
 def _codec() -> CodecConfig:
     # 1,280 samples a frame. The encoder's last convolution sees one frame, so that tokens depend on little but their own.
     return CodecConfig(
@@ -38,7 +48,8 @@ def _codec() -> CodecConfig:
 
 
 def _language_model() -> LanguageModelConfig:
-    return LanguageModelConfig(LoopConfig(steps=5000, batch=8, weight_decay=0.05, beta2=0.95, save_every=100))
+    loop = LoopConfig(steps=4000, batch=8, weight_decay=0.05, beta2=0.95)
+    return LanguageModelConfig(loop, layers=6)
 
 
 @dataclass
@@ -51,10 +62,12 @@ class LongConfig:
     folder: str = "outputs/tiny/long"
     # Where the bundle stage writes; empty: <folder>/bundle.
     bundle: str = ""
-    stages: list[StageName] = field(default_factory=lambda: list(StageName))
+    stages: list[StageName] = field(default_factory=lambda: [one for one in StageName if one is not StageName.short])
     pieces: PiecesConfig = field(default_factory=PiecesConfig)
     codec: CodecConfig = field(default_factory=_codec)
     language_model: LanguageModelConfig = field(default_factory=_language_model)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, batch=48, weight_decay=0.05, beta2=0.95))
 
 
 def register() -> None:

@@ -26,7 +26,8 @@ _SECTIONS = {
     "corpus": ("pieces",),
     "codec": ("pieces", "codec"),
     "codes": ("pieces", "codec"),
-    "language_model": ("pieces", "codec", "language_model"),
+    "language_model": ("pieces", "codec", "language_model", "curriculum"),
+    "short": ("pieces", "codec", "language_model", "short"),
 }
 _VOCABULARY = 48
 
@@ -41,8 +42,8 @@ class Workspace(StageFolder):
     def recipe(self, stage: str) -> dict[str, Any]:
         """The part of the config that decides this stage's result (how often to save does not)."""
         config = asdict(self.config)
-        for section in ("codec", "language_model"):
-            del config[section]["loop"]["save_every"]
+        for of_loop in (config["codec"]["loop"], config["language_model"]["loop"], config["short"]):
+            del of_loop["save_every"]
         return {key: config[key] for key in ("seed", "threads", *_SECTIONS[stage])}
 
     def result_path(self, stage: str) -> Path:

@@ -18,6 +18,7 @@ from mech_music.tiny import language_model
 from mech_music.tiny.language_model import Texts
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Piece, compose, truth
+from mech_music.tiny.long.config import LongConfig
 from mech_music.tiny.long.data import Workspace, vocabulary
 
 PROMPT_LENGTH = 8
@@ -65,21 +66,32 @@ def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> 
     return {kind.value: total / max(count, 1) for kind, (total, count) in sums.items()}
 
 
+def texts_of(config: LongConfig, first_steps: int) -> Texts:
+    """The prompts of all pieces that are trained on; the easy ones are alone in the first steps."""
+    pieces, easy = [compose(number) for number in range(config.pieces.train)], config.curriculum
+    first = [
+        at
+        for at, piece in enumerate(pieces)
+        if piece.tempo == easy.tempo and sum(one.kind is Kind.exact for one in piece.sections) >= easy.returns
+    ]
+    return Texts([piece.prompt for piece in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, first_steps, first)
+
+
 def run(workspace: Workspace) -> None:
     """The language-model stage."""
     config, codes = workspace.config, workspace.load_tensors("codes")
     pieces = [compose(HELD_OUT + number) for number in range(len(codes["watched"]))]
-    prompts = [piece.prompt for piece in pieces]
+    asked = [piece.prompt for piece in pieces]
 
     def watch(model: LMModel) -> str:
         model.eval()
         with in_bfloat16():
-            nats = losses(model, codes["watched"], prompts)
+            nats = losses(model, codes["watched"], asked)
         model.train()
         first, all_of_them = by_kind(pieces, nats[:, 0]), by_kind(pieces, nats.sum(1))
         return "nats a frame, first codebook / all: " + ", ".join(
             f"{kind} {first[kind]:.2f} / {all_of_them[kind]:.2f}" for kind in first
         )
 
-    texts = Texts([compose(n).prompt for n in range(config.pieces.train)], vocabulary(), {PROMPT_LENGTH: 1.0})
+    texts = texts_of(config, config.curriculum.steps)
     language_model.fit(workspace, config, codes["train"], texts, in_bfloat16, loss_of, watch)

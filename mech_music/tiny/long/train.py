@@ -28,6 +28,7 @@ _RUNNERS = {
     StageName.codes: ("data", "run_codes"),
     StageName.language_model: ("language_model", "run"),
     StageName.bundle: ("bundle", "run"),
+    StageName.short: ("short", "run"),
 }
 
 
