@@ -39,18 +39,25 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What training reads before step ``until``: these rows of the codes alone, and what is made of them."""
+
+    until: int
+    rows: Sequence[int]
+    change: Callable[[Tensor, Int[np.ndarray, " row"], np.random.Generator], Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class Texts:
     """The prompts of codes, in their order; the tokenizer's pieces; lengths in tokens that a batch may be padded to.
 
-    A batch has prompts of at most its length. ``padded_lengths`` gives each its probability. ``first``: the only codes
-    that are drawn in the first ``first_steps`` steps.
+    A batch has prompts of at most its length. ``padded_lengths`` gives each its probability.
     """
 
     prompts: Sequence[str]
     pieces: tuple[str, ...]
     padded_lengths: Mapping[int, float]
-    first_steps: int = 0
-    first: Sequence[int] = ()
+    lessons: Sequence[Lesson] = ()
 
 
 def lm_config(config: Shape) -> dict[str, Any]:
@@ -116,7 +123,7 @@ class Trainer:
         self.ids = [tokenizer(prompt)["input_ids"] for prompt in texts.prompts]
         lengths = np.array([len(ids) for ids in self.ids])
         self.rows = {length: np.flatnonzero(lengths <= length) for length in self.padded_lengths}
-        self.first_steps, self.first = texts.first_steps, np.array(texts.first, dtype=np.int64)
+        self.lessons = texts.lessons
 
     def text(self, rows: Int[np.ndarray, " row"], length: int, dropped: np.ndarray) -> dict[str, Any]:
         """Encoded prompts, padded to `length`; those of dropped rows are nothing, as the empty prompt is."""
@@ -131,11 +138,15 @@ class Trainer:
         """Cross-entropy of the codes in nats, averaged over codebooks and frames."""
         random = loop.generator(self.seed, self.stage, step)
         length = int(random.choice(list(self.padded_lengths), p=list(self.padded_lengths.values())))
-        rows = self.rows[length] if step >= self.first_steps else np.intersect1d(self.rows[length], self.first)
+        lesson = next((one for one in self.lessons if step < one.until), None)
+        rows = self.rows[length] if lesson is None else np.intersect1d(self.rows[length], lesson.rows)
         rows = random.choice(rows, size=self.batch)
         dropped = random.random(len(rows)) < self.condition_dropout
+        codes = self.codes[rows].long()
+        if lesson is not None and lesson.change is not None:
+            codes = lesson.change(codes, rows, random)
         with self.precision():
-            return self.loss_of(self.model, self.codes[rows].long(), self.text(rows, length, dropped))
+            return self.loss_of(self.model, codes, self.text(rows, length, dropped))
 
 
 def mean_cross_entropy(

@@ -33,11 +33,16 @@ class PiecesConfig:
 
 @dataclass
 class CurriculumConfig:
-    """The language model's first ``steps`` read pieces of one ``tempo`` alone, with ``returns`` exact ones or more."""
+    """What the language model reads before the pieces as they are; every number is the step at which a lesson ends.
 
-    steps: int = 1000
+    ``few``: pieces of one ``tempo`` with two exact returns or more. ``repeats``: pieces of that tempo, their sections in
+    another order, most of which are earlier ones again. ``every_tempo``: the same of all pieces.
+    """
+
     tempo: str = "medium"
-    returns: int = 2
+    few: int = 1000
+    repeats: int = 1600
+    every_tempo: int = 2200
 
 
 def _codec() -> CodecConfig:

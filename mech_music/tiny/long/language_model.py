@@ -15,9 +15,9 @@ from torch import Tensor
 
 from mech_music.structure.annotated import Kind
 from mech_music.tiny import language_model
-from mech_music.tiny.language_model import Texts
+from mech_music.tiny.language_model import Lesson, Texts
 from mech_music.tiny.long.attention import in_bfloat16
-from mech_music.tiny.long.composition import HELD_OUT, Piece, compose, truth
+from mech_music.tiny.long.composition import BEAT_FRAMES, HELD_OUT, Piece, compose, truth
 from mech_music.tiny.long.config import LongConfig
 from mech_music.tiny.long.data import Workspace, vocabulary
 
@@ -66,15 +66,39 @@ def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> 
     return {kind.value: total / max(count, 1) for kind, (total, count) in sums.items()}
 
 
-def texts_of(config: LongConfig, first_steps: int) -> Texts:
-    """The prompts of all pieces that are trained on; the easy ones are alone in the first steps."""
-    pieces, easy = [compose(number) for number in range(config.pieces.train)], config.curriculum
-    first = [
-        at
-        for at, piece in enumerate(pieces)
-        if piece.tempo == easy.tempo and sum(one.kind is Kind.exact for one in piece.sections) >= easy.returns
-    ]
-    return Texts([piece.prompt for piece in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, first_steps, first)
+def texts_of(config: LongConfig, in_lessons: bool = True) -> Texts:
+    """The prompts of all pieces that are trained on, and the order in which they are learnt."""
+    pieces, curriculum = [compose(number) for number in range(config.pieces.train)], config.curriculum
+    of_tempo = [at for at, piece in enumerate(pieces) if piece.tempo == curriculum.tempo]
+    few = [at for at in of_tempo if sum(one.kind is Kind.exact for one in pieces[at].sections) > 1]
+
+    def change(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
+        return torch.stack([repeated(one, pieces[row], random) for one, row in zip(codes, rows, strict=True)])
+
+    lessons = (
+        Lesson(curriculum.few, few),
+        Lesson(curriculum.repeats, of_tempo, change),
+        Lesson(curriculum.every_tempo, range(len(pieces)), change),
+    )
+    return Texts([p.prompt for p in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, lessons if in_lessons else ())
+
+
+def repeated(
+    codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator
+) -> Int[Tensor, "codebook frame"]:
+    """A piece's tokens with its sections in another order; after the first, five of six are earlier ones again.
+
+    Half repeat the one before them: one lag that always helps is learnt sooner than several that sometimes do.
+    """
+    n, size = len(piece.sections), piece.annotated[0].end
+    order = [0]
+    for at in range(1, n):
+        chance = random.random()
+        order.append(
+            order[-1] if chance < 0.5 else order[random.integers(at)] if chance < 0.83 else int(random.integers(n))
+        )
+    sections = [codes[:, number * size : (number + 1) * size] for number in order]
+    return torch.cat([*sections, codes[:, n * size :]], dim=1)
 
 
 def run(workspace: Workspace) -> None:
@@ -88,10 +112,12 @@ def run(workspace: Workspace) -> None:
         with in_bfloat16():
             nats = losses(model, codes["watched"], asked)
         model.train()
-        first, all_of_them = by_kind(pieces, nats[:, 0]), by_kind(pieces, nats.sum(1))
-        return "nats a frame, first codebook / all: " + ", ".join(
-            f"{kind} {first[kind]:.2f} / {all_of_them[kind]:.2f}" for kind in first
-        )
+        said = []
+        for tempo in BEAT_FRAMES:
+            rows = [row for row, piece in enumerate(pieces) if piece.tempo == tempo]
+            costs = by_kind([pieces[row] for row in rows], nats[rows].sum(1))
+            said.append(f"{tempo}: " + ", ".join(f"{kind} {cost:.2f}" for kind, cost in costs.items()))
+        return "nats a frame; " + "; ".join(said)
 
-    texts = texts_of(config, config.curriculum.steps)
+    texts = texts_of(config)
     language_model.fit(workspace, config, codes["train"], texts, in_bfloat16, loss_of, watch)

@@ -37,7 +37,7 @@ def run(workspace: Workspace) -> None:
     config = workspace.config
     model = language_model.build(workspace, config, vocabulary())
     how = (config.short.batch, config.language_model.condition_dropout)
-    codes, texts = workspace.load_tensors("codes")["train"], long.texts_of(config, first_steps=0)
+    codes, texts = workspace.load_tensors("codes")["train"], long.texts_of(config, in_lessons=False)
     trainer = language_model.Trainer(workspace, model, "short", how, codes, texts, in_bfloat16, _loss_of_crop)
     loop.train(workspace, "short", model, config.short, trainer.loss)
     workspace.save_tensors("short", model.state_dict())
