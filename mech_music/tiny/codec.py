@@ -36,7 +36,8 @@ def codec_config(config: CodecConfig) -> dict[str, Any]:
             "dimension": config.dimension, "channels": 1, "causal": False, "n_residual_layers": 0,
             "ratios": list(config.ratios), "activation": "LeakyReLU", "activation_params": {"negative_slope": 0.1},
             "norm": "none", "kernel_size": 7, "last_kernel_size": 7, "lstm": 0, "pad_mode": "constant",
-            "encoder": {"n_filters": config.encoder_filters, **config.encoder}, "decoder": {"n_filters": config.decoder_filters},
+            "encoder": {"n_filters": config.encoder_filters, **config.encoder},
+            "decoder": {"n_filters": config.decoder_filters},
         },
         "rvq": {
             "n_q": config.codebooks, "bins": config.codebook_size, "decay": 0.98, "kmeans_init": True,

@@ -43,7 +43,10 @@ class LoopConfig:
 
 @dataclass
 class CodecConfig:
-    """EnCodec: SEANet encoder and decoder around four codebooks. ``encoder``: more of its settings, in audiocraft's words."""
+    """EnCodec: SEANet encoder and decoder around four codebooks.
+
+    ``encoder``: more of the encoder's settings, in audiocraft's words.
+    """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400))
     encoder_filters: int = 8

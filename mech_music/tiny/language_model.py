@@ -169,7 +169,7 @@ def in_bfloat16() -> Iterator[None]:
 def token_losses(
     model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]
 ) -> tuple[Float[Tensor, "row codebook frame"], Bool[Tensor, "row codebook frame"]]:
-    """Negative log-likelihood of every code given encoded prompts, in nats; and which codes the model predicts at all."""
+    """Negative log-likelihood of every code given encoded prompts, in nats; and which codes are predicted at all."""
     output = model.compute_predictions(codes, [], condition_tensors=text)
     valid = output.mask
     logits = torch.where(valid[..., None], output.logits, 0.0).float()

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _torchs = torch.nn.functional.scaled_dot_product_attention
+_softmax_backward: Any = torch.ops.aten._softmax_backward_data
 Heads = Float[Tensor, "row head step channel"]
 
 
@@ -39,7 +40,7 @@ class _Causal(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> tuple[Heads, Heads, Heads]:
         (gradient,), (q, k, v, pattern) = gradients, ctx.saved_tensors
         of_pattern = torch.matmul(gradient, v.transpose(-1, -2))
-        of_scores = torch._softmax_backward_data(of_pattern, pattern, -1, pattern.dtype) * q.shape[-1] ** -0.5
+        of_scores = _softmax_backward(of_pattern, pattern, -1, pattern.dtype) * q.shape[-1] ** -0.5
         of_v = torch.matmul(pattern.transpose(-1, -2), gradient)
         return torch.matmul(of_scores, k), torch.matmul(of_scores.transpose(-1, -2), q), of_v
 

@@ -1,4 +1,4 @@
-"""The bundle of musicgen-tiny-long: language model, codec and text encoder in float16, and tiny's classifier by links."""
+"""The bundle of musicgen-tiny-long: language model, codec and text encoder in float16; tiny's classifier by links."""
 
 from __future__ import annotations
 

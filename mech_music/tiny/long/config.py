@@ -35,8 +35,8 @@ class PiecesConfig:
 class CurriculumConfig:
     """What the language model reads before the pieces as they are; every number is the step at which a lesson ends.
 
-    ``few``: pieces of one ``tempo`` with two exact returns or more. ``repeats``: pieces of that tempo, their sections in
-    another order, most of which are earlier ones again. ``every_tempo``: the same of all pieces.
+    ``few``: pieces of one ``tempo`` with two exact returns or more. ``repeats``: pieces of that tempo, with their
+    sections in another order, most of which are earlier ones again. ``every_tempo``: the same of all pieces.
     """
 
     tempo: str = "medium"
@@ -46,10 +46,9 @@ class CurriculumConfig:
 
 
 def _codec() -> CodecConfig:
-    # 1,280 samples a frame. The encoder's last convolution sees one frame, so that tokens depend on little but their own.
-    return CodecConfig(
-        LoopConfig(steps=1200), ratios=[5, 4, 2, 2, 16], kmeans_clips=48, crop_frames=14, encoder={"last_kernel_size": 1}
-    )
+    # 1,280 samples a frame. The encoder's last convolution sees one frame: a token depends on little but its own.
+    local = {"last_kernel_size": 1}
+    return CodecConfig(LoopConfig(steps=1200), ratios=[5, 4, 2, 2, 16], kmeans_clips=48, crop_frames=14, encoder=local)
 
 
 def _language_model() -> LanguageModelConfig:

@@ -30,7 +30,7 @@ from mech_music.tiny.long.composition import FRAME_RATE, FRAMES, HELD_OUT, Piece
 from mech_music.tiny.long.forms import REGIMES
 from mech_music.tiny.long.melody import Listener
 from mech_music.tiny.long.ngram import NGram
-from mech_music.tiny.long.sound import SAMPLE_RATE, render
+from mech_music.tiny.long.sound import render
 
 USAGE = """\
 What musicgen-tiny-long has learnt of returns, on pieces that it was not trained on, with 95 % intervals.
@@ -71,7 +71,7 @@ class Subject:
         register_t5(folder / "t5")
         with quiet_imports():
             self.model = MusicGen.get_pretrained(str(folder), device="cpu")
-        self.model.compression_model.frame_rate = FRAME_RATE  # which audiocraft rounds down
+        vars(self.model.compression_model)["frame_rate"] = FRAME_RATE  # which audiocraft rounds down
 
     @torch.no_grad()
     def encode(self, audio: Float[np.ndarray, "piece sample"]) -> Int[Tensor, "piece codebook frame"]:
@@ -81,8 +81,8 @@ class Subject:
     @torch.no_grad()
     def decode(self, codes: Int[Tensor, "piece codebook frame"]) -> Float[np.ndarray, "piece sample"]:
         """Sound of tokens."""
-        parts = [self.model.compression_model.decode(part)[:, 0] for part in codes.split(4)]
-        return torch.cat(parts).numpy()
+        parts = [torch.as_tensor(self.model.compression_model.decode(part)) for part in codes.split(4)]
+        return torch.cat(parts)[:, 0].numpy()
 
     def losses(
         self, codes: Int[Tensor, "row codebook frame"], prompts: Sequence[str]
@@ -126,17 +126,17 @@ def _table(title: str, *columns: str) -> Table:
 
 def likelihood(wanted: Wanted, judged: Sequence[context.Judged]) -> list[Table]:
     """What each kind of section costs, and what the true earlier section takes off that."""
-    costs = _table("Cost of a section, nats: a frame's first token, all four, a note's first", "kind", "n", *context.MEASURES)
-    gains = _table("… less than after another section in the place of its source", "kind", "n", *context.MEASURES)
-    regimes = _table("The first of these gains, by regime", "kind", *REGIMES)
+    columns = ("kind", "n", *context.MEASURES)
+    costs = _table("Cost of a section, nats: of a frame (first codebook, all) and of a note", *columns)
+    gains = _table("How much more it costs after another section in the place of its source", *columns)
+    regimes = _table("The same by regime, all codebooks", "kind", *REGIMES)
     for kind in Kind:
         for table, gain in ((costs, False), (gains, True)):
             values = [_by_piece(judged, gain, m, kind.value, None) for m in range(len(context.MEASURES))]
             n = sum(one.kind == kind.value for one in judged)
             table.add_row(kind.value, str(n), *(_shown(v, wanted.seed, "+" if gain else "") for v in values))
-        regimes.add_row(
-            kind.value, *(_shown(_by_piece(judged, True, 0, kind.value, regime), wanted.seed, "+") for regime in REGIMES)
-        )
+        within = [_by_piece(judged, True, 1, kind.value, regime) for regime in REGIMES]
+        regimes.add_row(kind.value, *(_shown(values, wanted.seed, "+") for values in within))
     return [costs, gains, regimes]
 
 
@@ -202,7 +202,7 @@ def obedience(wanted: Wanted, subject: Subject) -> Table:
 
 def tokens(wanted: Wanted, subject: Subject, pieces: Sequence[Piece]) -> Table:
     """How equal the tokens of equal music are."""
-    table = _table("Tokens of exact returns that are those of their source", "codebook", "all frames", "but the outermost")
+    table = _table("Tokens of exact returns that are their source's", "codebook", "all frames", "but the outermost")
     for name, shares in context.agreement(pieces, subject.encode).items():
         table.add_row(name, *(f"{share:.3f}" for share in shares))
     return table

@@ -49,8 +49,7 @@ def obeyed(piece: Piece, melody: Int[np.ndarray, "section beat"], other_form: st
     form = piece.form[: n_sections(piece.tempo)]
     same = [value for (one, two), value in alike.items() if form[one] == form[two]]
     other = [value for (one, two), value in alike.items() if form[one] != form[two]]
-    mean = [float(np.mean(values)) if values else float("nan") for values in (same, other)]
-    return Obeyed(*mean, _right(form, alike), _right(other_form[: len(form)], alike))
+    return Obeyed(_mean(same), _mean(other), _right(form, alike), _right(other_form[: len(form)], alike))
 
 
 def _right(form: str, alike: dict[tuple[int, int], float]) -> float:
@@ -60,7 +59,11 @@ def _right(form: str, alike: dict[tuple[int, int], float]) -> float:
         if form[at] in form[:at]:
             nearest = max(range(at), key=lambda earlier: alike[earlier, at])
             found.append(form[nearest] == form[at])
-    return float(np.mean(found)) if found else float("nan")
+    return _mean(found)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def other_forms(pieces: Sequence[Piece]) -> list[str]:

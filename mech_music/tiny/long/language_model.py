@@ -1,4 +1,4 @@
-"""The language-model stage of musicgen-tiny-long, which says as it trains what returns cost and what new sections do."""
+"""The language-model stage of musicgen-tiny-long; as it trains, it says what returns cost and what new sections do."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def loss_of(model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict
     for book in range(n_codebooks):
         steps[:, book, book + 1 : book + 1 + frames] = codes[:, book]
     logits = model(steps[:, :, :-1], [], text)
-    each = [F.cross_entropy(logits[:, b, b : b + frames].flatten(0, 1).float(), codes[:, b].flatten()) for b in range(n_codebooks)]
-    return torch.stack(each).mean()
+    each = [logits[:, book, book : book + frames].flatten(0, 1).float() for book in range(n_codebooks)]
+    return torch.stack([F.cross_entropy(each[book], codes[:, book].flatten()) for book in range(n_codebooks)]).mean()
 
 
 @torch.no_grad()

@@ -17,9 +17,7 @@ class NGram:
 
     def __init__(self, order: int, card: int) -> None:
         self.order, self.card = order, card
-        self.counts: list[defaultdict[tuple[int, ...], Counter[int]]] = [
-            defaultdict(Counter) for _ in range(order + 1)
-        ]
+        self.counts: list[defaultdict[tuple[int, ...], Counter[int]]] = [defaultdict(Counter) for _ in range(order + 1)]
 
     def fit(self, tokens: Int[np.ndarray, "piece frame"]) -> NGram:
         """Count every context of every length."""

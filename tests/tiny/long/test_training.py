@@ -121,7 +121,7 @@ def test_planted_pieces_are_held_out_and_named_by_what_decides_them(finished: Pa
 
 
 def test_what_planted_pieces_cannot_be_is_one_line(finished: Path) -> None:
-    with pytest.raises(UserError, match=r"pieces=planted: unknown regime 'bold'; did you mean told\?|unknown regime 'bold'"):
+    with pytest.raises(UserError, match="pieces=planted: unknown regime 'bold'"):
         PlantedPieces(["bold"])
     with pytest.raises(UserError, match=r"regimes=\[\]: name at least one of told, hinted, blind"):
         PlantedPieces([])
@@ -166,7 +166,7 @@ def test_a_copying_model_gains_from_true_sources_of_exact_returns_alone() -> Non
     assert len(exact) > 5 and len(others) > 5
     assert all((one.true == 0).all() for one in exact)
     assert np.mean([one.swapped - one.true for one in exact]) > 0.5
-    assert abs(np.mean([one.swapped - one.true for one in others])) < 0.05
+    assert abs(np.mean([one.swapped - one.true for one in others])) < 0.2
 
 
 def test_judged_frames_are_a_sections_own_without_its_first_frame_and_its_cadence() -> None:
