@@ -36,13 +36,16 @@ class CurriculumConfig:
     """What the language model reads before the pieces as they are; every number is the step at which a lesson ends.
 
     ``few``: pieces of one ``tempo`` with two exact returns or more. ``repeats``: pieces of that tempo, with their
-    sections in another order, most of which are earlier ones again. ``every_tempo``: the same of all pieces.
+    sections in another order, most of which are earlier ones again. ``loops``: half of them are a few beats over and
+    over, of all possible lengths, so that no lag helps but what followed the last notes before. ``every_tempo``: the
+    same of all pieces.
     """
 
     tempo: str = "medium"
     few: int = 1000
-    repeats: int = 1600
-    every_tempo: int = 2200
+    repeats: int = 1200
+    loops: int = 1700
+    every_tempo: int = 2400
 
 
 def _codec() -> CodecConfig:

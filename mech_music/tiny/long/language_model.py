@@ -72,13 +72,21 @@ def texts_of(config: LongConfig, in_lessons: bool = True) -> Texts:
     of_tempo = [at for at, piece in enumerate(pieces) if piece.tempo == curriculum.tempo]
     few = [at for at in of_tempo if sum(one.kind is Kind.exact for one in pieces[at].sections) > 1]
 
-    def change(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
+    def repeat(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
         return torch.stack([repeated(one, pieces[row], random) for one, row in zip(codes, rows, strict=True)])
+
+    def loop(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
+        changed = [
+            looped(one, pieces[row], random) if random.random() < 0.5 else repeated(one, pieces[row], random)
+            for one, row in zip(codes, rows, strict=True)
+        ]
+        return torch.stack(changed)
 
     lessons = (
         Lesson(curriculum.few, few),
-        Lesson(curriculum.repeats, of_tempo, change),
-        Lesson(curriculum.every_tempo, range(len(pieces)), change),
+        Lesson(curriculum.repeats, of_tempo, repeat),
+        Lesson(curriculum.loops, of_tempo, loop),
+        Lesson(curriculum.every_tempo, range(len(pieces)), loop),
     )
     return Texts([p.prompt for p in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, lessons if in_lessons else ())
 
@@ -99,6 +107,15 @@ def repeated(
         )
     sections = [codes[:, number * size : (number + 1) * size] for number in order]
     return torch.cat([*sections, codes[:, n * size :]], dim=1)
+
+
+def looped(
+    codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator
+) -> Int[Tensor, "codebook frame"]:
+    """Two to eight beats from somewhere in a piece, over and over."""
+    frames, start = int(random.integers(2, 9)) * piece.beat, int(random.choice(piece.beats[:-8]))
+    times = -(-codes.shape[1] // frames)
+    return codes[:, start : start + frames].repeat(1, times)[:, : codes.shape[1]]
 
 
 def run(workspace: Workspace) -> None:
