@@ -204,9 +204,15 @@ def fit(
     precision: Callable[[], AbstractContextManager[Any]] = in_bfloat16,
     loss_of: LossOf = mean_cross_entropy,
     watch: Callable[[LMModel], str] | None = None,
+    start: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Train a language model on codes and their prompts, and seal it. ``watch``: what to log of it as it learns."""
+    """Train a language model on codes and their prompts, and seal it. ``watch``: what to log of it as it learns.
+
+    ``start``: the weights that it begins with, if not new ones.
+    """
     model, settings = build(workspace, config, texts.pieces), config.language_model
+    if start is not None:
+        model.load_state_dict(start)
     how = (settings.loop.batch, settings.condition_dropout)
     trainer = Trainer(workspace, model, "language_model", how, codes, texts, precision, loss_of)
     say = None if watch is None else lambda: watch(model)

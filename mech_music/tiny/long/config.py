@@ -14,6 +14,7 @@ class StageName(StrEnum):
     corpus = "corpus"
     codec = "codec"
     codes = "codes"
+    loops = "loops"
     language_model = "language_model"
     bundle = "bundle"
     short = "short"
@@ -31,23 +32,6 @@ class PiecesConfig:
     watched: int = 48
 
 
-@dataclass
-class CurriculumConfig:
-    """What the language model reads before the pieces as they are; every number is the step at which a lesson ends.
-
-    ``few``: pieces of one ``tempo`` with two exact returns or more. ``repeats``: pieces of that tempo, with their
-    sections in another order, most of which are earlier ones again. ``loops``: half of them are a few beats over and
-    over, of all possible lengths, so that no lag helps but what followed the last notes before. ``every_tempo``: the
-    same of all pieces.
-    """
-
-    tempo: str = "medium"
-    few: int = 1000
-    repeats: int = 1200
-    loops: int = 1700
-    every_tempo: int = 2400
-
-
 def _codec() -> CodecConfig:
     # 1,280 samples a frame. The encoder's last convolution sees one frame: a token depends on little but its own.
     local = {"last_kernel_size": 1}
@@ -55,7 +39,7 @@ def _codec() -> CodecConfig:
 
 
 def _language_model() -> LanguageModelConfig:
-    loop = LoopConfig(steps=4000, batch=8, weight_decay=0.05, beta2=0.95)
+    loop = LoopConfig(steps=2400, batch=8, weight_decay=0.05, beta2=0.95)
     return LanguageModelConfig(loop, layers=6)
 
 
@@ -72,9 +56,13 @@ class LongConfig:
     stages: list[StageName] = field(default_factory=lambda: [one for one in StageName if one is not StageName.short])
     pieces: PiecesConfig = field(default_factory=PiecesConfig)
     codec: CodecConfig = field(default_factory=_codec)
+    loops: LoopConfig = field(
+        default_factory=lambda: LoopConfig(1000, 24, learning_rate=2.5e-3, weight_decay=0.05, beta2=0.95)
+    )
     language_model: LanguageModelConfig = field(default_factory=_language_model)
-    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, batch=48, weight_decay=0.05, beta2=0.95))
+    # Of the language model's steps, those that read pieces whose sections are put in another order, with more returns.
+    rearranged: int = 500
+    short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 
 def register() -> None:

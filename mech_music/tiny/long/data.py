@@ -26,8 +26,9 @@ _SECTIONS = {
     "corpus": ("pieces",),
     "codec": ("pieces", "codec"),
     "codes": ("pieces", "codec"),
-    "language_model": ("pieces", "codec", "language_model", "curriculum"),
-    "short": ("pieces", "codec", "language_model", "short"),
+    "loops": ("pieces", "codec", "shape", "loops"),
+    "language_model": ("pieces", "codec", "language_model", "loops", "rearranged"),
+    "short": ("pieces", "codec", "shape", "short"),
 }
 _VOCABULARY = 48
 
@@ -42,8 +43,10 @@ class Workspace(StageFolder):
     def recipe(self, stage: str) -> dict[str, Any]:
         """The part of the config that decides this stage's result (how often to save does not)."""
         config = asdict(self.config)
-        for of_loop in (config["codec"]["loop"], config["language_model"]["loop"], config["short"]):
-            del of_loop["save_every"]
+        loops = config["loops"], config["short"], config["codec"]["loop"], config["language_model"]["loop"]
+        for settings in loops:
+            del settings["save_every"]
+        config["shape"] = {key: value for key, value in config["language_model"].items() if key != "loop"}
         return {key: config[key] for key in ("seed", "threads", *_SECTIONS[stage])}
 
     def result_path(self, stage: str) -> Path:

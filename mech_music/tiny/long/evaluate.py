@@ -25,8 +25,10 @@ from mech_music.metrics.intervals import mean_interval
 from mech_music.models.musicgen.bundled import long_bundle, register_t5, verify_bundle
 from mech_music.structure.annotated import Kind
 from mech_music.tiny import loop
-from mech_music.tiny.long import context, generation, language_model
+from mech_music.tiny.long import context, generation, language_model, short
 from mech_music.tiny.long.composition import FRAME_RATE, FRAMES, HELD_OUT, Piece, compose, truth
+from mech_music.tiny.long.config import LongConfig
+from mech_music.tiny.long.data import Workspace
 from mech_music.tiny.long.forms import REGIMES
 from mech_music.tiny.long.melody import Listener
 from mech_music.tiny.long.ngram import NGram
@@ -152,9 +154,8 @@ def baselines(wanted: Wanted, subject: Subject, pieces: Sequence[Piece]) -> Tabl
             model = NGram(order, subject.model.lm.card).fit(seen.numpy())
             nats[f"{order}-gram, {len(seen)} pieces"] = model.losses(codes[:, 0].numpy())
     if wanted.short:
-        from mech_music.tiny.long.short import losses
-
-        nats["trained with 4 s of context"] = losses(Path(wanted.short), codes, prompts)[:, 0]
+        workspace = Workspace(LongConfig(folder=wanted.short))
+        nats["trained with 4 s of context"] = short.losses(workspace, codes, prompts)[:, 0]
     table = _table("Nats of a frame's first token", "model", *(kind.value for kind in Kind))
     for name, found in nats.items():
         values = [_of_kind(pieces, found, kind) for kind in Kind]

@@ -66,56 +66,30 @@ def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> 
     return {kind.value: total / max(count, 1) for kind, (total, count) in sums.items()}
 
 
-def texts_of(config: LongConfig, in_lessons: bool = True) -> Texts:
-    """The prompts of all pieces that are trained on, and the order in which they are learnt."""
-    pieces, curriculum = [compose(number) for number in range(config.pieces.train)], config.curriculum
-    of_tempo = [at for at, piece in enumerate(pieces) if piece.tempo == curriculum.tempo]
-    few = [at for at in of_tempo if sum(one.kind is Kind.exact for one in pieces[at].sections) > 1]
+def texts_of(config: LongConfig, rearranged_until: int) -> Texts:
+    """The prompts of all pieces that are trained on; before that step, their sections are in another order."""
+    pieces = [compose(number) for number in range(config.pieces.train)]
 
-    def repeat(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
+    def rearrange(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
         return torch.stack([repeated(one, pieces[row], random) for one, row in zip(codes, rows, strict=True)])
 
-    def loop(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
-        changed = [
-            looped(one, pieces[row], random) if random.random() < 0.5 else repeated(one, pieces[row], random)
-            for one, row in zip(codes, rows, strict=True)
-        ]
-        return torch.stack(changed)
-
-    lessons = (
-        Lesson(curriculum.few, few),
-        Lesson(curriculum.repeats, of_tempo, repeat),
-        Lesson(curriculum.loops, of_tempo, loop),
-        Lesson(curriculum.every_tempo, range(len(pieces)), loop),
-    )
-    return Texts([p.prompt for p in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, lessons if in_lessons else ())
+    lessons = (Lesson(rearranged_until, range(len(pieces)), rearrange),)
+    return Texts([piece.prompt for piece in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, lessons)
 
 
 def repeated(
     codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator
 ) -> Int[Tensor, "codebook frame"]:
-    """A piece's tokens with its sections in another order; after the first, five of six are earlier ones again.
-
-    Half repeat the one before them: one lag that always helps is learnt sooner than several that sometimes do.
-    """
+    """A piece's tokens with its sections in another order; after the first, five of six are earlier ones again."""
     n, size = len(piece.sections), piece.annotated[0].end
     order = [0]
     for at in range(1, n):
         chance = random.random()
         order.append(
-            order[-1] if chance < 0.5 else order[random.integers(at)] if chance < 0.83 else int(random.integers(n))
+            order[-1] if chance < 0.25 else order[random.integers(at)] if chance < 0.83 else int(random.integers(n))
         )
     sections = [codes[:, number * size : (number + 1) * size] for number in order]
     return torch.cat([*sections, codes[:, n * size :]], dim=1)
-
-
-def looped(
-    codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator
-) -> Int[Tensor, "codebook frame"]:
-    """Two to eight beats from somewhere in a piece, over and over."""
-    frames, start = int(random.integers(2, 9)) * piece.beat, int(random.choice(piece.beats[:-8]))
-    times = -(-codes.shape[1] // frames)
-    return codes[:, start : start + frames].repeat(1, times)[:, : codes.shape[1]]
 
 
 def run(workspace: Workspace) -> None:
@@ -136,5 +110,6 @@ def run(workspace: Workspace) -> None:
             said.append(f"{tempo}: " + ", ".join(f"{kind} {cost:.2f}" for kind, cost in costs.items()))
         return "nats a frame; " + "; ".join(said)
 
-    texts = texts_of(config)
-    language_model.fit(workspace, config, codes["train"], texts, in_bfloat16, loss_of, watch)
+    torch.set_num_threads(1)  # products of matrices this small are no faster on two
+    texts, start = texts_of(config, config.rearranged), workspace.load_tensors("loops")
+    language_model.fit(workspace, config, codes["train"], texts, in_bfloat16, loss_of, watch, start)

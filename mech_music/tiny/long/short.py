@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from torch import Tensor
 from mech_music.tiny import language_model, loop
 from mech_music.tiny.long import language_model as long
 from mech_music.tiny.long.attention import in_bfloat16
-from mech_music.tiny.long.config import LongConfig
 from mech_music.tiny.long.data import Workspace, vocabulary
 
 CONTEXT = 50
@@ -34,23 +32,23 @@ def _loss_of_crop(model: LMModel, codes: Int[Tensor, "row codebook frame"], text
 
 def run(workspace: Workspace) -> None:
     """The stage ``short``."""
+    torch.set_num_threads(1)
     config = workspace.config
     model = language_model.build(workspace, config, vocabulary())
     how = (config.short.batch, config.language_model.condition_dropout)
-    codes, texts = workspace.load_tensors("codes")["train"], long.texts_of(config, in_lessons=False)
+    codes, texts = workspace.load_tensors("codes")["train"], long.texts_of(config, 0)
     trainer = language_model.Trainer(workspace, model, "short", how, codes, texts, in_bfloat16, _loss_of_crop)
     loop.train(workspace, "short", model, config.short, trainer.loss)
     workspace.save_tensors("short", model.state_dict())
 
 
 def losses(
-    folder: Path, codes: Int[Tensor, "row codebook frame"], prompts: Sequence[str]
+    workspace: Workspace, codes: Int[Tensor, "row codebook frame"], prompts: Sequence[str]
 ) -> Float[np.ndarray, "row codebook frame"]:
     """Nats of every code given 40 to 49 frames before it (fewer where a piece begins), by the baseline of a folder.
 
-    UserError if there is none of the usual config in the folder.
+    UserError if there is none in the folder, or it is of another config.
     """
-    workspace = Workspace(LongConfig(folder=str(folder)))
     state = workspace.load_tensors("short")
     model = language_model.build(workspace, workspace.config, vocabulary())
     model.load_state_dict(state)

@@ -26,6 +26,7 @@ _RUNNERS = {
     StageName.corpus: ("data", "run_corpus"),
     StageName.codec: ("data", "run_codec"),
     StageName.codes: ("data", "run_codes"),
+    StageName.loops: ("loops", "run"),
     StageName.language_model: ("language_model", "run"),
     StageName.bundle: ("bundle", "run"),
     StageName.short: ("short", "run"),

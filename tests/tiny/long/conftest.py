@@ -22,11 +22,14 @@ def _restore_torch() -> Iterator[None]:
 
 
 def micro(folder: Path) -> LongConfig:
-    loop = LoopConfig(steps=6, batch=2, warm_up=2, save_every=2)
-    codec = CodecConfig(loop, 2, 2, [5, 4, 2, 2, 16], 8, 4, 16, 0.15, 2, 6, {"last_kernel_size": 1})
+    def loop() -> LoopConfig:
+        return LoopConfig(steps=6, batch=2, warm_up=2, save_every=2)
+
+    codec = CodecConfig(loop(), 2, 2, [5, 4, 2, 2, 16], 8, 4, 16, 0.15, 2, 6, {"last_kernel_size": 1})
+    lm = LanguageModelConfig(loop(), 16, 2, 2, 8, 1)
     return LongConfig(
-        threads=1, folder=str(folder), pieces=PiecesConfig(6, 3, 3), codec=codec,
-        language_model=LanguageModelConfig(LoopConfig(steps=6, batch=2, warm_up=2, save_every=2), 16, 2, 2, 8, 1),
+        threads=1, folder=str(folder), pieces=PiecesConfig(6, 3, 3), codec=codec, loops=loop(), language_model=lm,
+        rearranged=3, short=loop(),
     )  # fmt: skip
 
 

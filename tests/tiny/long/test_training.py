@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,34 +14,40 @@ from mech_music.base.errors import UserError
 from mech_music.models.musicgen.loading import load_model
 from mech_music.tiny import language_model as shared
 from mech_music.tiny import loop
-from mech_music.tiny.long import data, language_model, train
+from mech_music.tiny.long import data, language_model, short, train
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
 from mech_music.tiny.long.config import StageName
 from mech_music.tiny.long.context import judge, judged_frames, swap
+from mech_music.tiny.long.data import Workspace
+from mech_music.tiny.long.language_model import repeated
+from mech_music.tiny.long.loops import looped
 from mech_music.tiny.long.ngram import NGram
 from mech_music.tiny.long.planted import PlantedPieces, composed
 from tests.tiny.long.conftest import micro
 
 
-@pytest.mark.parametrize("stage", ["codec", "language_model"])
-def test_a_stage_stopped_between_checkpoints_ends_in_the_same_bytes(
-    stage: str, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, whole_step = micro(tmp_path), loop._step
+    loops = {"codec": config.codec.loop, "loops": config.loops, "language_model": config.language_model.loop}
+    stage = ""
 
     def failing_step(model, optimizer, settings, step, loss_of):
-        if step == 5 and settings is getattr(config, stage).loop:
+        if step == 5 and settings is loops[stage]:
             raise KeyboardInterrupt
         return whole_step(model, optimizer, settings, step, loss_of)
 
     monkeypatch.setattr(loop, "_step", failing_step)
-    with pytest.raises(KeyboardInterrupt):
-        train.run(config)
-    assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
+    for stage in loops:
+        with pytest.raises(KeyboardInterrupt):
+            train.run(config)
+        assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
     monkeypatch.undo()
     train.run(config)
-    for name in ("codec.safetensors", "codes.safetensors", "language_model.safetensors", "bundle/state_dict.bin"):
+    results = ("codec", "codes", "loops", "language_model")
+    for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
@@ -49,6 +56,36 @@ def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytes
         train.run(micro(tmp_path))
     said = [line for line in caplog.messages if "nats a frame" in line]
     assert len(said) == 3 and all("exact" in line and "decoy" in line for line in said)
+
+
+def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    config = micro(folder)
+    config.stages = [StageName.short]
+    train.run(config)
+    codes = torch.randint(0, 16, (2, 4, 320))
+    prompts = [compose(number).prompt for number in range(2)]
+    nats = short.losses(Workspace(config), codes, prompts)
+    assert nats.shape == codes.shape and (nats[:, 0] > 0).all()
+    far, near = codes.clone(), codes.clone()
+    far[:, :, 100] = (far[:, :, 100] + 1) % 16
+    changed = (short.losses(Workspace(config), far, prompts) != nats).any((0, 1))
+    assert changed[101:110].any() and not changed[:100].any() and not changed[101 + short.CONTEXT :].any()
+
+
+def test_lessons_repeat_a_pieces_own_tokens() -> None:
+    random = np.random.default_rng(0)
+    for number in range(30):
+        piece, codes = compose(number), torch.arange(320).repeat(4, 1)
+        size = piece.annotated[0].end
+        found = repeated(codes, piece, random)[0]
+        assert found.shape == (320,) and torch.equal(found[:size], torch.arange(size))
+        starts = found[: size * len(piece.sections) : size]
+        assert (starts % size == 0).all() and len(set(starts.tolist())) < len(starts) + 1
+        loop_of = looped(codes, piece, 96, 4, random)[0]
+        period = int((loop_of == loop_of[0]).nonzero()[1])
+        assert period in (2 * piece.beat, 3 * piece.beat, 4 * piece.beat) and loop_of.shape == (96,)
+        assert torch.equal(loop_of[period:], loop_of[:-period]) and loop_of[0] % piece.beat == 0
 
 
 def test_a_folder_of_another_config_and_a_senseless_number_are_refused(finished: Path, tmp_path: Path) -> None:
