@@ -39,7 +39,7 @@ def _codec() -> CodecConfig:
 
 
 def _language_model() -> LanguageModelConfig:
-    loop = LoopConfig(steps=2400, batch=8, weight_decay=0.05, beta2=0.95)
+    loop = LoopConfig(steps=2000, batch=8, weight_decay=0.05, beta2=0.95)
     return LanguageModelConfig(loop, layers=6)
 
 
@@ -60,7 +60,7 @@ class LongConfig:
         default_factory=lambda: LoopConfig(1000, 24, learning_rate=2.5e-3, weight_decay=0.05, beta2=0.95)
     )
     language_model: LanguageModelConfig = field(default_factory=_language_model)
-    # Of the language model's steps, those that read pieces whose sections are put in another order, with more returns.
+    # Of the language model's steps, those that read loops, and pieces whose sections are put in another order.
     rearranged: int = 500
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 

@@ -17,7 +17,7 @@ from mech_music.structure.annotated import Kind
 from mech_music.tiny import language_model
 from mech_music.tiny.language_model import Lesson, Texts
 from mech_music.tiny.long.attention import in_bfloat16
-from mech_music.tiny.long.composition import BEAT_FRAMES, HELD_OUT, Piece, compose, truth
+from mech_music.tiny.long.composition import BEAT_FRAMES, BEATS, FRAMES, HELD_OUT, Piece, compose, truth
 from mech_music.tiny.long.config import LongConfig
 from mech_music.tiny.long.data import Workspace, vocabulary
 
@@ -67,11 +67,18 @@ def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> 
 
 
 def texts_of(config: LongConfig, rearranged_until: int) -> Texts:
-    """The prompts of all pieces that are trained on; before that step, their sections are in another order."""
+    """The prompts of all pieces that are trained on.
+
+    Before that step, half of a batch's pieces have their sections in another order, and half are loops.
+    """
     pieces = [compose(number) for number in range(config.pieces.train)]
 
     def rearrange(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
-        return torch.stack([repeated(one, pieces[row], random) for one, row in zip(codes, rows, strict=True)])
+        changed = [
+            looped(one, pieces[row], FRAMES, BEATS, random) if at % 2 else repeated(one, pieces[row], random)
+            for at, (one, row) in enumerate(zip(codes, rows, strict=True))
+        ]
+        return torch.stack(changed)
 
     lessons = (Lesson(rearranged_until, range(len(pieces)), rearrange),)
     return Texts([piece.prompt for piece in pieces], vocabulary(), {PROMPT_LENGTH: 1.0}, lessons)
@@ -90,6 +97,15 @@ def repeated(
         )
     sections = [codes[:, number * size : (number + 1) * size] for number in order]
     return torch.cat([*sections, codes[:, n * size :]], dim=1)
+
+
+def looped(
+    codes: Int[Tensor, "codebook frame"], piece: Piece, frames: int, most: int, random: np.random.Generator
+) -> Int[Tensor, "codebook {frames}"]:
+    """Two to ``most`` beats from somewhere in a piece, over and over."""
+    beats = int(random.integers(2, most + 1))
+    start, length = int(random.choice(piece.beats[: 1 - beats])), beats * piece.beat
+    return codes[:, start : start + length].repeat(1, -(-frames // length))[:, :frames]
 
 
 def run(workspace: Workspace) -> None:

@@ -14,21 +14,12 @@ from torch import Tensor
 from mech_music.tiny import language_model, loop
 from mech_music.tiny.language_model import Lesson, Texts
 from mech_music.tiny.long.attention import in_bfloat16
-from mech_music.tiny.long.composition import Piece, compose
+from mech_music.tiny.long.composition import compose
 from mech_music.tiny.long.data import Workspace, vocabulary
-from mech_music.tiny.long.language_model import PROMPT_LENGTH, loss_of
+from mech_music.tiny.long.language_model import PROMPT_LENGTH, looped, loss_of
 
 CROP = 96
 """Frames."""
-
-
-def looped(
-    codes: Int[Tensor, "codebook frame"], piece: Piece, frames: int, most: int, random: np.random.Generator
-) -> Int[Tensor, "codebook {frames}"]:
-    """Two to ``most`` beats from somewhere in a piece, over and over."""
-    beats = int(random.integers(2, most + 1))
-    start, length = int(random.choice(piece.beats[: 1 - beats])), beats * piece.beat
-    return codes[:, start : start + length].repeat(1, -(-frames // length))[:, :frames]
 
 
 def run(workspace: Workspace) -> None:

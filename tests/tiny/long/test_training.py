@@ -20,8 +20,7 @@ from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
 from mech_music.tiny.long.config import StageName
 from mech_music.tiny.long.context import judge, judged_frames, swap
 from mech_music.tiny.long.data import Workspace
-from mech_music.tiny.long.language_model import repeated
-from mech_music.tiny.long.loops import looped
+from mech_music.tiny.long.language_model import looped, repeated
 from mech_music.tiny.long.ngram import NGram
 from mech_music.tiny.long.planted import PlantedPieces, composed
 from tests.tiny.long.conftest import micro
@@ -67,7 +66,7 @@ def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished
     prompts = [compose(number).prompt for number in range(2)]
     nats = short.losses(Workspace(config), codes, prompts)
     assert nats.shape == codes.shape and (nats[:, 0] > 0).all()
-    far, near = codes.clone(), codes.clone()
+    far = codes.clone()
     far[:, :, 100] = (far[:, :, 100] + 1) % 16
     changed = (short.losses(Workspace(config), far, prompts) != nats).any((0, 1))
     assert changed[101:110].any() and not changed[:100].any() and not changed[101 + short.CONTEXT :].any()
