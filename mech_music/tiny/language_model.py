@@ -196,25 +196,10 @@ def run(workspace: Workspace) -> None:
     fit(workspace, workspace.config, workspace.load_tensors("codes")["codes"], texts_of(workspace))
 
 
-def fit(
-    workspace: StageFolder,
-    config: Shape,
-    codes: Int[Tensor, "clip codebook frame"],
-    texts: Texts,
-    precision: Callable[[], AbstractContextManager[Any]] = in_bfloat16,
-    loss_of: LossOf = mean_cross_entropy,
-    watch: Callable[[LMModel], str] | None = None,
-    start: Mapping[str, Tensor] | None = None,
-) -> None:
-    """Train a language model on codes and their prompts, and seal it. ``watch``: what to log of it as it learns.
-
-    ``start``: the weights that it begins with, if not new ones.
-    """
+def fit(workspace: StageFolder, config: Shape, codes: Int[Tensor, "clip codebook frame"], texts: Texts) -> None:
+    """Train a language model on codes and their prompts, and seal it."""
     model, settings = build(workspace, config, texts.pieces), config.language_model
-    if start is not None:
-        model.load_state_dict(start)
     how = (settings.loop.batch, settings.condition_dropout)
-    trainer = Trainer(workspace, model, "language_model", how, codes, texts, precision, loss_of)
-    say = None if watch is None else lambda: watch(model)
-    loop.train(workspace, "language_model", model, settings.loop, trainer.loss, say)
+    trainer = Trainer(workspace, model, "language_model", how, codes, texts, in_bfloat16, mean_cross_entropy)
+    loop.train(workspace, "language_model", model, settings.loop, trainer.loss)
     workspace.save_tensors("language_model", model.state_dict())

@@ -16,6 +16,7 @@ class StageName(StrEnum):
     codes = "codes"
     loops = "loops"
     language_model = "language_model"
+    refined = "refined"
     bundle = "bundle"
     short = "short"
 
@@ -62,6 +63,11 @@ class LongConfig:
     language_model: LanguageModelConfig = field(default_factory=_language_model)
     # Of the language model's steps, those that read loops, and pieces whose sections are put in another order.
     rearranged: int = 500
+    refined: LoopConfig = field(
+        default_factory=lambda: LoopConfig(2000, 8, learning_rate=1.2e-3, weight_decay=0.05, beta2=0.95)
+    )
+    # Of these steps, those that read more exact returns than the pieces have.
+    more_returns: int = 800
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 

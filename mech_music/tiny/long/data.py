@@ -28,6 +28,7 @@ _SECTIONS = {
     "codes": ("pieces", "codec"),
     "loops": ("pieces", "codec", "shape", "loops"),
     "language_model": ("pieces", "codec", "language_model", "loops", "rearranged"),
+    "refined": ("pieces", "codec", "language_model", "loops", "rearranged", "refined", "more_returns"),
     "short": ("pieces", "codec", "shape", "short"),
 }
 _VOCABULARY = 48
@@ -43,9 +44,10 @@ class Workspace(StageFolder):
     def recipe(self, stage: str) -> dict[str, Any]:
         """The part of the config that decides this stage's result (how often to save does not)."""
         config = asdict(self.config)
-        loops = config["loops"], config["short"], config["codec"]["loop"], config["language_model"]["loop"]
-        for settings in loops:
-            del settings["save_every"]
+        for section in ("codec", "language_model"):
+            del config[section]["loop"]["save_every"]
+        for section in ("loops", "refined", "short"):
+            del config[section]["save_every"]
         config["shape"] = {key: value for key, value in config["language_model"].items() if key != "loop"}
         return {key: config[key] for key in ("seed", "threads", *_SECTIONS[stage])}
 

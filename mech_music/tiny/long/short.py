@@ -16,7 +16,6 @@ from torch import Tensor
 
 from mech_music.tiny import language_model, loop
 from mech_music.tiny.long import language_model as long
-from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.data import Workspace, vocabulary
 
 CONTEXT = 50
@@ -32,14 +31,7 @@ def _loss_of_crop(model: LMModel, codes: Int[Tensor, "row codebook frame"], text
 
 def run(workspace: Workspace) -> None:
     """The stage ``short``."""
-    torch.set_num_threads(1)
-    config = workspace.config
-    model = language_model.build(workspace, config, vocabulary())
-    how = (config.short.batch, config.language_model.condition_dropout)
-    codes, texts = workspace.load_tensors("codes")["train"], long.texts_of(config, 0)
-    trainer = language_model.Trainer(workspace, model, "short", how, codes, texts, in_bfloat16, _loss_of_crop)
-    loop.train(workspace, "short", model, config.short, trainer.loss)
-    workspace.save_tensors("short", model.state_dict())
+    long.train(workspace, "short", workspace.config.short, long.texts_of(workspace.config), _loss_of_crop)
 
 
 def losses(

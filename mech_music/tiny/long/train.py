@@ -28,6 +28,7 @@ _RUNNERS = {
     StageName.codes: ("data", "run_codes"),
     StageName.loops: ("loops", "run"),
     StageName.language_model: ("language_model", "run"),
+    StageName.refined: ("language_model", "run_refined"),
     StageName.bundle: ("bundle", "run"),
     StageName.short: ("short", "run"),
 }

@@ -30,7 +30,8 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, whole_step = micro(tmp_path), loop._step
-    loops = {"codec": config.codec.loop, "loops": config.loops, "language_model": config.language_model.loop}
+    loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined}
+    loops |= {"language_model": config.language_model.loop}
     stage = ""
 
     def failing_step(model, optimizer, settings, step, loss_of):
@@ -39,13 +40,13 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
         return whole_step(model, optimizer, settings, step, loss_of)
 
     monkeypatch.setattr(loop, "_step", failing_step)
-    for stage in loops:
+    for stage in ("codec", "loops", "language_model", "refined"):
         with pytest.raises(KeyboardInterrupt):
             train.run(config)
         assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
     monkeypatch.undo()
     train.run(config)
-    results = ("codec", "codes", "loops", "language_model")
+    results = ("codec", "codes", "loops", "language_model", "refined")
     for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
@@ -54,7 +55,7 @@ def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         train.run(micro(tmp_path))
     said = [line for line in caplog.messages if "nats a frame" in line]
-    assert len(said) == 3 and all("exact" in line and "decoy" in line for line in said)
+    assert len(said) == 9 and all("exact" in line and "decoy" in line for line in said)
 
 
 def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
