@@ -18,7 +18,8 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny wheel clean
+.PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny tiny-long wheel \
+	structure clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -93,6 +94,9 @@ symbolic: $(INSTALLED) ## train symbolic-tiny again (20 minutes on one core)
 
 tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
 	$(PY) -m mech_music.tiny.train
+
+tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (two hours on two cores)
+	$(PY) -m mech_music.tiny.long.train
 
 wheel: $(INSTALLED) ## build the wheel into dist/
 	$(PY) -m hatchling build -t wheel

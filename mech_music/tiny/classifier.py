@@ -72,7 +72,7 @@ def spoil(
 @torch.no_grad()
 def _write_mels(path: Path, workspace: Workspace) -> None:
     rows, audio = _rows(workspace.config), workspace.load_array("corpus")
-    codes, model = workspace.load_tensors("codes")["codes"], codec.load(workspace)
+    codes, model = workspace.load_tensors("codes")["codes"], codec.load(workspace, workspace.config.codec)
     listener = PaSST(shape(workspace.config))
     mels = open_memmap(path, mode="w+", dtype=np.float16, shape=(len(VERSIONS), len(rows), N_MELS, FRAMES))
     for start in loop.tracked(range(0, len(rows), 8), "mels"):

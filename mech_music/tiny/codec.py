@@ -18,8 +18,8 @@ from torchaudio.functional import melscale_fbanks
 
 from mech_music.tiny import data, loop
 from mech_music.tiny.config import CodecConfig
-from mech_music.tiny.synth import FRAME, SAMPLE_RATE
-from mech_music.tiny.workspace import Workspace
+from mech_music.tiny.synth import SAMPLE_RATE
+from mech_music.tiny.workspace import StageFolder, Workspace
 
 _MELS_OF_FFT = {256: 24, 512: 40, 1024: 64, 2048: 96}
 
@@ -36,7 +36,8 @@ def codec_config(config: CodecConfig) -> dict[str, Any]:
             "dimension": config.dimension, "channels": 1, "causal": False, "n_residual_layers": 0,
             "ratios": list(config.ratios), "activation": "LeakyReLU", "activation_params": {"negative_slope": 0.1},
             "norm": "none", "kernel_size": 7, "last_kernel_size": 7, "lstm": 0, "pad_mode": "constant",
-            "encoder": {"n_filters": config.encoder_filters}, "decoder": {"n_filters": config.decoder_filters},
+            "encoder": {"n_filters": config.encoder_filters, **config.encoder},
+            "decoder": {"n_filters": config.decoder_filters},
         },
         "rvq": {
             "n_q": config.codebooks, "bins": config.codebook_size, "decay": 0.98, "kmeans_init": True,
@@ -92,27 +93,28 @@ class SpectralLoss(nn.Module):
 
 
 class _Trainer:
-    """Draws crops and computes the loss of a step."""
+    """Draws crops and computes the loss of a step. ``audio``: int16 [clip, sample]."""
 
-    def __init__(self, workspace: Workspace, model: EncodecModel) -> None:
-        self.workspace, self.model, self.config = workspace, model, workspace.config.codec
-        self.audio = workspace.load_array("corpus")
+    def __init__(self, seed: int, config: CodecConfig, model: EncodecModel, audio: np.ndarray) -> None:
+        self.seed, self.config, self.model, self.audio = seed, config, model, audio
+        self.frame = math.prod(config.ratios)
         self.spectral = SpectralLoss()
-        self.first_quantised = int(self.config.unquantised * self.config.loop.steps)
+        self.first_quantised = int(config.unquantised * config.loop.steps)
 
     def crops(self, step: int) -> Float[Tensor, "row 1 sample"]:
-        """Random crops of training clips that begin on a frame."""
-        random = loop.generator(self.workspace.config.seed, "codec", step)
-        rows = random.integers(self.workspace.config.corpus.train, size=self.config.loop.batch)
-        starts = random.integers(100 - self.config.crop_frames + 1, size=len(rows)) * FRAME
-        length = self.config.crop_frames * FRAME
+        """Random crops of clips that begin on a frame."""
+        random = loop.generator(self.seed, "codec", step)
+        rows = random.integers(len(self.audio), size=self.config.loop.batch)
+        n_frames = self.audio.shape[1] // self.frame
+        starts = random.integers(n_frames - self.config.crop_frames + 1, size=len(rows)) * self.frame
+        length = self.config.crop_frames * self.frame
         crops = [self.audio[row, start : start + length] for row, start in zip(rows, starts, strict=True)]
         return torch.from_numpy(np.stack(crops).astype(np.float32) / 32767.0)[:, None]
 
     @torch.no_grad()
     def set_codebooks(self) -> None:
         """k-means on encoded clips; `inited` in the weights tells that it was done."""
-        rows = np.arange(min(self.config.kmeans_clips, self.workspace.config.corpus.train))
+        rows = np.arange(min(self.config.kmeans_clips, len(self.audio)))
         clips = torch.from_numpy(data.read(self.audio, rows))[:, None]
         latents = torch.cat([self.model.encoder(part) for part in clips.split(8)])
         self.model.quantizer(latents, self.model.frame_rate)
@@ -132,19 +134,24 @@ class _Trainer:
         return self.spectral(found[:, 0], wanted[:, 0]) + waveform_weight * waveform + 0.25 * penalty
 
 
-def load(workspace: Workspace) -> EncodecModel:
+def load(workspace: StageFolder, config: CodecConfig) -> EncodecModel:
     """The trained codec of a folder, ready to use."""
-    model = build(workspace.config.codec)
+    model = build(config)
     model.load_state_dict(workspace.load_tensors("codec"))
     return model.eval()
 
 
 def run(workspace: Workspace) -> None:
     """The codec stage."""
-    torch.manual_seed(loop.derive_seed(workspace.config.seed, "codec", -1))
-    model = build(workspace.config.codec)
+    fit(workspace, workspace.config.codec, workspace.load_array("corpus")[: workspace.config.corpus.train])
+
+
+def fit(workspace: StageFolder, config: CodecConfig, audio: np.ndarray) -> None:
+    """Train a codec on clips, int16 [clip, sample], and seal it."""
+    torch.manual_seed(loop.derive_seed(workspace.seed, "codec", -1))
+    model = build(config)
     _initialise(model)
-    loop.train(workspace, "codec", model, workspace.config.codec.loop, _Trainer(workspace, model).loss)
+    loop.train(workspace, "codec", model, config.loop, _Trainer(workspace.seed, config, model, audio).loss)
     workspace.save_tensors("codec", model.state_dict())
 
 
@@ -162,7 +169,7 @@ def decode(model: EncodecModel, codes: Int[Tensor, "clip codebook frame"]) -> Fl
 
 def run_codes(workspace: Workspace) -> None:
     """The codes stage."""
-    write_codes(workspace, "codes", load(workspace))
+    write_codes(workspace, "codes", load(workspace, workspace.config.codec))
 
 
 def write_codes(workspace: Workspace, stage: str, model: EncodecModel) -> None:

@@ -43,7 +43,10 @@ class LoopConfig:
 
 @dataclass
 class CodecConfig:
-    """EnCodec: SEANet encoder and decoder around four codebooks."""
+    """EnCodec: SEANet encoder and decoder around four codebooks.
+
+    ``encoder``: more of the encoder's settings, in audiocraft's words.
+    """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400))
     encoder_filters: int = 8
@@ -55,6 +58,7 @@ class CodecConfig:
     unquantised: float = 0.15
     kmeans_clips: int = 64
     crop_frames: int = 25
+    encoder: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -66,10 +66,16 @@ def _optimizer(model: nn.Module, config: LoopConfig) -> torch.optim.AdamW:
 
 
 def train(
-    workspace: StageFolder, stage: str, model: nn.Module, config: LoopConfig, loss_of: Callable[[int], Tensor]
+    workspace: StageFolder,
+    stage: str,
+    model: nn.Module,
+    config: LoopConfig,
+    loss_of: Callable[[int], Tensor],
+    watch: Callable[[], str] | None = None,
 ) -> None:
     """Train `model` in place for `config.steps` steps; `loss_of(step)` gives the scalar loss of one step.
 
+    ``watch``: what to say of the model each time that it is saved; it changes nothing.
     Continues from the stage's checkpoint if there is one. Raises UserError if that checkpoint is of another config.
     """
     optimizer = _optimizer(model, config)
@@ -91,6 +97,8 @@ def train(
             if (step + 1) % config.save_every == 0:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
                 workspace.save_checkpoint(stage, state)
+                if watch is not None:
+                    log.info("%s step %d: %s", stage, step + 1, watch())
     model.eval()
 
 

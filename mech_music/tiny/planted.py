@@ -8,6 +8,7 @@ entry attend evenly, so that its output depends on those words of the prompt and
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,13 @@ def _codes(workspace: Workspace, bundle: Path) -> Int[Tensor, "clip codebook fra
 def _train(workspace: Workspace, bundle: Path, name: str) -> dict[str, Tensor]:
     stage, config = f"planted-{name}", workspace.config
     if not workspace.is_done(stage):
-        model = language_model.build(workspace)
+        model = language_model.build(workspace, config)
         model.load_state_dict(load_checkpoint(bundle / "state_dict.bin"))
         circuit, codes = config.planted.circuits[name], _codes(workspace, bundle)
         plant(model, circuit.entries)
-        trainer = language_model.Trainer(workspace, model, stage, circuit.loop.batch, codes, in_bfloat16=False)
+        how, texts = (circuit.loop.batch, config.language_model.condition_dropout), language_model.texts_of(workspace)
+        loss_of = language_model.mean_cross_entropy
+        trainer = language_model.Trainer(workspace, model, stage, how, codes, texts, nullcontext, loss_of)
         loop.train(workspace, stage, model, circuit.loop, trainer.loss)
         workspace.save_tensors(stage, model.state_dict())
     return workspace.load_tensors(stage)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,6 +192,8 @@ def _codec(folder: Path, place: torch.device) -> CompressionModel:
         config.device = "cpu"
         model = builders.get_compression_model(config)
         fill(model, file, torch.device("cpu"))
+        # audiocraft rounds it down, which cuts a clip short where a second is no whole number of frames.
+        model.frame_rate = config.encodec.sample_rate / math.prod(config.seanet.ratios)
         return model.to(place).eval()
     found = find_codec(file.content["pretrained"])
     try:

@@ -22,6 +22,11 @@ def planted_folder() -> Path:
     return packaged_bundle().parent / "planted"
 
 
+def long_bundle() -> Path:
+    """Where the package keeps the model of 25.6 s (`mech_music.tiny.long`); nothing is checked."""
+    return packaged_bundle().parent / "long" / "bundle"
+
+
 @cache
 def verify_bundle(folder: Path) -> Path:
     """Compare every file of a bundle with its hashes, once a process.

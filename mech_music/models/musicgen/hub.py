@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from mech_music.base.errors import UserError
 from mech_music.base.hub import Wanted, lacking, snapshot
 from mech_music.base.paths import user_path
-from mech_music.models.musicgen.bundled import bundle_dir, planted_folder, verify_bundle
+from mech_music.models.musicgen.bundled import bundle_dir, long_bundle, planted_folder, verify_bundle
 
 FILES = ("state_dict.bin", "compression_state_dict.bin")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -47,7 +47,7 @@ def find_checkpoint(path: str | None, hub_id: str | None, revision: str | None =
 
 def _local(path: str) -> Path:
     folder = user_path(path)
-    if folder.parent == planted_folder() and folder.is_dir():
+    if (folder.parent == planted_folder() or folder == long_bundle()) and folder.is_dir():
         verify_bundle(folder)
     for name in FILES:
         if not (folder / name).is_file():

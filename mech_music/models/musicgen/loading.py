@@ -126,7 +126,7 @@ def _frame_rate(folder: Path) -> float:
         told = {"sampling_rate": 24_000, "upsampling_ratios": [8, 5, 4, 2]}
         told |= json.loads((find_codec(name) / "config.json").read_text())
         return told["sampling_rate"] / math.prod(told["upsampling_ratios"])
-    return codec.config.encodec.sample_rate // math.prod(codec.config.seanet.ratios)  # as audiocraft rounds it
+    return codec.config.encodec.sample_rate / math.prod(codec.config.seanet.ratios)
 
 
 def _threads_for(d_model: int) -> int:

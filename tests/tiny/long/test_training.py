@@ -1,0 +1,222 @@
+"""Training of tiny-long: stopped at any step it ends in the same bytes, and its bundle is loaded as any model is."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mech_music.base.errors import UserError
+from mech_music.models.musicgen.loading import load_model
+from mech_music.tiny import language_model as shared
+from mech_music.tiny import loop
+from mech_music.tiny.long import data, language_model, short, train
+from mech_music.tiny.long.attention import in_bfloat16
+from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
+from mech_music.tiny.long.config import StageName
+from mech_music.tiny.long.context import judge, judged_frames, swap
+from mech_music.tiny.long.data import Workspace
+from mech_music.tiny.long.language_model import looped, repeated
+from mech_music.tiny.long.ngram import NGram
+from mech_music.tiny.long.planted import PlantedPieces, composed
+from tests.tiny.long.conftest import micro
+
+
+def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, whole_step = micro(tmp_path), loop._step
+    loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined}
+    loops |= {"language_model": config.language_model.loop}
+    stage = ""
+
+    def failing_step(model, optimizer, settings, step, loss_of):
+        if step == 5 and settings is loops[stage]:
+            raise KeyboardInterrupt
+        return whole_step(model, optimizer, settings, step, loss_of)
+
+    monkeypatch.setattr(loop, "_step", failing_step)
+    for stage in ("codec", "loops", "language_model", "refined"):
+        with pytest.raises(KeyboardInterrupt):
+            train.run(config)
+        assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
+    monkeypatch.undo()
+    train.run(config)
+    results = ("codec", "codes", "loops", "language_model", "refined")
+    for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        train.run(micro(tmp_path))
+    said = [line for line in caplog.messages if "nats a frame" in line]
+    assert len(said) == 9 and all("exact" in line and "decoy" in line for line in said)
+
+
+def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+    config = micro(folder)
+    config.stages = [StageName.short]
+    train.run(config)
+    codes = torch.randint(0, 16, (2, 4, 320))
+    prompts = [compose(number).prompt for number in range(2)]
+    nats = short.losses(Workspace(config), codes, prompts)
+    assert nats.shape == codes.shape and (nats[:, 0] > 0).all()
+    far = codes.clone()
+    far[:, :, 100] = (far[:, :, 100] + 1) % 16
+    changed = (short.losses(Workspace(config), far, prompts) != nats).any((0, 1))
+    assert changed[101:110].any() and not changed[:100].any() and not changed[101 + short.CONTEXT :].any()
+
+
+def test_lessons_repeat_a_pieces_own_tokens() -> None:
+    random = np.random.default_rng(0)
+    for number in range(30):
+        piece, codes = compose(number), torch.arange(320).repeat(4, 1)
+        size = piece.annotated[0].end
+        found = repeated(codes, piece, random)[0]
+        assert found.shape == (320,) and torch.equal(found[:size], torch.arange(size))
+        starts = found[: size * len(piece.sections) : size]
+        assert (starts % size == 0).all() and len(set(starts.tolist())) < len(starts) + 1
+        loop_of = looped(codes, piece, 96, 4, random)[0]
+        period = int((loop_of == loop_of[0]).nonzero()[1])
+        assert period in (2 * piece.beat, 3 * piece.beat, 4 * piece.beat) and loop_of.shape == (96,)
+        assert torch.equal(loop_of[period:], loop_of[:-period]) and loop_of[0] % piece.beat == 0
+
+
+def test_a_folder_of_another_config_and_a_senseless_number_are_refused(finished: Path, tmp_path: Path) -> None:
+    config = micro(finished)
+    config.codec.dimension = 4
+    with pytest.raises(UserError, match=r"codec\.json was trained with another config \(codec differ\)"):
+        train.run(config)
+    config = micro(tmp_path)
+    config.pieces.train = 0
+    with pytest.raises(UserError, match=r"pieces\.train=0: must be at least 1"):
+        train.run(config)
+    config = micro(tmp_path)
+    config.stages = [StageName.codec]
+    with pytest.raises(UserError, match=r"stage corpus is not done in .*: add it to stages"):
+        train.run(config)
+
+
+def test_every_prompt_has_the_same_length_and_no_unknown_word() -> None:
+    tokenizer = shared.text_encoder.make_tokenizer(data.vocabulary())
+    for number in range(200):
+        ids = tokenizer(compose(number).prompt)["input_ids"]
+        assert len(ids) == language_model.PROMPT_LENGTH and tokenizer.unk_token_id not in ids
+
+
+def test_the_loss_of_training_is_the_models_own_and_its_attention_causal(finished: Path) -> None:
+    model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
+    codes, prompts = torch.randint(0, 16, (2, 4, 40)), [compose(number).prompt for number in range(2)]
+    text = language_model.encoded(model, prompts)
+    loss, valid = shared.token_losses(model, codes, text)
+    assert torch.isclose(language_model.loss_of(model, codes, text), loss.sum() / valid.sum(), atol=0.02)
+    with in_bfloat16():
+        low = language_model.losses(model, codes, prompts)
+        changed = codes.clone()
+        changed[:, :, 30:] = (changed[:, :, 30:] + 1) % 16
+        later = language_model.losses(model, changed, prompts)
+    high = language_model.losses(model, codes, prompts)
+    assert np.abs(low - high).max() < 0.1 and np.array_equal(low[:, :, :27], later[:, :, :27])
+    assert not np.array_equal(low[:, :, 31:35], later[:, :, 31:35])
+
+
+def test_gradients_of_the_attention_are_those_of_torchs_own() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 30, 8, requires_grad=True) for _ in range(3))
+
+    def gradients() -> list[torch.Tensor]:
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return list(torch.autograd.grad(out.float().square().sum(), (q, k, v)))
+
+    with in_bfloat16():
+        ours = gradients()
+    for one, own in zip(ours, gradients(), strict=True):
+        assert (one - own).norm() / own.norm() < 0.02
+
+
+# -- pieces for tasks --------------------------------------------------------------------------------
+
+
+def test_planted_pieces_are_held_out_and_named_by_what_decides_them(finished: Path) -> None:
+    model = load_model(path=str(finished / "bundle"), device="cpu")
+    blind, every = PlantedPieces(["blind"]), PlantedPieces()
+    assert blind.id != every.id == PlantedPieces(["blind", "told", "hinted"]).id
+    pieces = blind.load(3, model)
+    assert [piece.regime for piece in pieces] == ["blind"] * 3 and len({piece.track for piece in pieces}) == 3
+    for piece in pieces:
+        own = composed(piece.name)
+        assert own.number >= HELD_OUT and piece.sections == own.annotated and piece.prompt == own.prompt
+        assert piece.codes.shape == (4, 320) and piece.beats == own.beats
+    again = blind.load(2, model)
+    assert all(np.array_equal(one.codes, other.codes) for one, other in zip(pieces, again, strict=False))
+
+
+def test_what_planted_pieces_cannot_be_is_one_line(finished: Path) -> None:
+    with pytest.raises(UserError, match="pieces=planted: unknown regime 'bold'"):
+        PlantedPieces(["bold"])
+    with pytest.raises(UserError, match=r"regimes=\[\]: name at least one of told, hinted, blind"):
+        PlantedPieces([])
+    with pytest.raises(UserError, match="12.5 frames a second and this model 25: use model=tiny-long"):
+        PlantedPieces().load(1, load_model(device="cpu"))
+
+
+# -- evidence ----------------------------------------------------------------------------------------
+
+
+def test_a_swap_replaces_what_the_section_returns_to_and_nothing_else() -> None:
+    for number in range(60):
+        piece = compose(number, Asked("blind"))
+        target = len(piece.sections) - 1
+        source, swapped = piece.sections[target].source, swap(piece, target)
+        changed = [at for at, (a, b) in enumerate(zip(piece.sections, swapped.sections, strict=True)) if a != b]
+        letters = {piece.sections[at].letter for at in changed}
+        assert len(letters) == 1 and target not in changed
+        assert changed == [at for at in range(target) if piece.sections[at].letter in letters]
+        if source is not None:
+            assert letters == {piece.sections[source].letter}
+        for at in changed:
+            one, other = piece.sections[at].music, swapped.sections[at].music
+            assert (one.key, one.instrument) == (other.key, other.instrument) and one.melody != other.melody
+
+
+def test_a_copying_model_gains_from_true_sources_of_exact_returns_alone() -> None:
+    """Judged with a made-up model whose every token costs 0 where the frame a source ago has the same, else 1."""
+    pieces = [compose(HELD_OUT + number) for number in range(12)]
+
+    def encode(audio: np.ndarray) -> torch.Tensor:
+        level = torch.from_numpy(audio).unflatten(1, (320, 1280))
+        return (level.abs().sum(-1, keepdim=True) * 1000).long().expand(-1, -1, 4).transpose(1, 2)
+
+    def losses(codes: torch.Tensor, prompts: object) -> np.ndarray:
+        seen = torch.stack([(codes[:, :, :at] == codes[:, :, at : at + 1]).any(-1) for at in range(1, 320)], -1)
+        return np.concatenate([np.ones((len(codes), 4, 1)), 1.0 - seen.float().numpy()], axis=-1)
+
+    found = list(judge(pieces, encode, losses))
+    exact = [one for one in found if one.kind == "exact"]
+    others = [one for one in found if one.kind in ("new", "decoy")]
+    assert len(exact) > 5 and len(others) > 5
+    assert all((one.true == 0).all() for one in exact)
+    assert np.mean([one.swapped - one.true for one in exact]) > 0.5
+    assert abs(np.mean([one.swapped - one.true for one in others])) < 0.2
+
+
+def test_judged_frames_are_a_sections_own_without_its_first_frame_and_its_cadence() -> None:
+    piece = compose(1)
+    frames, notes = judged_frames(piece, 2)
+    section = piece.annotated[2]
+    assert np.flatnonzero(frames).tolist() == list(range(section.start + 1, section.start + 6 * piece.beat))
+    assert notes.sum() == sum(map(int, piece.sections[2].music.rhythm[:6])) - 1 and not notes[~frames].any()
+
+
+def test_an_n_gram_learns_what_follows_and_no_more() -> None:
+    random = np.random.default_rng(0)
+    line = np.resize([0, 1, 2, 3], (50, 40))
+    assert NGram(2, 4).fit(line).losses(line[:1])[0, 2:].max() < 0.05
+    noise = random.integers(4, size=(200, 60))
+    assert abs(NGram(1, 4).fit(noise[:150]).losses(noise[150:]).mean() - np.log(4)) < 0.02
