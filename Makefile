@@ -18,8 +18,8 @@ export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny tiny-long wheel \
-	structure clean
+.PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny \
+	tiny-long structure wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -97,6 +97,12 @@ tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
 
 tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (two hours on two cores)
 	$(PY) -m mech_music.tiny.long.train
+
+structure: $(INSTALLED) ## does the bundled model of long pieces foresee returns, and which heads carry them? two reports
+	$(PY) -m mech_music.run experiment=structure/causes logger=none hydra.run.dir=outputs/structure/causes
+	$(PY) -m mech_music.report outputs/structure/causes
+	$(PY) -m mech_music.run experiment=structure/forecast logger=none hydra.run.dir=outputs/structure/forecast
+	$(PY) -m mech_music.report outputs/structure/forecast
 
 wheel: $(INSTALLED) ## build the wheel into dist/
 	$(PY) -m hatchling build -t wheel
