@@ -190,7 +190,7 @@ def _codec(folder: Path, place: torch.device) -> CompressionModel:
     if "pretrained" not in file.content:
         config = copy.deepcopy(file.config)
         config.device = "cpu"
-        model = builders.get_compression_model(config)
+        model: Any = builders.get_compression_model(config)
         fill(model, file, torch.device("cpu"))
         # audiocraft rounds it down, which cuts a clip short where a second is no whole number of frames.
         model.frame_rate = config.encodec.sample_rate / math.prod(config.seanet.ratios)
