@@ -77,6 +77,10 @@ COMMANDS = {
     "sae_swap": f"task=sae_steer steer=swap features=[2,4] choice_prompts=3 'strengths=[1,2]' prompts=3 {_SAE}",
     "sae_erase": f"task=sae_erase concept=guitar+rock features=[1,4] prompts=3 {_SAE}",
     "sae_labels": f"task=sae_labels labeller=classifier labels.contrast=5 {_SAE}",
+    "horizon": "model=symbolic-tiny task=horizon horizons_in=bars n_pieces=36 'horizons=[1,2]' layer=2 probe.folds=2 "
+    "probe.inner=2 engine.workers=1",
+    "ablate_structure": "model=symbolic-tiny task=ablate_structure n_pieces=8 sizes=[1] size=1 ways=[mean] draws=1 "
+    "engine.workers=1",
     "continue": "model=symbolic-tiny task=continue prompts=2 engine.workers=1",
     "feature": f"technique=feature component=resid half=cond layer=4 technique.sae.width=32 {_SMALL}",
     "two_tasks": f"-m task=decoder_lens,self_similarity concept=trumpet+rock {_SMALL}",

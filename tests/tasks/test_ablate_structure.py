@@ -143,8 +143,8 @@ def test_features_and_the_direction_have_no_heads_to_patch() -> None:
         (["n_pieces=3"], "n_pieces=3: expected 4 or more"),
         (["direction=tempo"], "unknown direction 'tempo'"),
         (["direction=returns"], "ways=mean: a direction is removed or scaled"),
-        (["features=[1,1]"], "features=[1, 1]: a feature is named twice"),
-        (["features=[1]", "layer='0,1'"], "layer=0,1: features and a direction are of one layer"),
+        (["features=[1,1]", "sae.held_out=100"], "features=[1, 1]: a feature is named twice"),
+        (["features=[1]", "layer='0,1'", "sae.held_out=100"], "layer=0,1: features and a direction are of one layer"),
         (["settle=-1"], "settle=-1: expected 0 beats or more"),
     ],
 )

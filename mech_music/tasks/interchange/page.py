@@ -139,7 +139,7 @@ def _sum(terms: Iterable[tuple[float, str]]) -> str:
 
 
 def _heads(run: Settings) -> str:
-    return f"Heads edited: {', '.join(label for label, _ in run.heads)}, each by itself (+: at once)."
+    return f"Heads edited: {', '.join(label for label, _ in run.head_sets)}, each by itself (+: at once)."
 
 
 def _frames(run: Settings) -> str:

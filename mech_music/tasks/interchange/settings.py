@@ -52,7 +52,7 @@ class InterchangeSettings(RunConfig):
         return load_technique(name, self.strength) if name else self.technique
 
     @property
-    def heads(self) -> list[tuple[str, tuple[int, ...] | None]]:
+    def head_sets(self) -> list[tuple[str, tuple[int, ...] | None]]:
         """The sets of heads that are edited, each with a label; None for the whole output."""
         return [("", None)] if self.head is None else [*parse_heads(self.head, self.model)]
 
@@ -100,7 +100,7 @@ class InterchangeSettings(RunConfig):
     def _check_heads(self) -> None:
         if self.head is not None and self.component.heads_point is None:
             raise UserError(f"head={self.head}: component={self.component} has no heads; allowed with head: sa, ca")
-        _ = self.heads
+        _ = self.head_sets
 
     def _check_features(self, technique: TechniqueConfig) -> None:
         if not technique.sae:

@@ -214,7 +214,7 @@ def _reliability(run: Settings, trials: Sequence[Trial], answers: Answers) -> Fl
     """That of the mean shift at each effect's site; NaN for controls."""
     means = run.means(trials[0].original, trials[0].desired)
     recorded = {term.source for one in trials for edit in one.row.edits for term in getattr(edit, "shift", ())}
-    sites = {(label, head): (layers, heads) for label, layers in run.interventions for head, heads in run.heads}
+    sites = {(label, head): (layers, heads) for label, layers in run.interventions for head, heads in run.head_sets}
     found = {}
     for site, (layers, heads) in sites.items():
         hooks = [Hook(layer, run.point).name for layer in layers]

@@ -110,7 +110,7 @@ def _planned(
     planned = [
         (label, head, heads, one)
         for label, parts in run.interventions
-        for head, heads in run.heads
+        for head, heads in run.head_sets
         for one in _conditions(run, controls, parts, left_out)
     ]
     for role, name in left_out:
