@@ -178,6 +178,11 @@ class PassRunner:
         stored = [clips[key]["tokens"] if (key := self.key(row)) in clips else np.empty(0) for row in rows]
         if all(tokens.size for tokens in stored):
             return torch.from_numpy(np.stack(stored)).long().to(self.model.device)
+        if getattr(self.source, "elsewhere", False):
+            raise UserError(
+                "engine.keep_tokens=false: workers made these clips on another device, and their tokens are needed here: "
+                "set it to true"
+            )
         return self.tokens(rows)
 
     def tokens(self, rows: Sequence[Row]) -> Int[Tensor, "row codebook frame"]:

@@ -93,9 +93,11 @@ class ClipScorer:
         before = self._pending
 
         def then() -> None:
-            if before is not None:
-                before.result()  # done: there is one thread
-            work()
+            try:
+                if before is not None:
+                    before.result()  # done: there is one thread
+            finally:
+                work()
 
         self._pending = self._thread.submit(then)
 

@@ -76,8 +76,11 @@ class LoadedModel:
 class OnWorkers:
     """A model that workers run, with a number format and on a kind of device that this machine may lack.
 
-    Its clips are theirs. Here it is loaded in float32 on the CPU, and only for what is asked of it here: sound.
+    Its clips are theirs: those whose tokens were not kept cannot be made again here (`elsewhere`).
+    Here it is loaded in float32 on the CPU, and only for what is asked of it here: sound.
     """
+
+    elsewhere = True
 
     def __init__(self, config: ModelConfig, device: str, threads: int) -> None:
         self._here = open_model(replace(config, dtype=Dtype.float32), "cpu", threads)

@@ -41,7 +41,7 @@ class Submitit:
         self._run, self._how = run, run.engine.submitit
 
     def make(self, work: Work, engine: Engine) -> None:
-        n = useful(work, self._how.workers)
+        n = useful(work, self._how.workers) if work.asks else self._how.workers
         top = user_path(self._how.folder) if self._how.folder else engine.store.place / "jobs"
         folder = top.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{uuid.uuid4().hex[:8]}"
         with seen(engine.store) as token:

@@ -108,7 +108,7 @@ def _until_made(fleet: Fleet, work: Work, engine: Engine, restarts: int, progres
             died += 1
             log.warning("%s died: another is started", worker)
             fleet.start(1)
-        if (more := fleet.lacking()) > 0:
+        if work.asks and (more := fleet.lacking()) > 0:
             fleet.start(more)
         engine.store.refresh()
         if len(engine.store.clips) > stored:

@@ -49,9 +49,10 @@ class Job:
 
     @classmethod
     def of(cls, run: RunConfig, work: Work, engine: Engine, n_engines: int, token: Path) -> Job:
-        how = replace(
-            run.engine, executor=ExecutorName.local, store=str(engine.store.folder.absolute()), device=device_of(run)
-        )
+        # A copy of an actor cannot call Ray: one process each.
+        workers = 1 if run.engine.executor is ExecutorName.ray else run.engine.workers
+        store = str(engine.store.folder.absolute())
+        how = replace(run.engine, executor=ExecutorName.local, store=store, device=device_of(run), workers=workers)
         own = replace(run, engine=how)
         return cls(own, work, n_engines, token, versions(), identity(engine, work.listeners))
 
