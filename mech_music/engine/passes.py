@@ -180,8 +180,8 @@ class PassRunner:
             return torch.from_numpy(np.stack(stored)).long().to(self.model.device)
         if getattr(self.source, "elsewhere", False):
             raise UserError(
-                "engine.keep_tokens=false: workers made these clips on another device, and their tokens are needed here: "
-                "set it to true"
+                "engine.keep_tokens=false: workers made these clips on another device, and their tokens are needed "
+                "here: set it to true"
             )
         return self.tokens(rows)
 
