@@ -41,4 +41,5 @@ def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         main(["prompt_set=velez"])
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line == "mech_music: unknown prompt_set 'velez'; did you mean velez2024? Allowed: symbolic, velez2024"
+    allowed = ", ".join(sorted(path.stem for path in Path("conf/prompt_set").glob("*.yaml")))
+    assert line == f"mech_music: unknown prompt_set 'velez'; did you mean velez2024? Allowed: {allowed}"
