@@ -13,14 +13,17 @@ from rich.console import Console
 VERBS = {
     "run": ("mech_music.run", "run an experiment, or with -m a sweep of many"),
     "concepts": ("mech_music.prompts.__main__", "what can be asked about: concepts, words and pairs"),
-    "review": ("mech_music.review.__main__", "where music returns in recordings: propose, listen, decide, agree"),
+    "review": (
+        "mech_music.structure.review.__main__",
+        "where recordings return: propose, listen, decide, agree",
+    ),
     "report": ("mech_music.report.__main__", "one HTML page of a run's or a sweep's results"),
     "sae": ("mech_music.saes.__main__", "a run's features for other tools: export"),
     "dashboard": ("mech_music.dashboard.__main__", "the W&B workspace and report of a sweep"),
     "store": ("mech_music.store.__main__", "what is stored: sizes, checks, clean-up"),
     "power": ("mech_music.power", "how many prompts and seeds a sweep needs"),
     "doctor": ("mech_music.doctor.__main__", "what this machine can run, and getting weights"),
-    "cluster": ("mech_music.cluster", "whether a cluster's workers can run: check"),
+    "cluster": ("mech_music.doctor.cluster", "whether a cluster's workers can run: check"),
     "bench": ("mech_music.benchmarks.__main__", "measure the speed on this machine"),
 }
 

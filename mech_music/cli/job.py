@@ -45,7 +45,7 @@ def perform(run: RunConfig, folder: Path, sweep: str | None = None) -> Done:
         table = table if "schema" in table.attrs else task.schema.attach(table)
         summary = save(table, run.statistics, folder)
         if isinstance(task, Exporting):
-            task.export(run, answers, engine.passes.source.weights, folder)
+            task.export(run, answers, table, engine.passes.source.weights, folder)
         tracker.log_summary(summary)
         tracker.log_table(table)
         tracker.log_audio(write_audio(engine, answers, task.choose_clips(run, table), folder))

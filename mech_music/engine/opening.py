@@ -10,6 +10,7 @@ from mech_music.config.paths import default_store_dir
 from mech_music.config.schema import ExecutorName, RunConfig
 from mech_music.engine.engine import Engine
 from mech_music.engine.executors.protocol import Executor, Local
+from mech_music.engine.executors.worker import device_of
 from mech_music.engine.passes import Settings
 from mech_music.models.handle import LazyModel, OnWorkers, open_model
 from mech_music.models.sampling import Sampling
@@ -41,23 +42,20 @@ def _executor(run: RunConfig) -> Executor:
         case ExecutorName.submitit:
             from mech_music.engine.executors.submitit import Submitit
 
-            return Submitit(run)
+            return Submitit(run, open_engine)
         case ExecutorName.ray:
             from mech_music.engine.executors.ray import Ray
 
-            return Ray(run)
+            return Ray(run, open_engine)
 
 
 def _model(run: RunConfig) -> LazyModel:
     """The model, as whoever makes passes has it."""
-    here = open_model
-    if run.engine.executor is not ExecutorName.local:
-        from mech_music.engine.executors.worker import device_of
-
-        if (device := device_of(run)) != "cpu":
-            return OnWorkers(run.model, device, run.engine.threads)
-        return here(run.model, device, run.engine.threads)
-    return here(run.model, run.engine.device, run.engine.threads)
+    here = run.engine.executor is ExecutorName.local
+    device = run.engine.device if here else device_of(run)
+    if not here and device != "cpu":
+        return OnWorkers(run.model, device, run.engine.threads)
+    return open_model(run.model, device, run.engine.threads)
 
 
 _ENGINES: dict[str, Engine] = {}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mech_music.base.errors import UserError, unknown
-from mech_music.config.targets import target_of
+from mech_music.config.targets import open_target
 from mech_music.labels.protocol import Labeller
 
 if TYPE_CHECKING:
@@ -18,9 +17,4 @@ if TYPE_CHECKING:
 
 def open_labeller(settings: dict[str, Any], run: RunConfig) -> Labeller:
     """The labeller of a config, nothing loaded yet. UserError for a class or a setting that does not exist."""
-    own = {key: value for key, value in settings.items() if key not in ("_target_", "name")}
-    found = target_of(str(settings.get("_target_")))
-    allowed = found.from_run.__code__.co_varnames[2 : found.from_run.__code__.co_argcount]
-    if wrong := [key for key in own if key not in allowed]:
-        raise UserError(unknown(f"key of labeller={settings.get('name')}", wrong[0], allowed))
-    return found.from_run(run, **own)
+    return open_target("labeller", settings, run)

@@ -54,8 +54,11 @@ class Task(Protocol):
 class Exporting(Protocol):
     """A task that leaves more than tables, figures and clips."""
 
-    def export(self, run: Any, answers: Answers, weights: str, folder: Path) -> None:
-        """Write it to the job's folder. ``weights``: the fingerprint of the model's checkpoint."""
+    def export(self, run: Any, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
+        """Write it to the job's folder.
+
+        ``table``: what `Task.score` made of the answers. ``weights``: the fingerprint of the model's checkpoint.
+        """
         ...
 
 

@@ -17,7 +17,7 @@ from mech_music.base.errors import UserError
 from mech_music.config.schema import ModelConfig
 from mech_music.models.handle import LoadedModel
 from mech_music.models.protocol import Generator
-from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind, Section
 from tests.second_generator import Layer, SecondGenerator
 
 CARD, LENGTH, N_FRAMES = 40, 6, 30

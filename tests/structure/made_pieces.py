@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind, Section
 
 BEAT, SECTION, N_SECTIONS = 4, 8, 4  # frames, beats
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mech_music.structure.alignment import align, unit
-from mech_music.structure.matching import imbalance, matched
+from mech_music.structure.proposals.alignment import align, unit
+from mech_music.structure.proposals.matching import imbalance, matched
 
 
 def random_parts(n: int, steps: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def test_a_transposition_is_found_and_costs_nothing() -> None:
 def test_many_pairs_are_as_few(monkeypatch: pytest.MonkeyPatch) -> None:
     parts, pairs = random_parts(6, 16), np.array([(a, b) for a in range(6) for b in range(6)])
     whole = align(parts, pairs)
-    monkeypatch.setattr("mech_music.structure.alignment._AT_ONCE", 5)
+    monkeypatch.setattr("mech_music.structure.proposals.alignment._AT_ONCE", 5)
     assert np.allclose(align(parts, pairs).distance, whole.distance, atol=1e-6)
     assert len(align(parts, pairs[:0]).distance) == 0
 

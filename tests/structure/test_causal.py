@@ -10,10 +10,9 @@ import pytest
 from mech_music.base.errors import UserError
 from mech_music.engine.answers import Answers
 from mech_music.engine.engine import Engine
-from mech_music.structure import ablation, continuing, restoring  # noqa: F401
-from mech_music.structure.annotated import Kind
-from mech_music.structure.candidates import heads_of
-from mech_music.structure.conditions import (
+from mech_music.structure.causes import ablation, continuing, restoring  # noqa: F401
+from mech_music.structure.causes.candidates import heads_of
+from mech_music.structure.causes.conditions import (
     AlongReturns,
     Condition,
     Continued,
@@ -24,8 +23,9 @@ from mech_music.structure.conditions import (
     Restored,
     Study,
 )
-from mech_music.structure.head_scores import found_on, induction
-from mech_music.structure.heads import Head, ranked
+from mech_music.structure.causes.head_scores import found_on, induction
+from mech_music.structure.causes.heads import Head, ranked
+from mech_music.structure.pieces.annotated import Kind
 from tests.structure.copying import CARD, COPIES, IDLE, ITSELF, N_FRAMES, CopiedPieces, CopyingGenerator
 
 N = 12

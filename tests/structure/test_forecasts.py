@@ -9,12 +9,12 @@ import pytest
 
 from mech_music.base.errors import UserError
 from mech_music.metrics.inference import margins
-from mech_music.structure.annotated import AnnotatedPiece, Kind
-from mech_music.structure.controls import PLAIN, position, prompt, prompt_and_position, shuffled
-from mech_music.structure.forecasts import Question, answered, questions
-from mech_music.structure.probes import Probe, fold_of, forecast
-from mech_music.structure.rows import Clock, horizons_of
-from mech_music.structure.scores import by_track
+from mech_music.structure.forecast.controls import PLAIN, position, prompt, prompt_and_position, shuffled
+from mech_music.structure.forecast.forecasts import Question, answered, questions
+from mech_music.structure.forecast.probes import Probe, fold_of, forecast
+from mech_music.structure.forecast.rows import Clock, horizons_of
+from mech_music.structure.forecast.scores import by_track
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind
 from tests.structure.made_pieces import made_piece, made_pieces
 
 FAST = Probe(folds=4, inner=2)

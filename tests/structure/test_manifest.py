@@ -15,11 +15,11 @@ import yaml
 
 from mech_music.base.errors import UserError
 from mech_music.config.paths import conf_dir
-from mech_music.structure.annotated import Kind
-from mech_music.structure.labels import Label, State, read_labels, write_labels
-from mech_music.structure.manifest import MANIFEST, Recording, open_manifest, write_manifest
-from mech_music.structure.registry import open_pieces
-from mech_music.structure.reviewed import ReviewedPieces, spans_of
+from mech_music.structure.pieces.annotated import Kind
+from mech_music.structure.pieces.labels import Label, State, read_labels, write_labels
+from mech_music.structure.pieces.manifest import MANIFEST, Recording, open_manifest, write_manifest
+from mech_music.structure.pieces.registry import open_pieces
+from mech_music.structure.pieces.reviewed import ReviewedPieces, spans_of
 from tests.structure.made_songs import wander
 
 SECONDS = 12.0

@@ -16,12 +16,11 @@ from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.models.sampling import Sampling
 from mech_music.models.symbolic.model import SymbolicGenerator
 from mech_music.prompts.declared import load_prompt_set
-from mech_music.structure.agreement import agreement, melody_f1, token_agreement
-from mech_music.structure.annotated import AnnotatedPiece, Kind, Section
-from mech_music.structure.causality import Statistics, cost_of, ratio_of_means
-from mech_music.structure.forced import by_kind, forced_nats
-from mech_music.structure.heads import Head, factor_of, parse_heads, random_like, ranked, split_tracks
-from mech_music.structure.places import (
+from mech_music.structure.causes.agreement import agreement, melody_f1, token_agreement
+from mech_music.structure.causes.causality import Statistics, cost_of, ratio_of_means
+from mech_music.structure.causes.forced import by_kind, forced_nats
+from mech_music.structure.causes.heads import Head, factor_of, parse_heads, random_like, ranked, split_tracks
+from mech_music.structure.causes.places import (
     REACH,
     Steps,
     around_source,
@@ -32,9 +31,10 @@ from mech_music.structure.places import (
     recent,
     same_lag,
 )
-from mech_music.structure.restoring import swapped
-from mech_music.structure.symbolic import SymbolicPieces
-from mech_music.structure.writing import copied_tokens, direct_effect, output_maps
+from mech_music.structure.causes.restoring import swapped
+from mech_music.structure.causes.writing import copied_tokens, direct_effect, output_maps
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind, Section
+from mech_music.structure.pieces.symbolic import SymbolicPieces
 from tests.made_engine import engine
 from tests.structure.copying import CopiedPieces, CopyingGenerator
 from tests.symbolic.made import made_decoder

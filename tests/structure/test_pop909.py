@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from mech_music.base.errors import UserError
-from mech_music.structure.annotated import Kind
-from mech_music.structure.pop909.against import against_people
-from mech_music.structure.pop909.agreement import boundary_f1, ceiling, lags, pair_f1, phrase_pairs
-from mech_music.structure.pop909.midi import NotAligned, arrangement, read_midi
-from mech_music.structure.pop909.pieces import Pop909Pieces
-from mech_music.structure.pop909.songs import Phrase, Song, read_song, read_songs
-from mech_music.structure.pop909.sound import SAMPLE_RATE, song_audio
-from mech_music.structure.proposals import ProposalSettings
+from mech_music.structure.pieces.annotated import Kind
+from mech_music.structure.pieces.pop909.against import against_people
+from mech_music.structure.pieces.pop909.agreement import boundary_f1, ceiling, lags, pair_f1, phrase_pairs
+from mech_music.structure.pieces.pop909.midi import NotAligned, arrangement, read_midi
+from mech_music.structure.pieces.pop909.pieces import Pop909Pieces
+from mech_music.structure.pieces.pop909.songs import Phrase, Song, read_song, read_songs
+from mech_music.structure.pieces.pop909.sound import SAMPLE_RATE, song_audio
+from mech_music.structure.proposals.proposals import ProposalSettings
 from tests.structure.made_songs import LABELS, song_folder
 from tests.structure.test_manifest import Halves
 

@@ -11,15 +11,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mech_music.base.errors import UserError
-from mech_music.structure.alignment import align
-from mech_music.structure.annotated import Kind, Section
-from mech_music.structure.descriptors import Described, describe
-from mech_music.structure.matching import imbalance
-from mech_music.structure.null import fit_texture, p_under
-from mech_music.structure.planted import planted_piece
-from mech_music.structure.proposals import Proposal, ProposalSettings, Role, compare, propose
-from mech_music.structure.segments import Segments, beat_grid, cut, fixed_grid
-from mech_music.structure.separation import HeardPiece, auc_interval, relations, separations
+from mech_music.structure.pieces.annotated import Kind, Section
+from mech_music.structure.proposals.alignment import align
+from mech_music.structure.proposals.descriptors import Described, describe
+from mech_music.structure.proposals.matching import imbalance
+from mech_music.structure.proposals.null import fit_texture, p_under
+from mech_music.structure.proposals.planted import planted_piece
+from mech_music.structure.proposals.proposals import Proposal, ProposalSettings, Role, compare, propose
+from mech_music.structure.proposals.segments import Segments, beat_grid, cut, fixed_grid
+from mech_music.structure.proposals.separation import HeardPiece, auc_interval, relations, separations
 from tests.structure.made_songs import wander
 
 SETTINGS = ProposalSettings(nulls=100)

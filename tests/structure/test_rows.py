@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mech_music.base.errors import UserError
-from mech_music.structure.rows import Clock, horizons_of, rows_at
+from mech_music.structure.forecast.rows import Clock, horizons_of, rows_at
 from tests.structure.made_pieces import BEAT, SECTION, made_piece, made_pieces
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, f1_score, roc_auc_score
 
-from mech_music.structure.scores import by_track, reliability
+from mech_music.structure.forecast.scores import by_track, reliability
 
 
 def forecasts(n_tracks: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

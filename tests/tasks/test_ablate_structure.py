@@ -17,10 +17,10 @@ from mech_music.cli.validation import validate
 from mech_music.engine.engine import Engine
 from mech_music.results.tables import summarise
 from mech_music.results.terminal import terminal_table
-from mech_music.structure.causality import Statistics
-from mech_music.structure.conditions import Condition, FeatureSet
+from mech_music.structure.causes.causality import Statistics
+from mech_music.structure.causes.conditions import Condition, FeatureSet
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
-from mech_music.tasks.ablate_structure.export import CAUSAL
+from mech_music.tasks.ablate_structure.exported import CAUSAL
 from mech_music.tasks.ablate_structure.page import page
 from mech_music.tasks.ablate_structure.task import AblateStructure
 from mech_music.tasks.ablate_structure.verdict import causality_of
@@ -51,7 +51,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, pd.DataFrame, P
     engine.how.workers = 1
     answers = engine.answers(task.plan(run), task.listeners(run))
     table = ABLATE_STRUCTURE.attach(task.score(run, answers))
-    task.export(run, answers, "", folder)
+    task.export(run, answers, table, "", folder)
     return run, table, folder
 
 

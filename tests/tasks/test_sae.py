@@ -241,7 +241,7 @@ def test_what_is_left_in_the_jobs_folder(tmp_path: Path) -> None:
     run, task = compose_run(*RUN, "evaluation.sound=true", "evaluation.filter.fires=fires_at_all",
                             "evaluation.filter.most=1"), SaeTask()  # fmt: skip
     assert isinstance(task, Exporting)
-    task.export(run, answers_of(task.plan(run)), "abc", tmp_path)
+    task.export(run, answers_of(task.plan(run)), pd.DataFrame(), "abc", tmp_path)
     sae = read_sae(tmp_path / "saes" / "blocks.4.hook_resid_post")
     assert (sae.about.model, sae.about.weights, sae.about.frame_rate) == ("tiny", "abc", 25.0)
     history = pd.read_csv(tmp_path / "saes" / "blocks.4.hook_resid_post" / "training.csv")
@@ -298,7 +298,7 @@ def test_what_a_files_hook_is_called_is_shown_and_looked_at(tmp_path: Path, capl
     plan = SaeTask().plan(run)
     (asked,) = [one for one in plan if isinstance(one, AtNeighbours)]
     assert asked.hook == "blocks.11.hook_resid_post" and len({row.prompt for row in asked.harvest.rows}) == 10
-    SaeTask().export(run, answers_of(plan), "abc", tmp_path)
+    SaeTask().export(run, answers_of(plan), pd.DataFrame(), "abc", tmp_path)
     found = pd.read_csv(tmp_path / "hook.csv")
     assert list(found["hook"]) == ["blocks.11.hook_resid_post", "blocks.10.hook_resid_post"]
     (line,) = [record.message for record in caplog.records if "unexplained" in record.message]

@@ -64,7 +64,7 @@ def labelled(folder: Path, *more: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     assert isinstance(task, Exporting)
     answers = answers_of(task.plan(run))
     table = task.score(run, answers)
-    task.export(run, answers, "abc", folder)
+    task.export(run, answers, table, "abc", folder)
     written = pd.read_csv(folder / "labels.csv", keep_default_na=True)
     assert tuple(written.columns) == COLUMNS
     return tables.conform(table), written.set_index("feature")

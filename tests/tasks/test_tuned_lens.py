@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mech_music.base.errors import UserError
@@ -67,7 +68,7 @@ def test_both_lenses_have_a_line_for_each_clip_held_out() -> None:
 def test_the_lens_is_left_in_the_jobs_folder(tmp_path: Path) -> None:
     run, task = compose_run(*RUN, "layer='0,3'"), TunedLens()
     assert isinstance(task, Exporting)
-    task.export(run, answers_of(task.plan(run)), "abc", tmp_path)
+    task.export(run, answers_of(task.plan(run)), pd.DataFrame(), "abc", tmp_path)
     maps = read_lens(find_lens(str(tmp_path)), "abc")
     assert {hook: (float(m.weight.mean()), float(m.bias.mean())) for hook, m in maps.items()} == {
         "blocks.0.hook_resid_post": (0.0, 0.0),

@@ -16,7 +16,7 @@ from mech_music.base.errors import UserError, first_line
 from mech_music.config.schema import RayConfig, RunConfig
 from mech_music.engine.executors.protocol import Work, WorkersFailed
 from mech_music.engine.executors.watch import Ended, useful, watch
-from mech_music.engine.executors.worker import Job, pack, perform, seen
+from mech_music.engine.executors.worker import Job, OpensEngine, pack, perform, seen
 from mech_music.store.remote import RemoteStore, StoreServer
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ _ASKED_EVERY = 2.0  # seconds between looks for nodes that have joined
 class Ray:
     """Makes work by actors."""
 
-    def __init__(self, run: RunConfig) -> None:
-        self._run, self._how = run, run.engine.ray
+    def __init__(self, run: RunConfig, opens: OpensEngine) -> None:
+        self._run, self._opens, self._how = run, opens, run.engine.ray
 
     def make(self, work: Work, engine: Engine) -> None:
         ray = connected(self._how)
@@ -38,7 +38,7 @@ class Ray:
         most = useful(work, self._how.workers or len(work.rows) + len(work.unread)) if work.asks else n
         n = min(n, most)
         with seen(engine.store) as token:
-            job = ray.put(pack(Job.of(self._run, work, engine, n, token)))
+            job = ray.put(pack(Job.of(self._run, self._opens, work, engine, n, token)))
             actors = Actors(ray, self._how, engine.store.folder.absolute(), (job, str(token)), most)
             try:
                 watch(actors, n, work, engine, self._how.restarts)

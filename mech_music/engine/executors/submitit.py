@@ -22,7 +22,7 @@ from mech_music.base.paths import user_path
 from mech_music.config.schema import RunConfig, SubmititConfig
 from mech_music.engine.executors.protocol import Work, WorkersFailed
 from mech_music.engine.executors.watch import Ended, useful, watch
-from mech_music.engine.executors.worker import MARK, Job, pack, perform, seen
+from mech_music.engine.executors.worker import MARK, Job, OpensEngine, pack, perform, seen
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Engine
@@ -37,8 +37,8 @@ _BY_SIGNAL = 128  # exit codes from here on are signals'
 class Submitit:
     """Makes work by jobs that it submits."""
 
-    def __init__(self, run: RunConfig) -> None:
-        self._run, self._how = run, run.engine.submitit
+    def __init__(self, run: RunConfig, opens: OpensEngine) -> None:
+        self._run, self._opens, self._how = run, opens, run.engine.submitit
 
     def make(self, work: Work, engine: Engine) -> None:
         n = useful(work, self._how.workers) if work.asks else self._how.workers
@@ -46,7 +46,7 @@ class Submitit:
         folder = top.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{uuid.uuid4().hex[:8]}"
         with seen(engine.store) as token:
             with replacing(folder / "work") as path:
-                path.write_bytes(pack(Job.of(self._run, work, engine, n, token)))
+                path.write_bytes(pack(Job.of(self._run, self._opens, work, engine, n, token)))
             watch(Jobs(self._how, folder), n, work, engine, self._how.restarts)
         shutil.rmtree(folder, ignore_errors=True)  # kept, with its logs, where something failed
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from platform import python_version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mech_music.base.errors import UserError
 from mech_music.base.versions import installed_versions
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mech_music.store import Store
 
 _PACKAGES = ("torch", "audiocraft", "nnsight", "transformers", "numpy")
+OpensEngine: TypeAlias = "Callable[[RunConfig, Store | None], Engine]"
 MARK = "mech_music: "
 """How lines begin that a worker has for whoever started it."""
 
@@ -36,11 +37,13 @@ class Job:
     Attributes:
         run: the config, as a worker's own engine takes it.
         token: a file in the store's folder and nowhere else: who sees it sees the store.
+        opens: makes the engine of a config, with a store in the place of the config's or None.
         versions, identity: of packages, and what decides the keys of clips and readings; a worker that finds others
             makes nothing.
     """
 
     run: RunConfig
+    opens: OpensEngine
     work: Work
     n_engines: int
     token: Path
@@ -48,13 +51,13 @@ class Job:
     identity: dict[str, str]
 
     @classmethod
-    def of(cls, run: RunConfig, work: Work, engine: Engine, n_engines: int, token: Path) -> Job:
+    def of(cls, run: RunConfig, opens: OpensEngine, work: Work, engine: Engine, n_engines: int, token: Path) -> Job:
         # A copy of an actor cannot call Ray: one process each.
         workers = 1 if run.engine.executor is ExecutorName.ray else run.engine.workers
         store = str(engine.store.folder.absolute())
         how = replace(run.engine, executor=ExecutorName.local, store=store, device=device_of(run), workers=workers)
         own = replace(run, engine=how)
-        return cls(own, work, n_engines, token, versions(), identity(engine, work.listeners))
+        return cls(own, opens, work, n_engines, token, versions(), identity(engine, work.listeners))
 
 
 @contextmanager
@@ -113,8 +116,6 @@ def perform(packed: bytes, say: Callable[[str], None], store: Store | None = Non
 
 
 def _make(job: Job, say: Callable[[str], None], store: Store | None) -> None:
-    from mech_music.engine.opening import open_engine
-
     here = socket.gethostname()
     for package, found in versions().items():
         if found != (wanted := job.versions.get(package)):
@@ -124,7 +125,7 @@ def _make(job: Job, say: Callable[[str], None], store: Store | None) -> None:
             f"{here} does not see the store's folder '{job.run.engine.store}': set engine.store to one on a file "
             "system that all nodes see"
         )
-    engine = open_engine(job.run, store)
+    engine = job.opens(job.run, store)
     engine.quiet = True
     for what, found in identity(engine, job.work.listeners).items():
         if found != job.identity[what]:

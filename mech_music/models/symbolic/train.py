@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from pathlib import Path
 
 # One thread is the recipe; see mech_music/tiny/train.py.
@@ -16,13 +15,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from mech_music.base.errors import UserError
 from mech_music.config.paths import conf_dir
 from mech_music.models.symbolic.files import save_decoder
 from mech_music.models.symbolic.settings import SymbolicConfig, register
 from mech_music.models.symbolic.training import SymbolicFolder, train
+from mech_music.tiny import stages
 
 log = logging.getLogger(__name__)
 
@@ -30,12 +29,8 @@ log = logging.getLogger(__name__)
 def run(config: SymbolicConfig) -> None:
     """Train and write the weights. UserError for a config that makes no sense or a folder of another one."""
     config.shape.check()
-    numbers = {"threads": config.threads, "loop.steps": config.loop.steps, "loop.batch": config.loop.batch}
-    for name, value in numbers.items():
-        if value < 1:
-            raise UserError(f"{name}={value}: must be at least 1")
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    stages.check_numbers({"threads": config.threads, "loop.steps": config.loop.steps, "loop.batch": config.loop.batch})
+    stages.make_deterministic(config.threads)
     # A fifth of the time; nothing reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     bundle = Path(config.bundle or f"{config.folder}/bundle")
@@ -45,13 +40,7 @@ def run(config: SymbolicConfig) -> None:
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir() / "symbolic"), config_name="train")
 def _app(config: DictConfig) -> None:
-    typed = OmegaConf.to_object(config)
-    assert isinstance(typed, SymbolicConfig)
-    try:
-        run(typed)
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(1)
+    stages.launch(run, config, SymbolicConfig)
 
 
 def main() -> None:

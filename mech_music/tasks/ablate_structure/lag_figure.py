@@ -10,9 +10,9 @@ import numpy as np
 
 from mech_music.metrics.intervals import mean_intervals, mean_of_measured
 from mech_music.results.canvas import Sheet, file_name
-from mech_music.structure.causality import Statistics
-from mech_music.structure.heads import Head
-from mech_music.structure.places import REACH
+from mech_music.structure.causes.causality import Statistics
+from mech_music.structure.causes.heads import Head
+from mech_music.structure.causes.places import REACH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

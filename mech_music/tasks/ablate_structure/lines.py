@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mech_music.structure.annotated import Kind
-from mech_music.structure.candidates import named
-from mech_music.structure.conditions import Condition, Continued, FeatureSet, Forced, Restored, Study
+from mech_music.structure.causes.candidates import named
+from mech_music.structure.causes.conditions import Condition, Continued, FeatureSet, Forced, Restored, Study
+from mech_music.structure.pieces.annotated import Kind
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers

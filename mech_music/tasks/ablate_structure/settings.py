@@ -14,7 +14,7 @@ from mech_music.edits.row import Half
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.named import Firing
 from mech_music.saes.settings import SaeConfig, check_sae_config, named_by, trained_on
-from mech_music.structure.conditions import (
+from mech_music.structure.causes.conditions import (
     AlongReturns,
     Candidates,
     Condition,
@@ -27,8 +27,8 @@ from mech_music.structure.conditions import (
     Restored,
     Study,
 )
-from mech_music.structure.heads import factor_of, parse_heads
-from mech_music.structure.registry import open_pieces
+from mech_music.structure.causes.heads import factor_of, parse_heads
+from mech_music.structure.pieces.registry import open_pieces
 
 
 @dataclass

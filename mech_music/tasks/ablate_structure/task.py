@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from mech_music.structure import ablation, continuing, restoring  # noqa: F401  # their recipes
-from mech_music.structure.conditions import FeatureSet
+from mech_music.structure.causes import ablation, continuing, restoring  # noqa: F401  # their recipes
+from mech_music.structure.causes.conditions import FeatureSet
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 from mech_music.tasks.ablate_structure.lines import (
     Numbering,
@@ -67,14 +67,14 @@ class AblateStructure:
         return pd.DataFrame([own | line for line in lines], columns=pd.Index(ABLATE_STRUCTURE.names))
 
     def choose_clips(self, run: Settings, table: pd.DataFrame) -> list[Choice]:
-        """Clips are written beside (`export`): what is edited is not known beforehand."""
+        """There are none: what a model writes is read as tokens or notes."""
         return []
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
-        """``causal.json``, the figure of attention by lag, and a few continued clips."""
-        from mech_music.tasks.ablate_structure.export import export
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
+        """``causal.json``, and the figure of attention by lag."""
+        from mech_music.tasks.ablate_structure.exported import export
 
-        export(run, answers, self.score(run, answers), folder)
+        export(run, answers, table, folder)
 
     @staticmethod
     def figures() -> Sequence[Figure]:

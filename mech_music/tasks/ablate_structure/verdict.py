@@ -11,7 +11,7 @@ import pandas as pd
 
 from mech_music.metrics.intervals import mean_interval
 from mech_music.results.tables import lines_of
-from mech_music.structure.causality import Causality, Cost, Statistics, cost_of, criteria_of
+from mech_music.structure.causes.causality import Causality, Cost, Statistics, cost_of, criteria_of
 
 
 def causality_of(table: pd.DataFrame, size: int, how: str, statistics: Statistics) -> Causality:

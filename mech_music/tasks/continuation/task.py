@@ -69,7 +69,7 @@ class Continuation:
             for line in cast(pd.DataFrame, shown).to_dict("records")
         ]
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
         """``returns.json``: F1n of returns over that of new bars. ``figures/piano-rolls…``: a piece of each kind."""
         from mech_music.tasks.continuation.rolls import piano_rolls
 

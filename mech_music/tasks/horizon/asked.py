@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mech_music.structure.controls import PLAIN
-from mech_music.structure.forecasts import Question, questions
-from mech_music.structure.named import Forecasts, Sight
-from mech_music.structure.scores import by_track
+from mech_music.structure.forecast.controls import PLAIN
+from mech_music.structure.forecast.forecasts import Question, questions
+from mech_music.structure.forecast.named import Forecasts, Sight
+from mech_music.structure.forecast.scores import by_track
 from mech_music.tasks.horizon.columns import HORIZON
 from mech_music.tasks.horizon.settings import HorizonSettings as Settings
 

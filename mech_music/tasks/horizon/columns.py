@@ -1,7 +1,7 @@
 """The table of forecasts: a line for each track, whose means are the scores."""
 
 from mech_music.results.columns import INDEX, MODEL, OF_THE_RUN, TASK, Column, Comparison, Role, Schema
-from mech_music.structure.scores import SCORES
+from mech_music.structure.forecast.scores import SCORES
 
 HORIZON = Schema(
     "horizon",

@@ -14,9 +14,9 @@ from mech_music.base.atomic import replacing
 from mech_music.edits.row import Prefix, Row
 from mech_music.report.sound import encoded
 from mech_music.results.tables import lines_of, summarise
-from mech_music.structure.annotated import AnnotatedPiece
-from mech_music.structure.forecasts import Question
-from mech_music.structure.scores import reliability
+from mech_music.structure.forecast.forecasts import Question
+from mech_music.structure.forecast.scores import reliability
+from mech_music.structure.pieces.annotated import AnnotatedPiece
 from mech_music.structure.verdict import verdict
 from mech_music.tasks.horizon.asked import Asked, asked, asked_of
 from mech_music.tasks.horizon.columns import HORIZON

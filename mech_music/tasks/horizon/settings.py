@@ -12,15 +12,15 @@ from mech_music.base.errors import UserError
 from mech_music.config.axes import check_component, single_layers
 from mech_music.config.schema import NEVER, RunConfig, StatisticsConfig
 from mech_music.models.hooks import Component, Hook
-from mech_music.structure.named import Acoustics, Annotated, AtBeats, Given, Sight
-from mech_music.structure.probes import Probe
-from mech_music.structure.rows import Clock
+from mech_music.structure.forecast.named import Acoustics, Annotated, AtBeats, Given, Sight
+from mech_music.structure.forecast.probes import Probe
+from mech_music.structure.forecast.rows import Clock
 from mech_music.structure.verdict import NULL
 
 
 @dataclass
 class ProbeConfig:
-    """See `mech_music.structure.probes.Probe`."""
+    """See `mech_music.structure.forecast.probes.Probe`."""
 
     folds: int = 5
     inner: int = 3
@@ -85,7 +85,7 @@ class HorizonSettings(RunConfig):
     @property
     def given(self) -> Given:
         """The pieces. UserError for a class or a setting that does not exist."""
-        from mech_music.structure.registry import open_pieces
+        from mech_music.structure.pieces.registry import open_pieces
 
         pieces = open_pieces(self.pieces, self)
         return Given(pieces.id, self.n_pieces, pieces)

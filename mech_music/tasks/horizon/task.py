@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from mech_music.results.audio import Choice
-from mech_music.structure import forecasts, readings  # noqa: F401  # their recipes
+from mech_music.structure.forecast import forecasts, readings  # noqa: F401  # their recipes
 from mech_music.tasks.horizon.asked import asked, asked_of, lines_of
 from mech_music.tasks.horizon.columns import HORIZON
 from mech_music.tasks.horizon.settings import HorizonSettings as Settings
@@ -52,11 +52,11 @@ class Horizon:
         """There are none: nothing is generated."""
         return []
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
         """``calibration.csv``, ``timelines.json`` with the sound of its pieces, and ``verdict.csv``."""
         from mech_music.tasks.horizon.exported import export
 
-        export(run, answers, self.score(run, answers), folder)
+        export(run, answers, table, folder)
 
     @staticmethod
     def figures() -> Sequence[Figure]:

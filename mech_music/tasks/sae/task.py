@@ -99,7 +99,7 @@ class SaeTask:
         """What the browser shows of each feature."""
         return browsed.catalogue(run, answers)
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
         """Each SAE in SAELens' format, and what its features are as ``features.csv``."""
         for site in sites(run):
             if isinstance(site.sae, TrainedSae):

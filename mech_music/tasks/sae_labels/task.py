@@ -98,7 +98,7 @@ class SaeLabels:
 
         return page()
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
         """``labels.csv``."""
         lines = [
             (layer, run.saes[layer][0], one.feature, run.labeller["name"], one.label.text, one.label.confidence,

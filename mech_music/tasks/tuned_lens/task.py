@@ -65,7 +65,7 @@ class TunedLens:
         """There are none: nothing is decoded."""
         return []
 
-    def export(self, run: Settings, answers: Answers, weights: str, folder: Path) -> None:
+    def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
         """The lens as ``lens.safetensors`` and ``lens.json``."""
         records = {source.hook: answers.records[source] for source in _translators(run).values()}
         maps = {hook: (record["weight"], record["bias"]) for hook, record in records.items()}

@@ -14,7 +14,7 @@ from random import Random
 import numpy as np
 from jaxtyping import Int
 
-from mech_music.structure.annotated import Kind, Section
+from mech_music.structure.pieces.annotated import Kind, Section
 from mech_music.tiny.long import forms
 from mech_music.tiny.long.forms import BLIND, CUED, FREE, HINTED, REGIMES, TOLD, TOLD_FORMS, Plan
 

@@ -23,7 +23,7 @@ from mech_music.base.quiet import quiet_imports
 from mech_music.cli.explain import run_verb
 from mech_music.metrics.intervals import mean_interval
 from mech_music.models.musicgen.bundled import long_bundle, register_t5, verify_bundle
-from mech_music.structure.annotated import Kind
+from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny import loop
 from mech_music.tiny.long import context, generation, language_model, short
 from mech_music.tiny.long.composition import FRAME_RATE, FRAMES, HELD_OUT, Piece, compose, truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from mech_music.structure.annotated import Kind
+from mech_music.structure.pieces.annotated import Kind
 
 TOLD, HINTED, BLIND = "told", "hinted", "blind"
 REGIMES = (TOLD, HINTED, BLIND)

@@ -13,7 +13,7 @@ from audiocraft.modules.conditioners import ConditioningAttributes
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mech_music.structure.annotated import Kind
+from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny import language_model, loop
 from mech_music.tiny.config import LoopConfig
 from mech_music.tiny.language_model import Lesson, LossOf, Texts

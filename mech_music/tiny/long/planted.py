@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.structure.annotated import AnnotatedPiece
+from mech_music.structure.pieces.annotated import AnnotatedPiece
 from mech_music.tiny.long.composition import FRAME_RATE, HELD_OUT, Piece, compose
 from mech_music.tiny.long.forms import REGIMES
 from mech_music.tiny.long.sound import SAMPLE_RATE, render
@@ -28,7 +28,7 @@ def composed(name: str) -> Piece:
 
 
 class PlantedPieces:
-    """``mech_music.structure.annotated.Pieces`` of some regimes: told, hinted, blind; in the order of their numbers."""
+    """Annotated pieces (`mech_music.structure.pieces`) of some regimes (told, hinted, blind), by their numbers."""
 
     def __init__(self, regimes: Sequence[str] = REGIMES) -> None:
         self.regimes = tuple(regimes)

@@ -12,7 +12,7 @@ from mech_music.base.errors import UserError
 from mech_music.models.musicgen import hub
 from mech_music.models.musicgen.bundled import long_bundle, verify_bundle
 from mech_music.models.musicgen.loading import Checkpoint, load_model
-from mech_music.structure.annotated import Kind
+from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny.long.composition import HELD_OUT, compose
 from mech_music.tiny.long.context import agreement, judge
 from mech_music.tiny.long.evaluate import Subject, parse

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from mech_music.structure.annotated import Kind
+from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny.long.composition import (
     BEATS,
     FRAMES,

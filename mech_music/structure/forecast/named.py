@@ -1,0 +1,110 @@
+"""What is read and fitted, as names that hold everything which decides it, as `mech_music.saes.named` has SAEs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from mech_music.edits.content import stored
+from mech_music.structure.forecast.probes import Probe
+from mech_music.structure.forecast.rows import Clock, Rows, horizons_of
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind, Pieces, Section
+
+Tensors = Mapping[str, np.ndarray]
+
+
+class Sight(StrEnum):
+    """What activations are read of: the model along a whole piece; along the last frames alone, under the same prompt;
+    the model with shuffled weights along a whole piece."""
+
+    whole = "whole"
+    local = "local"
+    untrained = "untrained"
+
+
+@stored
+@dataclass(frozen=True)
+class Given:
+    """The first ``n`` of some pieces, which ``id`` stands for."""
+
+    id: str
+    n: int
+    pieces: Pieces = field(compare=False, repr=False)
+
+
+@stored
+@dataclass(frozen=True)
+class Annotated:
+    """The pieces as they were read, and that these horizons can be asked of them, ``window`` frames into them."""
+
+    given: Given
+    horizons: tuple[float, ...]
+    clock: Clock
+    window: int
+
+    def read(self, record: Tensors) -> tuple[list[AnnotatedPiece], dict[float, Rows]]:
+        """The pieces of a record, and the rows of each horizon."""
+        pieces = unpacked(record["pieces"])
+        return pieces, horizons_of(pieces, self.horizons, self.clock, self.window)
+
+
+@stored
+@dataclass(frozen=True)
+class AtBeats:
+    """Activations at a hook just before each beat: at the step that samples its first token.
+
+    ``window``: frames that the model sees of a piece where its sight is local. ``seed``: of the weights' order.
+    """
+
+    given: Given
+    hook: str
+    sight: Sight = Sight.whole
+    window: int = 0
+    seed: int = 0
+
+
+@stored
+@dataclass(frozen=True)
+class Acoustics:
+    """What the last ``window`` frames before each beat sound like."""
+
+    given: Given
+    window: int
+
+
+Columns = AtBeats | Acoustics | str
+"""What a probe is given: a recording at beats, or by name columns that need none (see the `controls` beside this)."""
+
+
+@stored
+@dataclass(frozen=True)
+class Forecasts:
+    """Of every regime and horizon of ``annotated``. ``dealt``: to labels that were dealt anew."""
+
+    annotated: Annotated
+    columns: Columns
+    probe: Probe
+    dealt: bool = False
+
+
+def packed(pieces: Sequence[AnnotatedPiece]) -> UInt8[np.ndarray, " byte"]:
+    """Pieces as JSON, for a record."""
+    written: list[dict[str, Any]] = [asdict(piece) | {"codes": piece.codes.tolist()} for piece in pieces]
+    return np.frombuffer(json.dumps(written).encode(), np.uint8)
+
+
+def unpacked(packed: UInt8[np.ndarray, " byte"]) -> list[AnnotatedPiece]:
+    """What `packed` was given."""
+    return [_piece(written) for written in json.loads(np.asarray(packed, np.uint8).tobytes())]
+
+
+def _piece(written: dict[str, Any]) -> AnnotatedPiece:
+    sections = tuple(Section(**{**one, "kind": Kind(one["kind"])}) for one in written["sections"])
+    own = {"sections": sections, "codes": np.array(written["codes"])}
+    return AnnotatedPiece(**{**written, **own, "beats": tuple(written["beats"]), "bars": tuple(written["bars"])})

@@ -1,0 +1,1 @@
+"""Pieces of which it is known where the music returns: planted ones, reviewed recordings, POP909."""

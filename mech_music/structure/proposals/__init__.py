@@ -1,0 +1,1 @@
+"""Where a recording may return to earlier music, by its sound, against matched and null pairs."""

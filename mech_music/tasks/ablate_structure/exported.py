@@ -1,0 +1,46 @@
+"""What is left beside the tables: the numbers of a verdict, and where found heads look, by lag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mech_music.base.atomic import replacing
+from mech_music.structure.causes.candidates import heads_of
+from mech_music.structure.causes.causality import Statistics
+from mech_music.structure.causes.conditions import Condition, Study
+from mech_music.structure.causes.heads import Head
+from mech_music.tasks.ablate_structure.lag_figure import lag_figure
+from mech_music.tasks.ablate_structure.settings import AblateStructureSettings as Settings
+from mech_music.tasks.ablate_structure.verdict import as_json, causality_of
+
+if TYPE_CHECKING:
+    from mech_music.engine.engine import Answers
+
+CAUSAL = "causal.json"
+
+
+def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -> None:
+    """``causal.json``: a `Causality` for each size and way, that of ``size`` and the first way first. ``figures/``:
+    where the found heads look, by lag."""
+    how = Statistics(run.statistics.resamples, run.statistics.level, run.statistics.seed)
+    first, *others = run.ways
+    asked = dict.fromkeys(
+        [(run.at, first), *((size, first) for size in run.used_sizes), *((run.at, way) for way in others)]
+    )
+    with replacing(folder / CAUSAL) as path:
+        found = [as_json(causality_of(table, size, way, how)) for size, way in asked]
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    if run.kind == "heads":
+        scores = answers.records[run.scores]
+        lag_figure(scores, _found(run, scores), how, run.model.name, folder / "figures")
+
+
+def _found(run: Settings, scores: Mapping[str, np.ndarray]) -> list[Head]:
+    study = Study(run.scores, run.edited, run.half)
+    return heads_of(study, Condition("found", run.at, 0, run.ways[0]), scores)
