@@ -29,6 +29,7 @@ _RUNNERS = {
     StageName.loops: ("loops", "run"),
     StageName.language_model: ("language_model", "run"),
     StageName.refined: ("language_model", "run_refined"),
+    StageName.told: ("language_model", "run_told"),
     StageName.bundle: ("bundle", "run"),
     StageName.short: ("short", "run"),
 }
