@@ -17,6 +17,7 @@ class StageName(StrEnum):
     loops = "loops"
     language_model = "language_model"
     refined = "refined"
+    told = "told"
     bundle = "bundle"
     short = "short"
 
@@ -68,6 +69,11 @@ class LongConfig:
     )
     # Of these steps, those that read more exact returns than the pieces have.
     more_returns: int = 800
+    told: LoopConfig = field(
+        default_factory=lambda: LoopConfig(2500, 8, learning_rate=1.2e-3, weight_decay=0.05, beta2=0.95)
+    )
+    # Of these steps, those that read told pieces with exact returns only, and hinted ones.
+    told_exactly: int = 1200
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 

@@ -22,13 +22,15 @@ from mech_music.tiny.long.forms import CUED, FREE, TOLD_FORMS
 from mech_music.tiny.long.sound import SAMPLES, render
 from mech_music.tiny.workspace import StageFolder
 
+_LEARNING = ("pieces", "codec", "language_model", "loops", "rearranged")
 _SECTIONS = {
     "corpus": ("pieces",),
     "codec": ("pieces", "codec"),
     "codes": ("pieces", "codec"),
     "loops": ("pieces", "codec", "shape", "loops"),
-    "language_model": ("pieces", "codec", "language_model", "loops", "rearranged"),
-    "refined": ("pieces", "codec", "language_model", "loops", "rearranged", "refined", "more_returns"),
+    "language_model": _LEARNING,
+    "refined": (*_LEARNING, "refined", "more_returns"),
+    "told": (*_LEARNING, "refined", "more_returns", "told", "told_exactly"),
     "short": ("pieces", "codec", "shape", "short"),
 }
 _VOCABULARY = 48
@@ -46,7 +48,7 @@ class Workspace(StageFolder):
         config = asdict(self.config)
         for section in ("codec", "language_model"):
             del config[section]["loop"]["save_every"]
-        for section in ("loops", "refined", "short"):
+        for section in ("loops", "refined", "told", "short"):
             del config[section]["save_every"]
         config["shape"] = {key: value for key, value in config["language_model"].items() if key != "loop"}
         return {key: config[key] for key in ("seed", "threads", *_SECTIONS[stage])}

@@ -25,11 +25,11 @@ from mech_music.metrics.intervals import mean_interval
 from mech_music.models.musicgen.bundled import long_bundle, register_t5, verify_bundle
 from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny import loop
-from mech_music.tiny.long import context, generation, language_model, short
+from mech_music.tiny.long import announced, context, generation, language_model, short
 from mech_music.tiny.long.composition import FRAME_RATE, FRAMES, HELD_OUT, Piece, compose, truth
 from mech_music.tiny.long.config import LongConfig
 from mech_music.tiny.long.data import Workspace
-from mech_music.tiny.long.forms import REGIMES
+from mech_music.tiny.long.forms import BLIND, HINTED, REGIMES, TOLD
 from mech_music.tiny.long.melody import Listener
 from mech_music.tiny.long.ngram import NGram
 from mech_music.tiny.long.sound import render
@@ -142,6 +142,19 @@ def likelihood(wanted: Wanted, judged: Sequence[context.Judged]) -> list[Table]:
     return [costs, gains, regimes]
 
 
+def announcements(wanted: Wanted, subject: Subject, pieces: Sequence[Piece]) -> Table:
+    """Whether the prompt's form, and cadences, are used."""
+    found = list(announced.announced(pieces, subject.encode, subject.losses))
+    table = _table(
+        "How much more a section's first beat costs, nats a frame", "announcement replaced", "returns", "others"
+    )
+    rows = {TOLD: "told: the prompt names another form", HINTED: "hinted: the other cadence", BLIND: "blind: the same"}
+    for regime, name in rows.items():
+        values = [announced.gains(found, regime, returns) for returns in (True, False)]
+        table.add_row(name, *(_shown(value, wanted.seed, "+") for value in values))
+    return table
+
+
 def baselines(wanted: Wanted, subject: Subject, pieces: Sequence[Piece]) -> Table:
     """Nats of a frame's first token under models without a memory, which were trained on the same pieces."""
     codes = torch.cat([subject.encode(render(piece)[None]) for piece in pieces])
@@ -229,6 +242,7 @@ def _print(words: Sequence[str], console: Console) -> None:
     console.print(tokens(wanted, subject, pieces))
     for table in likelihood(wanted, list(context.judge(pieces, subject.encode, subject.losses))):
         console.print(table)
+    console.print(announcements(wanted, subject, pieces))
     console.print(baselines(wanted, subject, pieces))
     if wanted.generated:
         console.print(obedience(wanted, subject))

@@ -103,6 +103,21 @@ def more_returns(config: LongConfig) -> Lesson:
     return Lesson(config.more_returns, range(len(pieces)), change)
 
 
+def told_exactly(config: LongConfig) -> Lesson:
+    """Told and hinted pieces; told ones have exact returns only, so that nothing but the prompt decides what comes."""
+    pieces = [compose(number) for number in range(config.pieces.train)]
+    rows = [at for at, piece in enumerate(pieces) if piece.regime in (TOLD, HINTED)]
+
+    def change(codes: Tensor, rows: Int[np.ndarray, " row"], random: np.random.Generator) -> Tensor:
+        changed = [
+            repeated(one, pieces[row], random, True) if pieces[row].regime == TOLD else one
+            for one, row in zip(codes, rows, strict=True)
+        ]
+        return torch.stack(changed)
+
+    return Lesson(config.told_exactly, rows, change)
+
+
 def repeated(
     codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator, keep_told: bool = False
 ) -> Int[Tensor, "codebook frame"]:
@@ -144,6 +159,13 @@ def run_refined(workspace: Workspace) -> None:
     config = workspace.config
     texts, start = texts_of(config, [more_returns(config)]), workspace.load_tensors("language_model")
     train(workspace, "refined", config.refined, texts, loss_of, start)
+
+
+def run_told(workspace: Workspace) -> None:
+    """The stage ``told``: a last time, beginning with the forms that prompts name."""
+    config = workspace.config
+    texts, start = texts_of(config, [told_exactly(config)]), workspace.load_tensors("refined")
+    train(workspace, "told", config.told, texts, loss_of, start)
 
 
 def train(

@@ -21,6 +21,7 @@ _RUNNERS: dict[str, str] = {
     StageName.loops: "mech_music.tiny.long.loops.run",
     StageName.language_model: "mech_music.tiny.long.language_model.run",
     StageName.refined: "mech_music.tiny.long.language_model.run_refined",
+    StageName.told: "mech_music.tiny.long.language_model.run_told",
     StageName.bundle: "mech_music.tiny.long.bundle.run",
     StageName.short: "mech_music.tiny.long.short.run",
 }

@@ -29,7 +29,8 @@ def micro(folder: Path) -> LongConfig:
     lm = LanguageModelConfig(loop(), 16, 2, 2, 8, 1)
     return LongConfig(
         threads=1, folder=str(folder), pieces=PiecesConfig(6, 3, 3), codec=codec, loops=loop(), language_model=lm,
-        rearranged=3, refined=loop(), more_returns=3, short=loop(),
+        rearranged=3, refined=loop(), more_returns=3, told=loop(), told_exactly=3,
+        short=loop(),
     )  # fmt: skip
 
 

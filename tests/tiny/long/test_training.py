@@ -15,14 +15,17 @@ from mech_music.models.musicgen.loading import load_model
 from mech_music.tiny import language_model as shared
 from mech_music.tiny import loop
 from mech_music.tiny.long import data, language_model, short, train
+from mech_music.tiny.long.announced import other_cadence, other_form
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
 from mech_music.tiny.long.config import StageName
 from mech_music.tiny.long.context import judge, judged_frames, swap
 from mech_music.tiny.long.data import Workspace
+from mech_music.tiny.long.forms import TOLD_FORMS
 from mech_music.tiny.long.language_model import looped, repeated
 from mech_music.tiny.long.ngram import NGram
 from mech_music.tiny.long.planted import PlantedPieces, composed
+from mech_music.tiny.long.sound import render
 from tests.tiny.long.conftest import micro
 
 
@@ -30,7 +33,7 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, whole_step = micro(tmp_path), loop._step
-    loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined}
+    loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined, "told": config.told}
     loops |= {"language_model": config.language_model.loop}
     stage = ""
 
@@ -40,13 +43,13 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
         return whole_step(model, optimizer, settings, step, loss_of)
 
     monkeypatch.setattr(loop, "_step", failing_step)
-    for stage in ("codec", "loops", "language_model", "refined"):
+    for stage in ("codec", "loops", "language_model", "refined", "told"):
         with pytest.raises(KeyboardInterrupt):
             train.run(config)
         assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
     monkeypatch.undo()
     train.run(config)
-    results = ("codec", "codes", "loops", "language_model", "refined")
+    results = ("codec", "codes", "loops", "language_model", "refined", "told")
     for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
@@ -55,7 +58,7 @@ def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         train.run(micro(tmp_path))
     said = [line for line in caplog.messages if "nats a frame" in line]
-    assert len(said) == 9 and all("exact" in line and "decoy" in line for line in said)
+    assert len(said) == 12 and all("exact" in line and "decoy" in line for line in said)
 
 
 def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
@@ -204,6 +207,19 @@ def test_a_copying_model_gains_from_true_sources_of_exact_returns_alone() -> Non
     assert all((one.true == 0).all() for one in exact)
     assert np.mean([one.swapped - one.true for one in exact]) > 0.5
     assert abs(np.mean([one.swapped - one.true for one in others])) < 0.2
+
+
+def test_another_announcement_says_another_thing_and_leaves_the_past() -> None:
+    for number in range(40):
+        piece = compose(number, Asked("told"))
+        for target in range(1, len(piece.sections)):
+            other = other_form(piece, target)
+            assert other[target] != piece.form[target] and other in TOLD_FORMS
+        piece = compose(number, Asked("hinted"))
+        was, now = render(piece), render(other_cadence(piece, 1))
+        changed = np.flatnonzero(was != now) // 1280
+        end = piece.annotated[0].end
+        assert end - 2 * piece.beat <= changed.min() and changed.max() < end
 
 
 def test_judged_frames_are_a_sections_own_without_its_first_frame_and_its_cadence() -> None:
