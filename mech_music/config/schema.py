@@ -157,6 +157,13 @@ class ExecutorName(StrEnum):
     ray = "ray"
 
 
+class DecodeName(StrEnum):
+    """How tokens are made: traced by nnsight, or by steps of fixed shape (CUDA graphs) where edits allow it."""
+
+    traced = "traced"
+    static = "static"
+
+
 @dataclass
 class SubmititConfig:
     """Workers as one job array. ``cluster``: slurm, or local (processes of this machine, to try it).
@@ -207,7 +214,8 @@ class EngineConfig:
     each core where a model uses one thread. No result depends on ``pack`` or ``workers``, no token on ``threads``
     (the classifier's last bits may). ``keep_tokens``, ``keep_audio``: what is stored of every clip beside the
     classifier's logits; audio can be remade from tokens, tokens by generating again. ``executor``: who makes passes, as
-    ``submitit`` and ``ray`` say in detail; no result depends on it.
+    ``submitit`` and ``ray`` say in detail; no result depends on it. ``decode``: traced serves everything; static serves
+    affine edits of MusicGen's stream and branches, with the same tokens on a CPU, and leaves all else to traced.
     """
 
     device: str = "auto"
@@ -217,6 +225,7 @@ class EngineConfig:
     workers: int = 0
     keep_tokens: bool = True
     keep_audio: bool = False
+    decode: DecodeName = DecodeName.traced
     executor: ExecutorName = ExecutorName.local
     submitit: SubmititConfig = field(default_factory=SubmititConfig)
     ray: RayConfig = field(default_factory=RayConfig)

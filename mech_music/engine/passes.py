@@ -21,7 +21,8 @@ from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.workers import Advance
-from mech_music.edits.compile import compile_edits, visitor, with_sources
+from mech_music.edits.compile import Compiled, compile_edits, visitor, with_sources
+from mech_music.edits.dense import dense
 from mech_music.edits.prefix import given_tokens
 from mech_music.edits.protocol import Recorded
 from mech_music.edits.row import Exit, Fit, LensFile, Reading, Row, Translator
@@ -31,7 +32,7 @@ from mech_music.lenses.readout import Reader, Translation, Visit, alongside, lea
 from mech_music.listeners.protocol import Listener
 from mech_music.models.handle import LazyModel
 from mech_music.models.hooks import Hook
-from mech_music.models.protocol import MIN_PASS, Generation
+from mech_music.models.protocol import MIN_PASS, Generation, Static
 from mech_music.models.sampling import Sampling
 from mech_music.saes import directions  # noqa: F401 (its sources are registered)
 from mech_music.saes.named import Dictionary
@@ -60,11 +61,19 @@ class PassRunner:
 
     Args:
         keep_tokens, keep_audio: what is stored of each clip beside its readings.
+        static: decode by steps of fixed shape where model and edits allow it (`mech_music.models.protocol.Static`).
     """
 
     def __init__(
-        self, source: LazyModel, store: Store, settings: Settings, keep_tokens: bool = True, keep_audio: bool = False
+        self,
+        source: LazyModel,
+        store: Store,
+        settings: Settings,
+        keep_tokens: bool = True,
+        keep_audio: bool = False,
+        static: bool = False,
     ) -> None:
+        self.static = static
         self.source, self.store, self.settings = source, store, settings
         deciding = [_VERSION, source.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)
@@ -199,17 +208,30 @@ class PassRunner:
         if not rows:
             return
         if not leaving:
-            yield rows, self.generate(rows, *self.edits(rows), advance)
+            yield rows, self._plain(rows, advance)
         elif any(row.exit and row.exit.reading is Reading.forced for row in leaving):
             yield from self._read_along(rows, advance)
         else:
             yield from self._generate_exits(leaving, advance)
 
-    def edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
-        """The compiled edits of a pass: the hooks where they act, and what they do there."""
+    def _plain(self, rows: Sequence[Row], advance: Advance) -> Int[Tensor, "row codebook frame"]:
+        """Rows without exits, by the decoder that is asked for where it serves their edits, else traced."""
+        maps = self._compiled(rows)
+        if self.static and isinstance(self.model, Static) and self.model.decodes_static:
+            tables = dense(maps, self.model.halves * len(padded(rows)), self.n_steps)
+            if tables is not None:
+                whole, how = self._generation(rows, advance)
+                return self.model.generate_static([row.prompt for row in whole], tables, **how)[: len(rows)]
+        return self.generate(rows, tuple(maps), visitor(maps), advance)
+
+    def _compiled(self, rows: Sequence[Row]) -> Compiled:
         self.model.select_hooks([edit.hook for row in rows for edit in row.edits])
         resolve = self.recording.resolve
-        maps = compile_edits(padded(rows), self.model, self.n_steps, resolve, self._activations, self.sae)
+        return compile_edits(padded(rows), self.model, self.n_steps, resolve, self._activations, self.sae)
+
+    def edits(self, rows: Sequence[Row]) -> tuple[tuple[Hook, ...], Visit]:
+        """The compiled edits of a pass: the hooks where they act, and what they do there."""
+        maps = self._compiled(rows)
         return tuple(maps), visitor(maps)
 
     def sae(self, named: Dictionary, hook: str) -> Sae:
@@ -253,16 +275,20 @@ class PassRunner:
         **more: Unpack[Generation],
     ) -> Int[Tensor, "row codebook frame"]:
         """One generation of rows of one length, visited at hooks (which see the padding rows as well)."""
+        whole, own = self._generation(rows, advance)
+        return self.model.visit([row.prompt for row in whole], hooks, visit, **(own | more))[: len(rows)]
+
+    def _generation(self, rows: Sequence[Row], advance: Advance) -> tuple[Sequence[Row], Generation]:
+        """The rows of a pass with those that pad it, and how they are generated."""
         whole = padded(rows)
         n_frames = self.model.n_frames(self.settings.duration)
-        own: Generation = {
+        return whole, {
             "seeds": [row.seed for row in whole],
             "duration": self.settings.duration,
             "sampling": self.settings.sampling,
             "prefix": given_tokens(whole, self.model, n_frames),
             "on_step": lambda _: advance(len(rows) / self.n_steps),
         }
-        return self.model.visit([row.prompt for row in whole], hooks, visit, **(own | more))[: len(rows)]
 
     # -- lenses --------------------------------------------------------------------------------
 

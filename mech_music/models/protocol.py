@@ -6,7 +6,7 @@ instead of two; one without a codec renders its tokens in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypedDict, Unpack, runtime_checkable
 
 import torch
@@ -27,6 +27,8 @@ NamesFilter = str | Sequence[str] | Callable[[str], bool] | None
 """A hook's name, names, a predicate on names, or None for every hook."""
 Visit = Callable[[Hook, int, Tensor], Tensor | None]
 """``fn(hook, step, value)``: what it returns (unless None) takes the value's place. Shapes: `Layout`."""
+Tables = Mapping[Hook, Sequence[Callable[[Int[Tensor, "1"], Tensor], Tensor]]]
+"""By hook: what to do to its value, given the step as a tensor (`mech_music.edits.dense`)."""
 
 
 class Generation(TypedDict, total=False):
@@ -174,6 +176,22 @@ class Generator(Protocol):
 
     def pending_bytes(self) -> int:
         """Memory that is taken when the model is first used, beside what passes hold."""
+        ...
+
+
+@runtime_checkable
+class Static(Protocol):
+    """A generator with a second way to decode, of fixed shapes, for edits that are tables."""
+
+    @property
+    def decodes_static(self) -> bool:
+        """Whether this model's architecture is served."""
+        ...
+
+    def generate_static(
+        self, prompts: Sequence[str] | str, edits: Tables, **how: Unpack[Generation]
+    ) -> Int[Tensor, "row codebook frame"]:
+        """The tokens that `Generator.visit` gives with these edits, in float32 on a CPU to the last one."""
         ...
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mech_music.models.hooks import IN_ATTENTION, Hook
@@ -29,30 +29,36 @@ def attend(
     query: Float[Tensor, "row head query d_head"],
     keys: Float[Tensor, "row head key d_head"],
     values: Float[Tensor, "row head key d_head"],
+    allowed: Bool[Tensor, " key"] | None = None,
 ) -> Float[Tensor, "row head query d_head"]:
-    """Softmax attention: of one step's query, or causal, of as many queries as keys.
+    """Softmax attention: of one step's query (to the ``allowed`` keys), or causal, of as many queries as keys.
 
     On a CPU not by ``scaled_dot_product_attention``: with several threads the last bits of its result
     depend on the number of rows, and a row must not know how many others are in its pass.
     """
     causal = query.shape[2] > 1
     if query.device.type != "cpu":
-        return nn.functional.scaled_dot_product_attention(query, keys, values, is_causal=causal)
+        mask = None if allowed is None else allowed[None, None, None]
+        return nn.functional.scaled_dot_product_attention(query, keys, values, mask, is_causal=causal)
     if causal:  # row by row: the scores of all of them at once would not fit
         rows = zip(query.split(1), keys.split(1), values.split(1), strict=True)
         return torch.cat([_attend(*row, causal) for row in rows])
-    return _attend(query, keys, values)
+    return _attend(query, keys, values, allowed=allowed)
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, causal: bool = False) -> Tensor:
-    return torch.matmul(_pattern(query, keys, causal), values)
+def _attend(query: Tensor, keys: Tensor, values: Tensor, causal: bool = False, allowed: Tensor | None = None) -> Tensor:
+    return torch.matmul(_pattern(query, keys, causal, allowed), values)
 
 
-def _pattern(query: Tensor, keys: Tensor, causal: bool) -> Float[Tensor, "row head query key"]:
+def _pattern(
+    query: Tensor, keys: Tensor, causal: bool, allowed: Tensor | None = None
+) -> Float[Tensor, "row head query key"]:
     scores = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2))
     if causal:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(future, -torch.inf)
+    if allowed is not None:
+        scores = scores.masked_fill(~allowed, -torch.inf)
     return scores.softmax(dim=-1)
 
 
@@ -100,13 +106,13 @@ class _OneStepAttention(StreamingMultiheadAttention):
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raise NotImplementedError
 
-    def _project(self, x: Tensor, start: int, stop: int) -> Tensor:
+    def project(self, x: Tensor, start: int, stop: int) -> Tensor:
         """Parts ``start`` to ``stop`` of (query, key, value), as audiocraft stacks them in one weight."""
         rows = slice(start * self.embed_dim, stop * self.embed_dim)
         bias = None if self.in_proj_bias is None else self.in_proj_bias[rows]
         return product(self, x, self.in_proj_weight[rows], bias, part=(start, stop))
 
-    def _heads(self, x: Tensor) -> Tensor:
+    def heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
@@ -120,14 +126,14 @@ class KeptCrossAttention(_OneStepAttention):
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         state = self._streaming_state
         if "kept_keys" not in state:
-            for name, part in zip(("kept_keys", "kept_values"), self._project(source, 1, 3).chunk(2, -1), strict=True):
-                state[name] = self._heads(part).contiguous()
-        q = self._heads(self._offer("q", self._project(query, 0, 1)))
+            for name, part in zip(("kept_keys", "kept_values"), self.project(source, 1, 3).chunk(2, -1), strict=True):
+                state[name] = self.heads(part).contiguous()
+        q = self.heads(self._offer("q", self.project(query, 0, 1)))
         return q, self._offer_kept("k", state["kept_keys"]), self._offer_kept("v", state["kept_values"])
 
     def _offer_kept(self, name: str, kept: Tensor) -> Tensor:
         """What is put in its place acts on this step; the next is offered what was kept."""
-        return self._heads(self._offer(name, _joined(kept))).contiguous() if name in self.offered else kept
+        return self.heads(self._offer(name, _joined(kept))).contiguous() if name in self.offered else kept
 
 
 class PreallocatedSelfAttention(_OneStepAttention):
@@ -144,8 +150,8 @@ class PreallocatedSelfAttention(_OneStepAttention):
         return query.shape[1] == 1 or "past_keys" not in self._streaming_state
 
     def _query_keys_values(self, query: Tensor, source: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts = zip(("q", "k", "v"), self._project(source, 0, 3).chunk(3, -1), strict=True)
-        q, k, v = (self._heads(self._offer(name, part)) for name, part in parts)
+        parts = zip(("q", "k", "v"), self.project(source, 0, 3).chunk(3, -1), strict=True)
+        q, k, v = (self.heads(self._offer(name, part)) for name, part in parts)
         return q, *self._complete_kv(k, v)
 
     def _complete_kv(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

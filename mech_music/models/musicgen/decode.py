@@ -76,10 +76,11 @@ def _guided_logits(
     lm: LMModel, tokens: Tensor, conditions: Conditions, guidance: float
 ) -> Float[Tensor, "row codebook card"]:
     logits = lm(torch.cat([tokens, tokens]), conditions=[], condition_tensors=conditions)
-    return _guided(logits[:, :, -1], guidance)
+    return guided(logits[:, :, -1], guidance)
 
 
-def _guided(logits: Float[Tensor, "half_row ..."], guidance: float) -> Float[Tensor, "row ..."]:
+def guided(logits: Float[Tensor, "half_row ..."], guidance: float) -> Float[Tensor, "row ..."]:
+    """Classifier-free guidance, in float32: ``uncond + guidance · (cond − uncond)``."""
     cond, uncond = logits.float().chunk(2)
     return uncond + (cond - uncond) * guidance
 
@@ -93,6 +94,6 @@ def forced_logits(
     sequence, _, _ = pattern.build_pattern_sequence(tokens, lm.special_token_id)
     steps = sequence[..., :-1]
     logits = lm(torch.cat([steps, steps]), conditions=[], condition_tensors=conditions)
-    by_step = rearrange(_guided(logits, guidance), "row codebook step card -> row card codebook step")
+    by_step = rearrange(guided(logits, guidance), "row codebook step card -> row card codebook step")
     by_frame, _, _ = pattern.revert_pattern_logits(by_step, float("nan"))
     return rearrange(by_frame, "row card codebook frame -> row codebook frame card")

@@ -25,8 +25,9 @@ from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.linear import arrange, make_arrangeable, release, still_to_arrange
 from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree, plain_logits, some_tokens
 from mech_music.models.musicgen.sites import read, write
+from mech_music.models.musicgen.static import can_decode, decode_static
 from mech_music.models.musicgen.text import Text
-from mech_music.models.protocol import DURATION, Generation, Visit
+from mech_music.models.protocol import DURATION, Generation, Tables, Visit
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding
 
@@ -195,6 +196,25 @@ class HookedMusicGen(NNsight, HookedModel):
         with self._autocast(), self._up_to(exit_layer):
             lm, sampling = self.musicgen.lm, sampling or Sampling()
             return decode(lm, conditions, noise, n_frames, sampling, forced, on_step, prefix)
+
+    @property
+    def decodes_static(self) -> bool:
+        return can_decode(self.musicgen.lm)
+
+    def generate_static(
+        self, prompts: Sequence[str] | str, edits: Tables, bucket: int = 0, **how: Unpack[Generation]
+    ) -> Int[Tensor, "row codebook frame"]:
+        """As `generate` under affine edits, by steps of fixed shape: see `mech_music.models.musicgen.static`."""
+        prompts, n_frames = protocol.listed(prompts), self.n_frames(how.get("duration", DURATION))
+        if unserved := [name for name in ("forced", "exit_layer") if how.get(name) is not None]:
+            raise UserError(f"generate_static takes no {unserved[0]}: use generate")
+        prefix = how.get("prefix")
+        protocol.check_tokens(self, "prefix", prefix, len(prompts), n_frames)
+        noise = how.get("noise") or self.noise(prompts, how.get("seeds", 0))
+        sampling, on_step = how.get("sampling") or Sampling(), how.get("on_step")
+        conditions, lm = self.conditions(prompts), self.musicgen.lm
+        with self._autocast():
+            return decode_static(lm, conditions, noise, n_frames, sampling, edits, prefix, on_step, bucket)
 
     def noise(self, prompts: Sequence[str], seeds: Sequence[int] | int, keep: bool = False) -> RowNoise:
         """The sampling noise of rows, to be drawn step by step; ``keep`` it to generate with it several times."""
