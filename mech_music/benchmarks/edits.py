@@ -1,14 +1,16 @@
-"""What edits cost: one edited site, and every site of every layer, against none."""
+"""What edits cost: one edited site, and every site of every layer, against none; fixed shapes against traced."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from torch import Tensor
 
 from mech_music.benchmarks import rows as made
 from mech_music.benchmarks.bench import Bench
 from mech_music.benchmarks.measure import Side, alternate
 from mech_music.benchmarks.models import Subject, duration
-from mech_music.benchmarks.ours import edited_tokens, load_ours
+from mech_music.benchmarks.ours import edited_tokens, load_ours, static_tokens
 from mech_music.benchmarks.table import Line, compare
 from mech_music.edits.row import Row
 
@@ -29,9 +31,15 @@ def _lines(bench: Bench, subject: Subject, n_rows: int, frames: int) -> Iterator
     every = [made.everywhere(row, model.n_layers) for row in none]
     named = {"no edit": none, "one site": one, f"all {3 * model.n_layers} sites": every}
 
-    def side(name: str, rows: list[Row]) -> Side:
-        return Side(f"{name}, {ours.name}", lambda _: edited_tokens(model, rows, mean, frames), n_rows, ours.threads)
+    def side(name: str, rows: list[Row], made_by: Callable[..., Tensor] = edited_tokens, how: str = "") -> Side:
+        return Side(f"{name}, {ours.name}{how}", lambda _: made_by(model, rows, mean, frames), n_rows, ours.threads)
 
-    unedited, *edited = alternate([side(*item) for item in named.items()], bench.config.rounds)
+    what = f"{subject.name}, {n_rows} rows, {frames} frames"
+    traced = [side(*item) for item in named.items()]
+    static = [side(name, rows, static_tokens, ", static") for name, rows in named.items()]
+    unedited, *others = alternate([*traced, *static], bench.config.rounds)
+    edited, static_timings = others[: len(traced) - 1], others[len(traced) - 1 :]
     for timing in edited:
-        yield compare("edits", f"{subject.name}, {n_rows} rows, {frames} frames", timing, unedited)
+        yield compare("edits", what, timing, unedited)
+    for timing, other in zip(static_timings, [unedited, *edited], strict=True):
+        yield compare("edits", what, timing, other)

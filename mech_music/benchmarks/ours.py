@@ -14,6 +14,7 @@ from mech_music.base.workers import Advance, spread
 from mech_music.benchmarks.models import FRAME_RATE, Subject, duration, threads
 from mech_music.config.schema import ModelConfig
 from mech_music.edits.compile import compile_edits, visitor
+from mech_music.edits.dense import dense
 from mech_music.edits.protocol import OpenSae, no_sae
 from mech_music.edits.row import Mean, Row
 from mech_music.engine.capacity import Capacity
@@ -69,6 +70,17 @@ def edited_tokens(
         seeds=[row.seed for row in rows],
         duration=duration(frames),
         sampling=Sampling(),
+    )
+
+
+def static_tokens(model: HookedMusicGen, rows: Sequence[Row], mean: Resolve, frames: int) -> Tensor:
+    """The same by steps of fixed shape."""
+    steps = model.n_steps(duration(frames))
+    tables = dense(compile_edits(rows, model, steps, mean, lambda _rows, _hooks: {}), 2 * len(rows), steps)
+    assert tables is not None
+    seeds = [row.seed for row in rows]
+    return model.generate_static(
+        [row.prompt for row in rows], tables, seeds=seeds, duration=duration(frames), sampling=Sampling()
     )
 
 

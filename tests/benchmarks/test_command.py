@@ -30,13 +30,13 @@ def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.Captu
     assert isinstance(config, BenchmarksConfig)
     run(config, tmp_path)
     saved = json.loads((tmp_path / "benchmarks.json").read_text())
-    assert [line["benchmark"] for line in saved["lines"]] == ["edits"] * 4 + ["lenses"] * 2 + ["saes"] * 3
+    assert [line["benchmark"] for line in saved["lines"]] == ["edits"] * 10 + ["lenses"] * 2 + ["saes"] * 3
     assert {"date", "CPU", "GPU", "cores", "torch", "threads", "commit"} <= saved["header"].keys()
     for line in saved["lines"]:
         (first,), (second,) = line["rounds"]
         assert line["ratio"]["median"] == pytest.approx(first / second)
         assert second > 0
-    assert (tmp_path / "benchmarks.md").read_text().count("| edits |") == 4
+    assert (tmp_path / "benchmarks.md").read_text().count("| edits |") == 10
     assert "mech_music benchmarks" in capsys.readouterr().out
 
 
