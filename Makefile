@@ -101,7 +101,8 @@ tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (two hou
 structure: $(INSTALLED) ## does the bundled model of long pieces foresee returns, and which heads carry them? two reports
 	$(PY) -m mech_music.run experiment=structure/causes logger=none hydra.run.dir=outputs/structure/causes
 	$(PY) -m mech_music.report outputs/structure/causes
-	$(PY) -m mech_music.run experiment=structure/forecast logger=none hydra.run.dir=outputs/structure/forecast
+	$(PY) -m mech_music.run experiment=structure/forecast causal=outputs/structure/causes logger=none \
+		hydra.run.dir=outputs/structure/forecast
 	$(PY) -m mech_music.report outputs/structure/forecast
 
 wheel: $(INSTALLED) ## build the wheel into dist/

@@ -18,7 +18,8 @@ from jaxtyping import Float
 LEAST = 0.05
 """AUC above the hardest control that counts as predicting."""
 NULL = 0.03
-"""AUC above the hardest control that a regime without anything to foresee may reach."""
+"""How far from chance AUC may be in a regime without anything to foresee."""
+_CHANCE = 0.5
 FAR = 10.0
 """Seconds from which on a horizon is far; of beats and bars it is the longer half."""
 OPEN = ("causal", "specific", "auditable")
@@ -88,15 +89,17 @@ def _predicts(sites: Sequence[Line]) -> Criterion:
 
 
 def _nothing(sites: Sequence[Line]) -> Criterion:
-    """No mark, and every margin's interval below `NULL`; undecided where intervals are too wide to say so."""
-    marked, above = sum(map(_marked, sites)), sum(site["margin_low"] > NULL for site in sites)
-    below = sum(site["margin_high"] <= NULL for site in sites)
+    """No mark, and AUC within `NULL` of chance, with its whole interval, everywhere; undecided where intervals are too
+    wide to say so."""
+    marked = sum(map(_marked, sites))
+    beyond = sum(site["auc_low"] > _CHANCE + NULL or site["auc_high"] < _CHANCE - NULL for site in sites)
+    within = sum(_CHANCE - NULL <= site["auc_low"] <= site["auc_high"] <= _CHANCE + NULL for site in sites)
     least, most = (end(site["auc"] for site in sites) for end in (min, max))
     told = (
-        f"{marked} of {len(sites)} sites are marked; {above} have an interval above {NULL:g}, {below} one below; "
-        f"the greatest: {_spread(_greatest(sites))}; AUC {least:.2f} to {most:.2f}"
+        f"{marked} of {len(sites)} sites are marked; AUC {least:.2f} to {most:.2f}: {within} sites have their whole "
+        f"interval within {NULL:g} of chance, {beyond} none of it; the greatest margin: {_spread(_greatest(sites))}"
     )
-    holds = False if marked or above else True if below == len(sites) else None
+    holds = False if marked or beyond else True if within == len(sites) else None
     return Criterion("finds nothing", holds, told.replace("-", "−"))
 
 

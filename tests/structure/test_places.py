@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from mech_music.structure.causes.agreement import agreement, melody_f1, token_ag
 from mech_music.structure.causes.causality import Statistics, cost_of, ratio_of_means
 from mech_music.structure.causes.forced import by_kind, forced_nats
 from mech_music.structure.causes.heads import Head, factor_of, parse_heads, random_like, ranked, split_tracks
+from mech_music.structure.causes.looking import state_of
 from mech_music.structure.causes.places import (
     REACH,
     Steps,
@@ -104,10 +106,32 @@ def test_controls_are_the_same_place_of_other_music_and_as_far_back_from_new_mus
 def test_frames_of_a_sections_first_beats_do_not_count() -> None:
     found = measured_frames(SIMPLE, 1)
     assert found[list(Kind).index(Kind.exact)].nonzero()[0].tolist() == [20, 21, 22, 23]
-    assert measured_frames(SIMPLE, 0).sum() == 24 and measured_frames(SIMPLE, 9).sum() == 0
+    assert measured_frames(SIMPLE, 0).sum() == 16 and measured_frames(SIMPLE, 9).sum() == 0
     sums, counts = by_kind(SIMPLE, np.ones((4, 24), np.float32), 1)
     np.testing.assert_array_equal(sums, counts)
-    assert counts[list(Kind).index(Kind.new)] == 4 * 8
+    assert counts[list(Kind).index(Kind.new)] == 4 * 4, "the first section has nothing before it: it is not compared"
+
+
+def test_cadences_are_no_part_of_returns_nor_of_what_they_are_compared_with() -> None:
+    sections = tuple(replace(one, cadence=3) for one in SIMPLE.sections)
+    own = replace(SIMPLE, sections=sections)
+    assert measured_frames(own, 0).nonzero()[1].tolist() == [*range(8, 13), *range(16, 21)]
+    assert own.returning().nonzero()[0].tolist() == [*range(16, 21)]
+    steps = Steps((0,), 24)
+    assert (state_of(own, steps) >= 0).nonzero()[0].tolist() == [*range(8, 13), *range(16, 21)]
+    assert around_source(own, steps).steps.tolist() == [*range(16, 21)]
+    with pytest.raises(UserError, match="section 0 has a cadence of 8 frames: expected fewer than its 8"):
+        replace(SIMPLE, sections=(replace(SIMPLE.sections[0], cadence=8), *SIMPLE.sections[1:]))
+
+
+def test_controls_are_summed_as_often_as_sources_are() -> None:
+    """A head that looks everywhere alike has no induction, however often the music was there before."""
+    kinds = [(Kind.new, None), (Kind.exact, 0), (Kind.new, None), (Kind.exact, 1), (Kind.new, None)]
+    own, steps = piece(kinds), Steps((0,), 40)
+    step, place = 3 * 8 + 2, 2 * REACH + 1
+    source = around_source(own, steps).weight[step].reshape(-1, place)[:, REACH].sum()
+    assert source == 2 and elsewhere(own, steps).weight[step].sum() == pytest.approx(source)
+    assert same_lag(own, steps).weight[4 * 8 + 2].sum() == pytest.approx((1 + 2) / 2)
 
 
 def test_copied_tokens_are_the_sources_own_and_one_of_half_a_section_later() -> None:

@@ -101,6 +101,36 @@ def test_musicgen_activations_know_what_was_before_the_beat(made: HookedMusicGen
     assert sound.shape == (4, 2 * (32 + 12 + 1)) and np.isfinite(sound).all()
 
 
+class Played:
+    """A codec that plays given samples."""
+
+    device, sample_rate = torch.device("cpu"), 16000
+
+    def __init__(self, audio: np.ndarray) -> None:
+        self.audio = torch.from_numpy(audio).float()
+
+    def to_audio(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.audio[None]
+
+
+def test_the_control_of_sound_hears_low_notes_apart_and_nothing_ahead() -> None:
+    piece = short_piece(0, 4, 8, 64, "In C.")
+    samples = int(16000 * piece.n_frames / piece.frame_rate)
+    time = np.arange(samples) / 16000
+    tone = {midi: np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * time) for midi in (36, 37)}
+    heard = {midi: acoustics([piece], Played(own), 16)[-1] for midi, own in tone.items()}  # pyright: ignore[reportArgumentType]
+    for midi, columns in heard.items():
+        assert columns[32:44].argmax() == midi % 12, "a semitone at 65 Hz"
+    beat = 2
+    now = int(16000 * piece.beats[beat] / piece.frame_rate)
+    other = tone[36].copy()
+    other[now:] = 0.0
+    cut = acoustics([piece], Played(other), 16)  # pyright: ignore[reportArgumentType]
+    whole = acoustics([piece], Played(tone[36]), 16)  # pyright: ignore[reportArgumentType]
+    np.testing.assert_array_equal(cut[: beat + 1], whole[: beat + 1])
+    assert not np.allclose(cut[beat + 1], whole[beat + 1])
+
+
 def test_what_notes_sound_like_is_counted() -> None:
     piece = short_piece(0, 3, 8, 16, "In C.")
     found = acoustics([piece], made_symbolic(), window=5)

@@ -10,7 +10,9 @@ import pytest
 from mech_music.structure.verdict import Criterion, far, slope_by_track, verdict
 
 
-def lines(regime: str, gaps: dict[float, float], p: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def lines(
+    regime: str, gaps: dict[float, float], p: float, base: float = 0.6
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A table and its summary: one layer, thirty tracks, and by horizon how far AUC is above the one control."""
     random = np.random.default_rng(0)
     table, summary = [], []
@@ -18,10 +20,11 @@ def lines(regime: str, gaps: dict[float, float], p: float) -> tuple[list[dict[st
         told = {"regime": regime, "horizon": horizon, "horizons_in": "seconds"}
         for track in range(30):
             noise = random.normal(0, 0.05)
-            table.append(told | {"role": "probe", "layer": "2", "index": track, "auc": 0.6 + gap + noise})
-            table.append(told | {"role": "position", "layer": "", "index": track, "auc": 0.6})
+            table.append(told | {"role": "probe", "layer": "2", "index": track, "auc": base + gap + noise})
+            table.append(told | {"role": "position", "layer": "", "index": track, "auc": base})
         ends = {"margin": gap, "margin_low": gap - 0.02, "margin_high": gap + 0.02, "over": "position"}
-        ends |= {"role": "probe", "layer": "2", "auc": 0.6 + gap, "p_above": p, "level": 0.95, "resamples": 200}
+        ends |= {"role": "probe", "layer": "2", "auc": base + gap, "p_above": p, "level": 0.95, "resamples": 200}
+        ends |= {"auc_low": base + gap - 0.02, "auc_high": base + gap + 0.02}
         summary.append(told | ends)
     return table, summary
 
@@ -47,10 +50,18 @@ def test_criteria_follow_from_their_numbers() -> None:
 
 
 def test_blind_has_to_find_nothing() -> None:
-    assert found("blind", {5.0: 0.01, 15.0: -0.1}, 0.5) == {"finds nothing": True}
-    assert found("blind", {5.0: 0.0, 15.0: 0.0}, 0.01) == {"finds nothing": False}
-    assert found("blind", {5.0: 0.1, 15.0: 0.0}, 0.5) == {"finds nothing": False}
-    assert found("blind", {5.0: 0.02, 15.0: 0.0}, 0.5) == {"finds nothing": None}, "intervals reach beyond"
+    """Measured from chance: a control that is above chance itself excuses nothing."""
+
+    def nothing(base: float, gaps: dict[float, float], p: float) -> bool | None:
+        (own,) = verdict(*lines("blind", gaps, p, base))["blind"]
+        return own.holds
+
+    assert nothing(0.5, {5.0: 0.01, 15.0: -0.01}, 0.5) is True
+    assert nothing(0.5, {5.0: 0.0, 15.0: 0.0}, 0.01) is False, "marked"
+    assert nothing(0.5, {5.0: 0.1, 15.0: 0.0}, 0.5) is False
+    assert nothing(0.5, {5.0: -0.1, 15.0: 0.0}, 0.5) is False, "as far below chance"
+    assert nothing(0.5, {5.0: 0.02, 15.0: 0.0}, 0.5) is None, "intervals reach beyond"
+    assert nothing(0.6, {5.0: 0.0, 15.0: 0.0}, 0.5) is False, "no more than the control, which is above chance"
 
 
 def test_far_horizons() -> None:

@@ -17,10 +17,10 @@ from mech_music.cli.validation import validate
 from mech_music.engine.engine import Engine
 from mech_music.results.tables import summarise
 from mech_music.results.terminal import terminal_table
-from mech_music.structure.causes.causality import Statistics
+from mech_music.structure.causes.causality import CAUSAL, Statistics, read_criteria
 from mech_music.structure.causes.conditions import Condition, FeatureSet
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
-from mech_music.tasks.ablate_structure.exported import CAUSAL
+from mech_music.tasks.ablate_structure.lines import restored_by_piece
 from mech_music.tasks.ablate_structure.page import page
 from mech_music.tasks.ablate_structure.task import AblateStructure
 from mech_music.tasks.ablate_structure.verdict import causality_of
@@ -62,9 +62,51 @@ def test_the_head_that_copies_is_causal_and_specific(done: tuple[Any, pd.DataFra
     assert found.found.returns.mean > 0.9 * np.log(CARD) and abs(found.random.returns.mean) < 1e-5
     assert found.found.selectivity.mean > 5 and found.over_random.low > 3
     written = json.loads((folder / CAUSAL).read_text())
-    assert [(one["size"], one["how"]) for one in written] == [(1, "mean"), (1, "0.5")]
-    assert written[0]["causal"]["holds"] and "−" not in json.dumps(written[0]["found"])
+    assert [(one["size"], one["how"]) for one in written["found"]] == [(1, "mean"), (1, "0.5")]
+    assert written["found"][0]["causal"]["holds"] and "−" not in json.dumps(written["found"][0]["found"])
     assert (folder / "figures" / "attention-by-lag_symbolic-tiny.png").is_file()
+
+
+def test_another_run_reads_its_criteria_and_no_other_models(done: tuple[Any, pd.DataFrame, Path]) -> None:
+    run, _, folder = done
+    pieces = run.scores.pieces.id
+    for place in (folder, folder / CAUSAL):
+        found = read_criteria(str(place), "symbolic-tiny", pieces)
+        assert [one.holds for one in found.values()] == [True, True] and "over random" in found["specific"].told
+    with pytest.raises(UserError, match=r"it is of model symbolic-tiny and pieces '.*', not tiny-long and 'planted 2'"):
+        read_criteria(str(folder), "tiny-long", "planted 2")
+    (folder / "old.json").write_text("[]")
+    for wrong in (folder / "nowhere", folder / "old.json", folder / "figures"):
+        with pytest.raises(UserError, match="expected the output folder of a run of task=ablate_structure"):
+            read_criteria(str(wrong), "symbolic-tiny", pieces)
+
+
+def test_what_costs_returns_no_more_than_random_heads_do_is_not_specific(
+    done: tuple[Any, pd.DataFrame, Path],
+) -> None:
+    """Returns lose more than new sections by any heads: that is no merit of those found."""
+    _, table, _ = done
+    own = table[(table["role"] == "found") & (table["measured"] == "likelihood")]
+    alike = own.assign(role="random")
+    both = pd.concat([own, alike])
+    both.attrs = table.attrs
+    found = causality_of(both, 1, "mean", HOW)
+    assert found.found.difference.low > 0 and found.found.selectivity.low > 1 and not found.specific
+
+
+def test_a_share_restored_knows_that_its_denominator_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    worth = rng.gamma(1.0, 1.0, 40)
+    own = restored_by_piece(0.5 * worth, worth)
+    np.testing.assert_allclose(own, 0.5, err_msg="the same share of every piece is known exactly")
+    back = rng.gamma(1.0, 0.5, 40)
+    own = restored_by_piece(np.append(back, np.nan), np.append(worth, 1.0))
+    assert np.nanmean(own) == pytest.approx(back.mean() / worth.mean()) and np.isnan(own[-1])
+    drawn = rng.integers(40, size=(4000, 40))
+    spread = (back[drawn].mean(1) / worth[drawn].mean(1)).std()
+    assert np.nanstd(own) / 40**0.5 == pytest.approx(spread, rel=0.15)
+    assert (back / worth.mean()).std() / 40**0.5 < 0.85 * spread, "a fixed denominator would say less"
+    assert np.isnan(restored_by_piece(back, -worth)).all()
 
 
 def test_random_heads_in_the_place_of_found_ones_are_neither(done: tuple[Any, pd.DataFrame, Path]) -> None:

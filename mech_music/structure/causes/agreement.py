@@ -28,19 +28,21 @@ def agreement(
     the other earlier sections (of other music; NaN where there is none).
 
     Of notes: F1 of the melody's (bar of the section, position, pitch), at the best transposition by up to an octave. Of
-    other tokens: the share of equal ones in the first codebook, at the best alignment by up to a beat.
+    other tokens: the share of equal ones in the first codebook, at the best alignment by up to a beat. Cadences
+    are left out.
     """
     section = piece.sections[number]
     assert section.source is not None
     others = [place for place in range(number) if root_of(piece, place) != root_of(piece, number)]
     if isinstance(generator, SymbolicGenerator):
-        own = _melody(generator, codes, piece, number)
-        near = [melody_f1(own, _melody(generator, codes, piece, place)) for place in (section.source, *others)]
+        n_bars = sum(bar in section.proper for bar in piece.bars)
+        own, *near_to = (_melody(generator, codes, piece, place, n_bars) for place in (number, section.source, *others))
+        near = [melody_f1(own, other) for other in near_to]
     else:
         beat = max(1, int(np.median(np.diff(piece.beats)))) if len(piece.beats) > 1 else 1
         first = codes[0]
         near = [
-            token_agreement(first[section.start : section.end], first, piece.sections[place].start, beat)
+            token_agreement(first[section.start : section.proper.stop], first, piece.sections[place].start, beat)
             for place in (section.source, *others)
         ]
     return near[0], float(np.mean(near[1:])) if others else np.nan
@@ -61,10 +63,11 @@ def token_agreement(
     return max((float((found == whole[at : at + len(found)]).mean()) for at in starts), default=np.nan)
 
 
-def _melody(generator: SymbolicGenerator, codes: np.ndarray, piece: AnnotatedPiece, number: int) -> set[tuple]:
-    """The melody of a section, as far as its bars go; they are counted from its first."""
+def _melody(
+    generator: SymbolicGenerator, codes: np.ndarray, piece: AnnotatedPiece, number: int, n_bars: int
+) -> set[tuple]:
+    """The melody of a section's first bars (of all of it where no bars are known); they are counted from its first."""
     section = piece.sections[number]
-    n_bars = sum(section.start <= bar < section.end for bar in piece.bars)
     before = _notes(generator, codes[:, : section.start])
     own = _notes(generator, codes if n_bars else codes[:, : section.end])[len(before) :]
     first = own[0].bar if own else 0

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from mech_music.base.errors import UserError, first_line
 from mech_music.metrics.intervals import Interval, mean_interval
 from mech_music.structure.verdict import Criterion
+
+CAUSAL = "causal.json"
+"""What a run of ``task=ablate_structure`` leaves: model, pieces, and a `Causality` for each size and way."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ class Cost:
 class Causality:
     """Found heads beside random and local ones, at one size and way of editing.
 
-    ``over_random``: what found heads cost returns, less what random ones cost the same tracks.
+    ``over_random``: what found heads cost returns, less what random ones cost the same tracks. ``more_specific``: by
+    how much more they cost returns than new sections, less the same of random ones, by track.
     """
 
     edited: str
@@ -48,6 +55,7 @@ class Causality:
     random: Cost
     local: Cost | None
     over_random: Interval
+    more_specific: Interval
 
     @property
     def causal(self) -> bool:
@@ -56,8 +64,9 @@ class Causality:
 
     @property
     def specific(self) -> bool:
-        """Whether they lose more than new sections of the same tracks do."""
-        return self.found.difference.low > 0 and self.found.selectivity.low > 1
+        """Whether they lose more than new sections of the same tracks do, and by more than with random heads."""
+        own = self.found.difference.low > 0 and self.found.selectivity.low > 1
+        return own and self.more_specific.low > 0
 
 
 def criteria_of(found: Causality) -> dict[str, Criterion]:
@@ -69,10 +78,31 @@ def criteria_of(found: Causality) -> dict[str, Criterion]:
     )
     specific = (
         f"new sections cost {_told(cost.new)}, decoys {_told(cost.decoy)}; returns over new sections: "
-        f"{_told(cost.selectivity, '.3g')}, of random ones {_told(random.selectivity, '.3g')}"
+        f"{_told(cost.selectivity, '.3g')}, of random ones {_told(random.selectivity, '.3g')}; returns less new "
+        f"sections: {_told(found.more_specific)} over random"
     )
     told = {"causal": (found.causal, causal), "specific": (found.specific, specific)}
     return {name: Criterion(name, holds, words.replace("-", "−")) for name, (holds, words) in told.items()}
+
+
+def read_criteria(place: str, model: str, pieces: str) -> dict[str, Criterion]:
+    """The two criteria from what a run of ``task=ablate_structure`` left: its folder, or the file in it.
+
+    UserError for a file that is none, and for one of another model or other pieces.
+    """
+    path = Path(place) / CAUSAL if Path(place).is_dir() else Path(place)
+    try:
+        written = json.loads(path.read_text())
+        own = (written["model"], written["pieces"])
+        found = {name: Criterion(**written["found"][0][name]) for name in ("causal", "specific")}
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"causal={place}: expected the output folder of a run of task=ablate_structure, with {CAUSAL} "
+            f"({first_line(error)})"
+        ) from error
+    if own != (model, pieces):
+        raise UserError(f"causal={place}: it is of model {own[0]} and pieces '{own[1]}', not {model} and '{pieces}'")
+    return found
 
 
 def _told(one: Interval, form: str = "+.3f") -> str:

@@ -56,7 +56,7 @@ class HeadScores:
     ``recent``: positions that count as the last few.
     """
 
-    made: ClassVar[int] = 1
+    made: ClassVar[int] = 2
     pieces: PieceSet
     recent: int
 
@@ -154,7 +154,7 @@ class Forced:
     ``guidance``: of the distribution, 1 for the conditional one. ``settle``: beats of a section that do not count.
     """
 
-    made: ClassVar[int] = 1
+    made: ClassVar[int] = 2
     study: Study
     condition: Condition
     guidance: float
@@ -167,7 +167,7 @@ class Restored:
     """How likely returns are when their source is another piece's music, and some heads still have what they had with
     the true one (`mech_music.structure.causes.restoring`)."""
 
-    made: ClassVar[int] = 1
+    made: ClassVar[int] = 2
     study: Study
     condition: Condition
     guidance: float
@@ -179,7 +179,7 @@ class Restored:
 class Continued:
     """What the model makes of a return when it is to write it itself (`mech_music.structure.causes.continuing`)."""
 
-    made: ClassVar[int] = 1
+    made: ClassVar[int] = 2
     study: Study
     condition: Condition
     seed: int

@@ -12,6 +12,7 @@ import numpy as np
 
 from mech_music.activations.recipes import Making, register
 from mech_music.edits.row import Prefix, Row
+from mech_music.models.symbolic.model import SymbolicGenerator
 from mech_music.saes.progress import progress
 from mech_music.structure.causes.ablation import needed, opened
 from mech_music.structure.causes.agreement import agreement
@@ -19,7 +20,7 @@ from mech_music.structure.causes.candidates import edits_of
 from mech_music.structure.causes.conditions import Continued, Study
 from mech_music.structure.causes.forced import forced_nats
 from mech_music.structure.causes.places import returns_of
-from mech_music.structure.pieces.annotated import AnnotatedPiece
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind
 
 if TYPE_CHECKING:
     from mech_music.base.workers import Advance
@@ -27,9 +28,18 @@ if TYPE_CHECKING:
 Record = Mapping[str, np.ndarray]
 
 
-def continued(tested: Sequence[tuple[int, AnnotatedPiece]]) -> list[tuple[int, AnnotatedPiece, int]]:
-    """The pieces that are gone on with: each with its number, and that of its first return."""
-    with_returns = [(number, piece, own[0]) for number, piece in tested if (own := returns_of(piece))]
+def continued(
+    tested: Sequence[tuple[int, AnnotatedPiece]], exact: bool = False
+) -> list[tuple[int, AnnotatedPiece, int]]:
+    """The pieces that are gone on with: each with its number, and that of its first return.
+
+    ``exact``: only returns with the very tokens of their source, the others' cannot agree with it.
+    """
+    with_returns = [
+        (number, piece, own[0])
+        for number, piece in tested
+        if (own := [one for one in returns_of(piece) if not exact or piece.sections[one].kind is Kind.exact])
+    ]
     told = [one for one in with_returns if one[1].regime == "told"]
     return told or with_returns
 
@@ -62,7 +72,7 @@ class _Continuing:
     def make(self, sources: Sequence[Continued], making: Making) -> dict[Continued, Record]:
         first, passes = sources[0], making.passes
         records, tested = opened(first.study, making)
-        pieces = continued(tested)
+        pieces = continued(tested, exact=not isinstance(passes.model, SymbolicGenerator))
         rows = {source: rows_of(first.study, source, records, pieces) for source in sources}
         every = list(dict.fromkeys(row for own in rows.values() for row in own))
         packs = passes.packs(every, making.most, making.n_workers)

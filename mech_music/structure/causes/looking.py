@@ -16,10 +16,12 @@ from mech_music.structure.causes.places import (
     around_source,
     beat_of,
     elsewhere,
+    new_of,
     recent,
+    returning_steps,
     same_lag,
 )
-from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind
+from mech_music.structure.pieces.annotated import AnnotatedPiece
 
 BEATS = 48
 """Lags in beats that attention is told of; what is further back, or before the music, comes last."""
@@ -79,11 +81,12 @@ class Looking:
 
 
 def state_of(piece: AnnotatedPiece, steps: Steps) -> Int64[np.ndarray, " step"]:
-    """0 at steps of returns, 1 at those of new sections, −1 elsewhere."""
+    """0 at steps of returns, 1 at those of new sections but the first, −1 elsewhere."""
     found = np.full(steps.n_steps, -1, np.int64)
-    for section in piece.sections:
-        if section.kind.returns or section.kind is Kind.new:
-            found[list(steps.within(section.start, section.end))] = int(not section.kind.returns)
+    for step, _ in returning_steps(piece, steps):
+        found[step] = 0
+    for section in new_of(piece):
+        found[list(steps.within(section.proper.start, section.proper.stop))] = 1
     return found
 
 

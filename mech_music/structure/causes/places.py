@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
 
 from mech_music.models.protocol import Generator
-from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind
+from mech_music.structure.pieces.annotated import AnnotatedPiece, Kind, Section
 
 REACH = 8
 """Positions before and after a source that attention is told of."""
@@ -64,6 +64,11 @@ def returns_of(piece: AnnotatedPiece) -> list[int]:
     return [number for number, section in enumerate(piece.sections) if section.kind.returns]
 
 
+def new_of(piece: AnnotatedPiece) -> list[Section]:
+    """The new sections that returns are compared with: not the first, which nothing stands before."""
+    return [section for section in piece.sections[1:] if section.kind is Kind.new]
+
+
 def earlier_of(piece: AnnotatedPiece, number: int) -> list[int]:
     """The numbers of the sections before a return that have its music: its source, and that one's other returns."""
     return [place for place in range(number) if music_of(piece, place) == music_of(piece, number)]
@@ -75,9 +80,10 @@ def lags_of(piece: AnnotatedPiece, number: int) -> list[int]:
 
 
 def returning_steps(piece: AnnotatedPiece, steps: Steps) -> Iterator[tuple[int, int]]:
-    """Each step that draws a return and nothing else, and the section's number."""
+    """Each step that draws a return and nothing else (nor its cadence), and the section's number."""
     for number in returns_of(piece):
-        for step in steps.within(piece.sections[number].start, piece.sections[number].end):
+        own = piece.sections[number].proper
+        for step in steps.within(own.start, own.stop):
             yield step, number
 
 
@@ -123,7 +129,10 @@ def around_source(piece: AnnotatedPiece, steps: Steps) -> Places:
 
 
 def elsewhere(piece: AnnotatedPiece, steps: Steps) -> Places:
-    """Control: for each step of a return, the same place of the other earlier sections, of other music."""
+    """Control: for each step of a return, the same place of the other earlier sections, of other music.
+
+    The mean over them, as often as the return's own music was there before: attention to `around_source` is a sum.
+    """
     found = []
     for step, number in returning_steps(piece, steps):
         start, back = piece.sections[number].start, []
@@ -131,18 +140,23 @@ def elsewhere(piece: AnnotatedPiece, steps: Steps) -> Places:
             alike = root_of(piece, place) == root_of(piece, number)
             if not alike and step in steps.within(start, start + other.end - other.start):
                 back.append(step - (start - other.start) + 1)
-        found += [(step, position, 1.0 / len(back)) for position in back]
+        share = len(lags_of(piece, number)) / max(len(back), 1)
+        found += [(step, position, share) for position in back]
     return Places.of(found, steps.n_steps)
 
 
 def same_lag(piece: AnnotatedPiece, steps: Steps) -> Places:
-    """Control: for each step of a new section, as far back as the music of the piece's returns is."""
-    lags = sorted({lag for number in returns_of(piece) for lag in lags_of(piece, number)})
+    """Control: for each step of a new section, as far back as the music of the piece's returns is.
+
+    The mean over these lags, as often as a return of the piece has earlier music (its mean).
+    """
+    by_return = [lags_of(piece, number) for number in returns_of(piece)]
+    lags, often = sorted({lag for own in by_return for lag in own}), np.mean([len(own) for own in by_return] or [0])
     found = []
-    for section in piece.sections:
-        for step in steps.within(section.start, section.end) if section.kind is Kind.new else ():
+    for section in new_of(piece):
+        for step in steps.within(section.proper.start, section.proper.stop):
             back = [step - lag + 1 for lag in lags if step - lag >= min(steps.first)]
-            found += [(step, position, 1.0 / len(back)) for position in back]
+            found += [(step, position, float(often) / len(back)) for position in back]
     return Places.of(found, steps.n_steps)
 
 
@@ -164,10 +178,11 @@ def beat_of(piece: AnnotatedPiece, steps: Steps) -> Int64[np.ndarray, " step"]:
 
 def measured_frames(piece: AnnotatedPiece, settle: int) -> Float[np.ndarray, "kind frame"]:
     """Which frames count for each kind of section: all but those of its first ``settle`` beats, which no model can
-    know yet."""
+    know yet, and of its cadence. Nothing of the first section, which has nothing before it."""
     found = np.zeros((len(Kind), piece.n_frames))
-    for section in piece.sections:
+    for section in piece.sections[1:]:
         beats = sorted({beat for beat in piece.beats if section.start < beat < section.end})
         start = section.start if not settle else beats[settle - 1] if settle <= len(beats) else section.end
-        found[list(Kind).index(section.kind), (start if piece.beats else section.start) : section.end] = 1.0
+        frames = slice(start if piece.beats else section.start, section.proper.stop)
+        found[list(Kind).index(section.kind), frames] = 1.0
     return found

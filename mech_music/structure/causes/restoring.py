@@ -77,11 +77,10 @@ def _words(piece: AnnotatedPiece) -> set[str]:
 def patched(study: Study, heads: Sequence[Head], swap: Swap, steps: Steps) -> Row:
     """The row that is read along the swapped codes, with the clean run's z at the steps that draw the return.
 
-    The clean run is given all frames but the last, which is its own: nothing is patched once that is read.
+    The clean run is given all frames but the last, which is its own: nothing is patched once that is read, and tokens
+    that are drawn later are not counted (`_mean`).
     """
-    section = swap.piece.sections[swap.section]
-    touching = steps.touching(section.start, section.end)
-    window = (touching.start, min(touching.stop, steps.n_frames + min(steps.first)))
+    window = _window(swap, steps)
     clean = filled(swap.piece.codes, steps.n_frames)[:, : steps.n_frames - 1]
     source = Row(swap.piece.prompt, 0, prefix=Prefix.of(clean.tolist()))
     return Row(
@@ -89,6 +88,13 @@ def patched(study: Study, heads: Sequence[Head], swap: Swap, steps: Steps) -> Ro
         0,
         tuple(Patch(hook.name, source, window, study.half, own) for hook, own in by_layer(heads)),
     )
+
+
+def _window(swap: Swap, steps: Steps) -> tuple[int, int]:
+    """The steps that draw the return, as far as the clean run goes."""
+    section = swap.piece.sections[swap.section]
+    touching = steps.touching(section.start, section.end)
+    return touching.start, min(touching.stop, steps.n_frames + min(steps.first))
 
 
 class _Restoring:
@@ -135,16 +141,18 @@ def _read(
     if not swaps:
         return np.zeros(0)
     codes: list[Codes] = [swap.piece.codes if clean else swap.codes for swap in swaps]
+    steps = Steps.of(making.passes.model, making.passes.model.n_frames(making.passes.settings.duration))
     words = f"patched {source.condition.role} {source.condition.size or ''}".strip()
     with progress(words, len(rows), making.quiet) as show:
         nats = forced_nats(making, rows, codes, source.guidance, show, most)
-    return np.array([_mean(swap, one, source.settle) for swap, one in zip(swaps, nats, strict=True)])
+    return np.array([_mean(swap, one, source.settle, steps) for swap, one in zip(swaps, nats, strict=True)])
 
 
-def _mean(swap: Swap, nats: np.ndarray, settle: int) -> float:
-    """Nats a token of the return, as far as it counts."""
+def _mean(swap: Swap, nats: np.ndarray, settle: int, steps: Steps) -> float:
+    """Nats a token of the return, as far as it counts: in frames of which every codebook is drawn within the window."""
     section = swap.piece.sections[swap.section]
     counted = measured_frames(swap.piece, settle).sum(0) > 0
+    counted &= np.arange(len(counted)) + max(steps.first) < _window(swap, steps)[1]
     own = np.zeros_like(counted)
     own[section.start : section.end] = counted[section.start : section.end]
     return float(nats[:, own].mean()) if own.any() else np.nan

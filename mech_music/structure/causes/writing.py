@@ -55,8 +55,8 @@ def direct_effect(
 ) -> Float[Tensor, "token layer head row codebook"]:
     """What each head adds to logits by itself: those of the last stream, less those without what the head wrote.
 
-    (Direct logit attribution, with the final norm taken as it is.) Relative to the mean over all tokens of the
-    codebook, which no distribution depends on.
+    (Direct logit attribution; the final norm is computed anew for the stream without it, not kept.) Relative to the
+    mean over all tokens of the codebook, which no distribution depends on.
     """
     written = torch.einsum("lrhd,lhdm->lhrm", z.float(), maps)
     whole = _chosen(unembed(stream), tokens)
@@ -115,7 +115,7 @@ def copied_tokens(
         if section.kind is Kind.transposed or section.source is None:
             continue
         source = piece.sections[section.source]
-        length = min(section.end - section.start, source.end - source.start)
+        length = min(len(section.proper), source.end - source.start)
         for offset, other in ((at, (at + length // 2) % length) for at in range(length)):
             frame = section.start + offset
             for codebook, first in enumerate(steps.first):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from mech_music.structure.pieces.annotated import AnnotatedPiece
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
 
-_MELS, _FFT, _HOP = 32, 1024, 256
+_MELS, _HOP = 32, 256
+_WINDOW = 0.25  # seconds of a spectrum, about: a semitone of the lowest notes is 4 Hz wide
 _LOWEST = 55.0  # Hz: bins below have no pitch class
 _FLOOR = 1e-8
 
@@ -55,10 +57,11 @@ def _of_notes(piece: AnnotatedPiece) -> Columns:
 def _of_sound(piece: AnnotatedPiece, generator: Generator) -> Columns:
     (audio,) = generator.to_audio(torch.from_numpy(piece.codes)[None].to(generator.device)).float().cpu()
     mel, chroma, power = _spectra(audio, generator.sample_rate)
-    per_frame = len(power) / piece.n_frames
+    per_frame = (len(power) - 1) / piece.n_frames
 
     def columns(start: int, end: int) -> Float[np.ndarray, " column"]:
-        at = slice(round(start * per_frame), max(round(end * per_frame), round(start * per_frame) + 1))
+        last = round(end * per_frame) + 1
+        at = slice(min(round(start * per_frame) + 1, last - 1), last)
         level = 10 * np.log10(power[at].mean(keepdims=True) + _FLOOR)
         bands, classes = mel[at].mean(0), chroma[at].sum(0)
         return np.concatenate([np.log(bands + _FLOOR), classes / (classes.sum() + _FLOOR), level])
@@ -67,12 +70,18 @@ def _of_sound(piece: AnnotatedPiece, generator: Generator) -> Columns:
 
 
 def _spectra(audio: Float[Tensor, " sample"], rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``[time, mel]``, ``[time, class]``, ``[time]``: power in bands, in pitch classes, and in all."""
+    """``[time, mel]``, ``[time, class]``, ``[time]``: power in bands, in pitch classes, and in all.
+
+    The spectrum at time k hears the samples before sample k · hop and none after it: a control must not hear ahead.
+    """
     from torchaudio.functional import melscale_fbanks
 
-    found = torch.stft(audio, _FFT, _HOP, window=torch.hann_window(_FFT), return_complex=True).abs().square().T
-    bands = melscale_fbanks(_FFT // 2 + 1, 40.0, rate / 2, _MELS, rate)
-    frequencies = torch.arange(_FFT // 2 + 1) * rate / _FFT
+    size = 2 ** round(math.log2(_WINDOW * rate))
+    before = torch.nn.functional.pad(audio, (size, 0))
+    window = torch.hann_window(size)
+    found = torch.stft(before, size, _HOP, window=window, center=False, return_complex=True).abs().square().T
+    bands = melscale_fbanks(size // 2 + 1, 40.0, rate / 2, _MELS, rate)
+    frequencies = torch.arange(size // 2 + 1) * rate / size
     pitch = (69 + 12 * torch.log2(frequencies.clamp(min=_LOWEST) / 440)).round().long() % 12
     classes = torch.nn.functional.one_hot(pitch, 12).float() * (frequencies >= _LOWEST)[:, None]
     return (found @ bands).numpy(), (found @ classes).numpy(), found.mean(1).numpy()

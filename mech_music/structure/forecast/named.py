@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import UInt8
@@ -74,6 +74,7 @@ class AtBeats:
 class Acoustics:
     """What the last ``window`` frames before each beat sound like."""
 
+    made: ClassVar[int] = 2
     given: Given
     window: int
 

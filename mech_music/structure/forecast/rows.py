@@ -2,7 +2,8 @@
 
 A moment t is a beat on which something begins, in any section but the first (no section before it is over, so nothing
 can return as far as has been heard). The music at t + δ must be of a *later* section than t: within one section the
-label would be read off what sounds already. The label is that of the section at t + δ.
+label would be read off what sounds already. The label is that of the section at t + δ, and that moment
+must not be in its cadence.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def rows_at(pieces: Sequence[AnnotatedPiece], horizon: float, clock: Clock, leas
             if there is None or not fresh or frame < max(1, least):
                 continue
             here, later = sections[frame], sections[there]
-            if 0 < here < later:
+            if 0 < here < later and there in piece.sections[later].proper:
                 into = beat - bisect_left(piece.beats, piece.sections[here].start)
                 returns = piece.sections[later].kind.returns
                 found.append((number, before + beat, here, later, into, frame / piece.frame_rate, returns))

@@ -40,6 +40,7 @@ class Section:
     """Frames ``start`` to ``end`` (exclusive) of the codec, or tokens of a symbolic model.
 
     ``source``: the number of the earlier section that it is like, None for a new one. ``semitones``: from there.
+    ``cadence``: frames at its end that are its own whatever its source has, and so belong to no return.
     """
 
     start: int
@@ -47,6 +48,12 @@ class Section:
     kind: Kind
     source: int | None = None
     semitones: int = 0
+    cadence: int = 0
+
+    @property
+    def proper(self) -> range:
+        """Its frames but for the cadence."""
+        return range(self.start, self.end - self.cadence)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,11 @@ class AnnotatedPiece:
                     f"piece '{self.name}': section {number} has frames {section.start} to {section.end}: sections go "
                     f"forward and end by frame {self.n_frames}"
                 )
+            if not 0 <= section.cadence < section.end - section.start:
+                raise UserError(
+                    f"piece '{self.name}': section {number} has a cadence of {section.cadence} frames: expected fewer "
+                    f"than its {section.end - section.start}"
+                )
             end = section.end
             earlier = section.source is None or 0 <= section.source < number
             if not earlier or (section.source is None) != (section.kind is Kind.new):
@@ -108,7 +120,7 @@ class AnnotatedPiece:
         """Which frames are an earlier section's music."""
         found = np.zeros(self.n_frames, bool)
         for section in self.sections:
-            found[section.start : section.end] = section.kind.returns
+            found[section.proper] = section.kind.returns
         return found
 
 

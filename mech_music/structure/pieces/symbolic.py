@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mech_music.models.protocol import Generator
     from mech_music.prompts.prompt_set import PromptSet
 
-_VERSION = 1  # raise it when a change of this code changes a piece
+_VERSION = 2  # raise it when a change of this code changes a piece
 _BEAT = 2  # positions of the grid
 _BEATS = {"three-four": 3, "four-four": 4}
 _FORMS = {"told": TOLD, "hinted": (CUED,), "blind": (FREE,)}
@@ -105,7 +105,8 @@ def _frames(notes: Sequence[Note], tokens: Tokens, beats: Sequence[tuple[int, in
 def _sections(piece: Piece, bars: Sequence[int]) -> tuple[Section, ...]:
     """``bars``: where each bar begins, and the end."""
     edges = [bars[number * SECTION_BARS] for number in range(N_SECTIONS + 1)]
+    lasts = [bars[(number + 1) * SECTION_BARS - 1] for number in range(N_SECTIONS)]
     return tuple(
-        Section(start, end, Kind(section.kind), section.source, section.semitones)
-        for section, start, end in zip(piece.sections, edges[:-1], edges[1:], strict=True)
+        Section(start, end, Kind(section.kind), section.source, section.semitones, section.rewritten * (end - last))
+        for section, start, end, last in zip(piece.sections, edges[:-1], edges[1:], lasts, strict=True)
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from mech_music.base.atomic import replacing
 from mech_music.structure.causes.candidates import heads_of
-from mech_music.structure.causes.causality import Statistics
+from mech_music.structure.causes.causality import CAUSAL, Statistics
 from mech_music.structure.causes.conditions import Condition, Study
 from mech_music.structure.causes.heads import Head
 from mech_music.tasks.ablate_structure.lag_figure import lag_figure
@@ -21,8 +21,6 @@ from mech_music.tasks.ablate_structure.verdict import as_json, causality_of
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
-
-CAUSAL = "causal.json"
 
 
 def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -> None:
@@ -35,7 +33,8 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -
     )
     with replacing(folder / CAUSAL) as path:
         found = [as_json(causality_of(table, size, way, how)) for size, way in asked]
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        told = {"model": run.model.name, "pieces": run.scores.pieces.id, "found": found}
+        path.write_text(json.dumps(told, indent=1) + "\n")
     if run.kind == "heads":
         scores = answers.records[run.scores]
         lag_figure(scores, _found(run, scores), how, run.model.name, folder / "figures")

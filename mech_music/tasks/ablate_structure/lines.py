@@ -84,17 +84,25 @@ def patching_lines(sources: Sequence[Restored], number: Numbering, answers: Answ
     if not sources:
         return
     plain = answers.records[sources[0]]
-    worth = plain["nats"] - plain["clean"]
-    whole = float(np.nanmean(worth)) if np.isfinite(worth).any() else np.nan
+    worth = np.asarray(plain["nats"] - plain["clean"], float)
     for source in sources:
         record, told = answers.records[source], described(source.study, source.condition, answers)
+        shares = restored_by_piece(plain["nats"] - record["nats"], worth)
         for place, piece in enumerate(record["piece"].tolist()):
             line = told | number(piece, source.condition.draw) | {"measured": "patching", "kind": "returns"}
-            back = plain["nats"][place] - record["nats"][place]
-            found = {"delta": worth[place]} if source.condition.role == "unedited" else {}
-            if source.condition.role != "unedited" and whole > 0:
-                found = {"restored": back / whole}
+            edited = source.condition.role != "unedited"
+            found = {"restored": float(shares[place])} if edited else {"delta": worth[place]}
             yield line | found | {"nats": record["nats"][place], "failed": bool(np.isnan(record["nats"][place]))}
+
+
+def restored_by_piece(back: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """What each piece adds to the ratio of means, back over worth: their mean is the ratio, and their spread that of
+    the ratio with both means drawn anew (its linearisation). NaN where the true section is worth nothing."""
+    there = np.isfinite(back) & np.isfinite(worth)
+    if not there.any() or (mean := worth[there].mean()) <= 0:
+        return np.full(len(back), np.nan)
+    ratio = back[there].mean() / mean
+    return np.where(there, ratio + (back - ratio * worth) / mean, np.nan)
 
 
 def head_lines(scores: Mapping[str, np.ndarray], number: Numbering) -> Iterator[Line]:

@@ -23,8 +23,11 @@ def causality_of(table: pd.DataFrame, size: int, how: str, statistics: Statistic
     local = _of_role(own, "local", statistics) if "local" in set(own["role"]) else None
     less = by_track(own, "found", "returns") - by_track(own, "random", "returns")
     over = mean_interval(less, statistics.resamples, statistics.level, statistics.seed)
+    sides = [by_track(own, role, "returns") - by_track(own, role, "new") for role in ("found", "random")]
+    more = sides[0] - sides[1]
+    more_specific = mean_interval(more, statistics.resamples, statistics.level, statistics.seed)
     edited = next(str(one["edited"]) for one in lines_of(own) if one["role"] == "found")
-    return Causality(edited, size, how, found, random, local, over)
+    return Causality(edited, size, how, found, random, local, over, more_specific)
 
 
 def by_track(table: pd.DataFrame, role: str, kind: str, metric: str = "delta") -> np.ndarray:

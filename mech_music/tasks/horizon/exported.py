@@ -14,6 +14,7 @@ from mech_music.base.atomic import replacing
 from mech_music.edits.row import Prefix, Row
 from mech_music.report.sound import encoded
 from mech_music.results.tables import lines_of, summarise
+from mech_music.structure.causes.causality import read_criteria
 from mech_music.structure.forecast.forecasts import Question
 from mech_music.structure.forecast.scores import reliability
 from mech_music.structure.pieces.annotated import AnnotatedPiece
@@ -34,9 +35,11 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -
     _write(_calibration(questions, roles, answers), folder / "calibration.csv")
     how = run.statistics
     summary = summarise(HORIZON.attach(table), how.resamples, how.level, how.seed, how.equivalence)
+    edited = read_criteria(run.causal, run.model.name, run.given.id) if run.causal else {}
+    given = {question.regime: edited for question in questions}
     lines = [
         (regime, one.name, one.holds, one.told)
-        for regime, own in verdict(lines_of(table), lines_of(summary)).items()
+        for regime, own in verdict(lines_of(table), lines_of(summary), given).items()
         for one in own
     ]
     _write(pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"])), folder / "verdict.csv")

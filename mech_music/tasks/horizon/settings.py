@@ -33,7 +33,8 @@ class HorizonSettings(RunConfig):
     """Which activations (``component``, ``layer``) of which ``pieces`` forecast returns how far ahead.
 
     ``pieces``: their ``_target_``, their name, and settings of their own; ``n_pieces`` of them are read. ``horizons``:
-    null for the usual ones. ``window``: seconds that the local and the acoustic control know.
+    null for the usual ones. ``window``: seconds that the local and the acoustic control know. ``causal``: the output
+    folder of a run of ``task=ablate_structure``, whose criteria the verdict then has.
     """
 
     component: Component = Component.resid
@@ -45,6 +46,7 @@ class HorizonSettings(RunConfig):
     window: float = 2.0
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     timelines: int = field(default=1, metadata=NEVER)  # decides no number
+    causal: str = field(default="", metadata=NEVER)  # nor does it
     statistics: StatisticsConfig = field(default_factory=lambda: StatisticsConfig(equivalence=NULL))
 
     def check(self) -> None:
@@ -53,6 +55,10 @@ class HorizonSettings(RunConfig):
         self.fitting.check()
         if self.n_pieces < self.probe.folds:
             raise UserError(f"n_pieces={self.n_pieces}: expected as many as probe.folds={self.probe.folds}, or more")
+        if self.causal:
+            from mech_music.structure.causes.causality import read_criteria
+
+            read_criteria(self.causal, self.model.name, self.given.id)
         if self.timelines < 0:
             raise UserError(f"timelines={self.timelines}: expected 0 or more")
         if not (math.isfinite(self.window) and self.window_frames >= 1):

@@ -21,6 +21,7 @@ from mech_music.tiny.long.forms import BLIND, CUED, FREE, HINTED, REGIMES, TOLD,
 FRAMES = 320
 FRAME_RATE = 12.5
 BEATS = 8
+CADENCE_BEATS = 2
 """Of a section."""
 BEAT_FRAMES = {"slow": 10, "medium": 8, "fast": 6}
 INSTRUMENTS = ("guitar", "piano", "trumpet", "violin")
@@ -66,7 +67,7 @@ class Placed:
     def root(self, beat: int) -> int:
         """The chord's root at a beat, in semitones from the key; the last two beats are the cadence."""
         last = _DOMINANT if self.open else _TONIC
-        return last if beat >= BEATS - 2 else self.music.chords[beat // 2]
+        return last if beat >= BEATS - CADENCE_BEATS else self.music.chords[beat // 2]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Piece:
         size, found = BEATS * self.beat, []
         for at, one in enumerate(self.sections):
             shift = 0 if one.source is None else one.music.key - self.sections[one.source].music.key
-            found.append(Section(at * size, (at + 1) * size, one.kind, one.source, shift))
+            cadence = CADENCE_BEATS * self.beat
+            found.append(Section(at * size, (at + 1) * size, one.kind, one.source, shift, cadence))
         return tuple(found)
 
 
@@ -200,7 +202,7 @@ def truth(piece: Piece) -> dict[str, Int[np.ndarray, " frame"]]:
             there = slice(section.start + beat * piece.beat, section.start + (beat + 1) * piece.beat)
             found["beat"][there] = beat
             found["chord"][there] = (one.music.key + one.root(beat)) % 12
-            found["cadence"][there] = beat >= BEATS - 2
+            found["cadence"][there] = beat >= BEATS - CADENCE_BEATS
         found["onset"][here] = 0
         for start, frames, midi in melody_notes(one.music, piece.beat):
             found["melody"][section.start + start : section.start + start + frames] = midi
