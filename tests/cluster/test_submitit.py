@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mech_music.config.paths import conf_dir
+from mech_music.config.schema import RayConfig
 from mech_music.edits.row import Edit, Mean, Prompts, Row, Term
 from mech_music.engine.engine import Engine
 from mech_music.engine.executors.protocol import WorkersFailed
+from mech_music.engine.executors.ray import connected
+from mech_music.engine.executors.submitit import Worker
 from mech_music.engine.opening import open_engine
 from mech_music.store import upkeep
 from tests.cluster.simulated import MODEL
@@ -65,3 +71,28 @@ def test_a_job_that_fails_at_once_names_its_log(tmp_path: Path) -> None:
     broken = engine(tmp_path, "submitit", "model._target_=tests.cluster.simulated.Broken")
     with pytest.raises(WorkersFailed, match=r"^job \d+ .*no weights here \(log: .*_log\.err\)$"):
         broken.answers(ROWS, HEARD)
+    (kept,) = (broken.store.place / "jobs").iterdir()
+    assert kept.stat().st_mode & 0o077 == 0, "what jobs unpickle is its owner's alone"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620])
+def test_a_job_runs_nothing_that_somebody_else_may_have_written(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "work"
+    path.write_bytes(b"no pickle at all")
+    path.chmod(mode)
+    assert (
+        Worker()(str(path))
+        == f"'{path}' is not yours alone to write, and a worker runs what is in it: chmod go-w, or chown it"
+    )
+    path.chmod(0o600)
+    tmp_path.chmod(0o777)
+    assert "chmod go-w" in str(Worker()(str(path)))
+
+
+def test_a_ray_that_is_started_here_listens_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    stand_in = SimpleNamespace(is_initialized=lambda: False, init=lambda **how: asked.append(how))
+    monkeypatch.setitem(sys.modules, "ray", stand_in)  # pyright: ignore[reportArgumentType]
+    connected(RayConfig())
+    connected(RayConfig(address="auto"))
+    assert asked[0]["_node_ip_address"] == "127.0.0.1" and "_node_ip_address" not in asked[1]

@@ -125,9 +125,17 @@ class Actors:
                 yield Ended(name, f"{first_line(getattr(error, 'cause', None) or error)}")
 
     def lines(self) -> Iterator[str]:
-        for name, line in self._calls.lines():
+        for name, line in self._said():
             self._ready.add(name)
             yield f"{name}: {line}"
+
+    def _said(self) -> list[tuple[str, str]]:
+        try:
+            return self._calls.lines()
+        except self._ray.exceptions.RayActorError as error:
+            raise WorkersFailed(
+                f"the actor beside the command that serves the store died: {first_line(error)}"
+            ) from None
 
     def counts(self) -> tuple[int, int]:
         return len(self._ready), len(self._actors) - len(self._ready)
@@ -162,7 +170,8 @@ def connected(how: RayConfig) -> Any:
             f"engine.ray.address={how.address}: give the command on a node of the cluster (ray job submit), with auto"
         )
     if not ray.is_initialized():
-        own = {} if how.address else {"include_dashboard": False}
+        # One that is started here is for this machine alone: its ports run what they are sent.
+        own = {} if how.address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
             ray.init(address=how.address or "local", log_to_driver=False, configure_logging=False, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:

@@ -31,6 +31,7 @@ _OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL"
 _LAG = 10.0  # seconds that a result may take to be seen through a shared file system
 _ENDING = 60.0  # seconds that a process of this machine may take to end
 _ASKED_EVERY = 2.0  # seconds between questions to the scheduler
+_OWNERS = 0o700  # the mode of a folder that its owner alone may enter
 _BY_SIGNAL = 128  # exit codes from here on are signals'
 
 
@@ -45,6 +46,8 @@ class Submitit:
         top = user_path(self._how.folder) if self._how.folder else engine.store.place / "jobs"
         folder = top.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{uuid.uuid4().hex[:8]}"
         with seen(engine.store) as token:
+            folder.mkdir(parents=True)
+            folder.chmod(_OWNERS)  # jobs unpickle what lies in it
             with replacing(folder / "work") as path:
                 path.write_bytes(pack(Job.of(self._run, self._opens, work, engine, n, token)))
             watch(Jobs(self._how, folder), n, work, engine, self._how.restarts)
@@ -55,12 +58,24 @@ class Worker:
     """What a job runs; submitit calls `checkpoint` when the job is warned, and queues what that gives."""
 
     def __call__(self, packed: str) -> str | None:
-        return perform(Path(packed).read_bytes(), _say)
+        path = Path(packed)
+        if refused := _foreign(path):
+            return refused
+        return perform(path.read_bytes(), _say)
 
     def checkpoint(self, packed: str) -> Any:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, packed)
+
+
+def _foreign(path: Path) -> str | None:
+    """Why a file may not be unpickled: somebody else wrote it, or may have."""
+    for place in (path, path.parent):
+        found = place.stat()
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:
+            return f"'{place}' is not yours alone to write, and a worker runs what is in it: chmod go-w, or chown it"
+    return None
 
 
 def _say(line: str) -> None:

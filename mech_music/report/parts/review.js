@@ -12,9 +12,15 @@ const loaded = new Map();
 function load(one, kind, which) {
   const name = `${kind}/${which}`;
   if (one.media) return Promise.resolve(one.media[name]);
-  const address = `/media/${one.id}/${name}`;
-  if (!loaded.has(address)) loaded.set(address, fetch(address).then((answer) => answer.ok ? answer.blob() : Promise.reject(new Error(`${answer.status}`))).then((blob) => URL.createObjectURL(blob)));
+  const address = `media/${one.id}/${name}`;
+  if (!loaded.has(address)) loaded.set(address, fetched(address).catch((error) => { loaded.delete(address); throw error; }));  // what failed is asked for again
   return loaded.get(address);
+}
+
+async function fetched(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${answer.status}`);
+  return URL.createObjectURL(await answer.blob());
 }
 
 function all(one) { return Promise.all(["first", "second"].flatMap((which) => ["sound", "spectrogram", "pitches"].map((kind) => load(one, kind, which)))); }
@@ -66,14 +72,14 @@ async function send(address, content) {
 
 async function decide(decision) {
   const one = QUEUE[here];
-  if (!await send("/decide", { pair: one.id, decision, seconds: (Date.now() - since) / 1000 })) return;
+  if (!await send("decide", { pair: one.id, decision, seconds: (Date.now() - since) / 1000 })) return;
   DECIDED.set(one.id, decision);
   const next = undecided(here + 1);
   if (next === -1) told(); else show(next);
 }
 
 async function undo() {
-  const answer = await send("/undo", {});
+  const answer = await send("undo", {});
   if (!answer || !answer.pair) return;
   DECIDED.delete(answer.pair);
   show(QUEUE.findIndex((one) => one.id === answer.pair));

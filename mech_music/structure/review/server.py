@@ -1,10 +1,15 @@
-"""The review's page on this machine: 127.0.0.1 alone, for the browser that opened it alone."""
+"""The review's page on this machine: 127.0.0.1 alone, for who has its address alone.
+
+The address holds a secret: other accounts of the machine can reach the port, and neither read nor decide anything.
+"""
 
 from __future__ import annotations
 
 import json
+from hmac import compare_digest
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from secrets import token_urlsafe
 from threading import Lock
 from typing import Any
 
@@ -25,6 +30,7 @@ class ReviewServer(ThreadingHTTPServer):
     def __init__(self, review: Review, reviewer: str, port: int = 0) -> None:
         file_of(review.folder, reviewer)  # the name is a file's
         self.review, self.reviewer, self.writing = review, reviewer, Lock()
+        self.secret = token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
@@ -33,7 +39,7 @@ class ReviewServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Where the page is."""
-        return f"http://{HOST}:{self.server_port}"
+        return f"http://{HOST}:{self.server_port}/{self.secret}/"
 
     @property
     def hosts(self) -> tuple[str, str]:
@@ -75,6 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, work: Any) -> None:
         try:
             self._check_origin()
+            self._check_secret()
             mime, content = work()
         except _Refused as refused:
             self._send(refused.status, "text/plain; charset=utf-8", refused.why.encode())
@@ -91,8 +98,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Host") not in self.server.hosts or foreign or (origin is not None and origin not in own):
             raise _Refused(HTTPStatus.FORBIDDEN, "this page answers to itself alone")
 
+    def _check_secret(self) -> None:
+        given = self.path.split("/")[1] if "/" in self.path else ""
+        if not compare_digest(given.encode(), self.server.secret.encode()):
+            self.close_connection = True  # whatever it sent is not read
+            raise _Refused(HTTPStatus.FORBIDDEN, "use the address that the terminal shows")
+
+    @property
+    def _asked(self) -> str:
+        """The path behind the secret."""
+        return self.path.removeprefix(f"/{self.server.secret}")
+
     def _page(self) -> tuple[str, bytes]:
-        parts = self.path.strip("/").split("/")
+        parts = self._asked.strip("/").split("/")
         if parts == [""]:
             page = served_page(self.server.review, self.server.reviewer, self.server.decided())
             return "text/html; charset=utf-8", page.encode()
@@ -104,13 +122,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _saved(self) -> tuple[str, bytes]:
         said = self._said()
-        if self.path == "/undo":
+        if self._asked == "/undo":
             made = list(self.server.decided())
             if made:
                 self.server.decide(made[-1], None)
             return "application/json", json.dumps({"pair": made[-1] if made else None}).encode()
         pair, decision = str(said.get("pair")), str(said.get("decision"))
-        if self.path != "/decide" or pair not in self.server.review.queue or decision not in list(Decision):
+        if self._asked != "/decide" or pair not in self.server.review.queue or decision not in list(Decision):
             raise _Refused(HTTPStatus.BAD_REQUEST, f"no pair or no decision: expected one of {', '.join(Decision)}")
         seconds = said.get("seconds", 0.0)
         self.server.decide(pair, Decision(decision), float(seconds) if isinstance(seconds, int | float) else 0.0)

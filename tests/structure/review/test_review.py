@@ -69,13 +69,13 @@ def server(review: Review) -> Iterator[ReviewServer]:
         thread.join()
 
 
-def ask(server: ReviewServer, path: str, content: Any = None, **headers: str) -> tuple[int, bytes]:
+def ask(server: ReviewServer, path: str, content: Any = None, secret: str = "", **headers: str) -> tuple[int, bytes]:
     """A request as a browser makes it; ``content`` is posted. ``headers``: others, with _ for -."""
     own = {"Host": server.hosts[0]} | ({"Content-Type": "application/json"} if content is not None else {})
     own |= {name.replace("_", "-"): value for name, value in headers.items()}
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     body = None if content is None else content if isinstance(content, bytes) else json.dumps(content)
-    connection.request("GET" if content is None else "POST", path, body, own)
+    connection.request("GET" if content is None else "POST", f"/{secret or server.secret}{path}", body, own)
     answer = connection.getresponse()
     found = answer.status, answer.read()
     connection.close()
@@ -211,6 +211,17 @@ def test_foreign_pages_are_refused(server: ReviewServer) -> None:
     assert server.decided() == {}
     assert ask(server, "/decide", said, Origin=own, Sec_Fetch_Site="same-origin")[0] == 200
     assert server.server_address[0] == "127.0.0.1"
+
+
+def test_who_has_not_the_address_neither_reads_nor_decides(server: ReviewServer) -> None:
+    """Another account of the machine reaches the port."""
+    pair = next(iter(server.review.queue))
+    assert len(server.secret) > 20 and server.address.endswith(f"/{server.secret}/")
+    for secret in ("x", server.secret[:-1], f"{server.secret}x", "media"):
+        assert ask(server, "/", secret=secret)[0] == 403
+        assert ask(server, f"/media/{pair}/sound/first", secret=secret)[0] == 403
+        assert ask(server, "/decide", {"pair": pair, "decision": "positive"}, secret=secret)[0] == 403
+    assert server.decided() == {}
 
 
 def test_a_port_that_is_taken_is_one_line(server: ReviewServer) -> None:
