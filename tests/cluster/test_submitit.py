@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -89,10 +89,13 @@ def test_a_job_runs_nothing_that_somebody_else_may_have_written(tmp_path: Path, 
     assert "chmod go-w" in str(Worker()(str(path)))
 
 
-def test_a_ray_that_is_started_here_listens_to_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
-    stand_in = SimpleNamespace(is_initialized=lambda: False, init=lambda **how: asked.append(how))
+def test_a_ray_that_is_started_here_asks_for_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    stand_in = SimpleNamespace(
+        is_initialized=lambda: False, init=lambda **_: asked.append(os.environ.get("RAY_AUTH_MODE"))
+    )
     monkeypatch.setitem(sys.modules, "ray", stand_in)  # pyright: ignore[reportArgumentType]
-    connected(RayConfig())
+    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name != "RAY_AUTH_MODE"})
     connected(RayConfig(address="auto"))
-    assert asked[0]["_node_ip_address"] == "127.0.0.1" and "_node_ip_address" not in asked[1]
+    connected(RayConfig())
+    assert asked == [None, "token"]

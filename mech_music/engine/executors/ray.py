@@ -6,6 +6,7 @@ it (`mech_music.store.remote`), and what they make travels through Ray.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -170,8 +171,9 @@ def connected(how: RayConfig) -> Any:
             f"engine.ray.address={how.address}: give the command on a node of the cluster (ray job submit), with auto"
         )
     if not ray.is_initialized():
-        # One that is started here is for this machine alone: its ports run what they are sent.
-        own = {} if how.address else {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        own = {} if how.address else {"include_dashboard": False}
+        if own:  # its ports, which run what they are sent, are open to other machines: to who has the token alone
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         try:
             ray.init(address=how.address or "local", log_to_driver=False, configure_logging=False, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
