@@ -23,10 +23,10 @@ from mech_music.models.musicgen.decode import Conditions, decode, forced_logits,
 from mech_music.models.musicgen.footprint import Footprint
 from mech_music.models.musicgen.imports import audiocraft_imports
 from mech_music.models.musicgen.linear import arrange, make_arrangeable, release, still_to_arrange
-from mech_music.models.musicgen.selfcheck import PROMPT, check_pass, check_tree, plain_logits, some_tokens
+from mech_music.models.musicgen.selfcheck import check_pass, check_tree, plain_logits, some_tokens
 from mech_music.models.musicgen.sites import read, write
 from mech_music.models.musicgen.static import can_decode, decode_static
-from mech_music.models.musicgen.text import Text
+from mech_music.models.musicgen.text import PROMPT, Text
 from mech_music.models.protocol import DURATION, Generation, Tables, Visit
 from mech_music.models.sampling import RowNoise, Sampling
 from mech_music.models.unembedding import Unembedding

@@ -16,11 +16,11 @@ from torch import Tensor
 from mech_music.base.errors import UserError
 from mech_music.models.cache import ActivationCache
 from mech_music.models.hooks import BRANCHES, STREAM_POINTS, Hook
+from mech_music.models.musicgen.text import PROMPT
 
 if TYPE_CHECKING:
     from mech_music.models.musicgen.model import HookedMusicGen
 
-PROMPT = "Compose a happy rock piece, with a guitar melody. Use a fast tempo."
 _FRAMES = 2
 _MODULES = ("self_attn", "linear2", "norm2")  # what the hook names stand on
 _CROSS_MODULES = ("cross_attention", "norm_cross")  # likewise, where the text is attended to

@@ -34,6 +34,12 @@ def test_exact_returns_gain_from_their_source_and_new_sections_from_nothing(subj
     assert abs(np.mean(gains["new"])) < 0.1
 
 
+def test_nobody_is_told_of_words_that_are_measured_with(caplog: pytest.LogCaptureFixture) -> None:
+    model = load_model(path=str(long_bundle()), device="cpu")
+    assert model.prompt_length(model.probe_prompt) > 5 and not caplog.records
+    assert model.prompt_length("A gloomy piece.") and "'gloomy'" in caplog.text
+
+
 def test_equal_music_is_equal_tokens(subject: Subject) -> None:
     everything = agreement([compose(HELD_OUT + number) for number in range(8)], subject.encode)["all codebooks"]
     assert everything[0] > 0.9 and everything[1] > 0.99
