@@ -14,7 +14,6 @@ from collections.abc import Iterable, Sequence
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobRuntime
@@ -35,8 +34,6 @@ def compose_once(patch: pytest.MonkeyPatch) -> None:
     """As long as ``patch`` lasts. Folders of a user's own, whose files may change, are read as ever."""
     patch.setattr(ConfigLoaderImpl, "_load_configuration_impl", _load)
     patch.setattr(ConfigRepository, "load_config", _read)
-    # Hydra copies the list of places to look in for each command, and all schemas with it.
-    patch.setattr(ConfigStore, "__deepcopy__", lambda store, _: store, raising=False)
 
 
 def _load(
