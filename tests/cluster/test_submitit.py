@@ -14,9 +14,10 @@ from mech_music.config.paths import conf_dir
 from mech_music.config.schema import RayConfig
 from mech_music.edits.row import Edit, Mean, Prompts, Row, Term
 from mech_music.engine.engine import Engine
-from mech_music.engine.executors.protocol import WorkersFailed
+from mech_music.engine.executors.protocol import Work, WorkersFailed
 from mech_music.engine.executors.ray import connected
 from mech_music.engine.executors.submitit import Worker
+from mech_music.engine.executors.watch import useful
 from mech_music.engine.opening import open_engine
 from mech_music.store import upkeep
 from tests.cluster.simulated import MODEL
@@ -73,6 +74,11 @@ def test_a_job_that_fails_at_once_names_its_log(tmp_path: Path) -> None:
         broken.answers(ROWS, HEARD)
     (kept,) = (broken.store.place / "jobs").iterdir()
     assert kept.stat().st_mode & 0o077 == 0, "what jobs unpickle is its owner's alone"
+
+
+def test_as_many_workers_as_can_be_busy() -> None:
+    assert [useful(Work(rows=ROWS[:n]), 4) for n in (0, 1, 8, 9, 32)] == [1, 1, 1, 2, 4]
+    assert useful(Work(sources=[MEAN] * 3), 4) == 3 and useful(Work(rows=ROWS[:9], sources=[MEAN] * 9), 4) == 4
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o620])

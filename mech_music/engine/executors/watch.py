@@ -67,8 +67,9 @@ class Fleet(Protocol):
 
 
 def useful(work: Work, most: int) -> int:
-    """As many workers as can be busy."""
-    return max(1, min(most, -(-max(len(work.rows), len(work.unread)) // MIN_PASS)))
+    """As many workers as can be busy: with a pass of clips, or with a recording each."""
+    passes = -(-max(len(work.rows), len(work.unread)) // MIN_PASS)
+    return max(1, min(most, max(passes, len(work.sources))))
 
 
 def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> None:
@@ -77,14 +78,18 @@ def watch(fleet: Fleet, n: int, work: Work, engine: Engine, restarts: int) -> No
 
     WorkersFailed for one that says why it cannot, and where ``restarts`` have died with no clip stored between.
     """
-    with clips_bar(hidden=engine.quiet or not work.asks) as progress:
-        bar = progress.add_task("clips", total=len(work.rows))
+    with clips_bar(hidden=engine.quiet) as progress:
+        bar = progress.add_task(_what(work), total=len(work.rows) if work.asks else None)
         try:
             fleet.start(n)
             _until_made(fleet, work, engine, restarts, progress, bar)
         finally:
             fleet.stop()
         progress.update(bar, completed=len(work.rows))
+
+
+def _what(work: Work) -> str:
+    return "clips" if work.asks else "waiting for workers to look"
 
 
 def _until_made(fleet: Fleet, work: Work, engine: Engine, restarts: int, progress: Progress, bar: object) -> None:
@@ -114,6 +119,6 @@ def _until_made(fleet: Fleet, work: Work, engine: Engine, restarts: int, progres
         if len(engine.store.clips) > stored:
             died, stored = 0, len(engine.store.clips)
         running, waiting = fleet.counts()
-        told = f"clips · {running} workers" + (f", {waiting} wait" if waiting else "")
+        told = f"{_what(work)} · {running} workers" + (f", {waiting} wait" if waiting else "")
         progress.update(bar, description=told, completed=stored - first)  # type: ignore[arg-type]
         time.sleep(_POLL)
