@@ -1,6 +1,6 @@
 """``mech-music <verb> …``, or ``python -m mech_music <verb> …``: one command for everything; without words, help.
 
-Each verb is the module of its name, which can be run by itself: ``python -m mech_music.report …``.
+`VERBS` says which module each is; a module runs by itself as well: ``python -m mech_music.report …``.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "mech-music <verb> --help explains a verb; python -m mech_music.<verb> is the same.",
+            "mech-music <verb> --help explains a verb; python -m mech_music <verb> is the same.",
         ]
     )
 
