@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import ConfigRepository
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobRuntime
@@ -63,22 +64,23 @@ def _load(
 
 
 def _read(self: ConfigRepository, config_path: str) -> ConfigResult | None:
-    places = [f"{source.scheme()}://{source.path.removeprefix(f'{source.scheme()}://')}" for source in self.sources]
-    if not _are_ours(places):
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    if source is None or not _is_own(f"{source.scheme()}://{source.path}"):
         return _READ(self, config_path)
-    key = (*places, config_path)
+    key = (source.scheme(), source.path, source.provider, config_path)
     if key not in _files:
         _files[key] = pickle.dumps(_READ(self, config_path))
     return pickle.loads(_files[key])
 
 
 def _is_ours(loader: ConfigLoaderImpl) -> bool:
-    return _are_ours(str(place.path) for place in loader.config_search_path.get_path())
+    """Whether no folder of a user's is looked in."""
+    return all(_is_own(str(place.path)) for place in loader.config_search_path.get_path())
 
 
-def _are_ours(places: Iterable[str]) -> bool:
-    """Whether files are those of this checkout and of packages alone."""
-    return all(place.removeprefix("file://") == str(_CONF) for place in places if place.startswith("file://"))
+def _is_own(place: str) -> bool:
+    """Whether it belongs to this checkout or to a package."""
+    return not place.startswith("file://") or place.removeprefix("file://") == str(_CONF)
 
 
 def _is_plain(override: Override) -> bool:

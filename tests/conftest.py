@@ -23,7 +23,12 @@ launcher.install()  # Hydra looks for plugins once in a process
 
 PROMPTS = ("Compose a happy rock piece.", "Compose a happy jazz piece.", "Compose a sad trumpet tune.")
 # Every file goes to one worker; those that take longest go first, so that none is begun when the others are done.
-LONG = ("tests/tiny/", "tests/test_faults.py")
+LONG = (
+    "tests/test_faults.py", "tests/test_science.py", "tests/test_engine.py", "tests/test_figures.py",
+    "tests/test_config.py", "tests/lenses/", "tests/tasks/", "tests/loading/", "tests/test_folders.py",
+    "tests/test_second_generator.py", "tests/test_end_to_end.py", "tests/benchmarks/", "tests/models/",
+    "tests/test_configs.py", "tests/test_composer.py", "tests/tiny/",
+)  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: next((at for at, of in enumerate(LONG) if item.nodeid.startswith(of)), len(LONG)))
 
 
 @pytest.fixture(scope="session")

@@ -152,6 +152,15 @@ def test_a_run_that_cannot_begin_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, error: BaseException) -> None:
+    (path := tmp_path / "table.csv").write_text("before")
+    with pytest.raises((KeyboardInterrupt, UserError)), replacing(path) as partial:
+        partial.write_text("half")
+        raise error
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "before"
+
+
 def test_remains_of_a_killed_writer_go_when_the_job_starts_again(command: CommandLine) -> None:
     figures = command.folder / "run" / "figures"
     figures.mkdir(parents=True)

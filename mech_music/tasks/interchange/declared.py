@@ -141,6 +141,13 @@ def load_metric(name: str) -> ExtraMetric:
 
 
 def _read(path: Path, declares: type[Declared]) -> Declared:
+    """What a file declares; read again only where it has changed, as a sweep's every job asks for the same ones."""
+    state = path.stat()
+    return cast(Declared, _read_once(path, declares, state.st_mtime_ns, state.st_size))
+
+
+@cache
+def _read_once(path: Path, declares: type[Declared], _changed: int, _size: int) -> Declared:
     try:
         merged: Any = OmegaConf.merge(OmegaConf.structured(declares), OmegaConf.load(path))
         return cast(Declared, OmegaConf.to_object(merged))
