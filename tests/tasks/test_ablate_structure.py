@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -86,11 +86,11 @@ def test_what_costs_returns_no_more_than_random_heads_do_is_not_specific(
 ) -> None:
     """Returns lose more than new sections by any heads: that is no merit of those found."""
     _, table, _ = done
-    own = table[(table["role"] == "found") & (table["measured"] == "likelihood")]
+    own = table.query("role == 'found' and measured == 'likelihood'")
     alike = own.assign(role="random")
     both = pd.concat([own, alike])
     both.attrs = table.attrs
-    found = causality_of(both, 1, "mean", HOW)
+    found = causality_of(cast(pd.DataFrame, both), 1, "mean", HOW)
     assert found.found.difference.low > 0 and found.found.selectivity.low > 1 and not found.specific
 
 
