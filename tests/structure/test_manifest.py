@@ -195,3 +195,9 @@ def test_labels_of_other_pieces_are_refused(folder: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(UserError, match=line):
             ReviewedPieces(str(folder), *settings, "")
+
+
+@pytest.mark.parametrize("path", sorted((conf_dir() / "pieces").glob("*.yaml")), ids=lambda path: path.stem)
+def test_pieces_are_called_as_their_file_is(path: Path) -> None:
+    """Tables and figures say it."""
+    assert yaml.safe_load(path.read_text())["name"] == path.stem
