@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -101,34 +102,41 @@ def test_musicgen_activations_know_what_was_before_the_beat(made: HookedMusicGen
     assert sound.shape == (4, 2 * (32 + 12 + 1)) and np.isfinite(sound).all()
 
 
-class Played:
-    """A codec that plays given samples."""
+class Smeared:
+    """A codec that plays a tone for each token, from C2 up, and half of the next frame's: convolutions hear ahead."""
 
-    device, sample_rate = torch.device("cpu"), 16000
-
-    def __init__(self, audio: np.ndarray) -> None:
-        self.audio = torch.from_numpy(audio).float()
+    device, sample_rate, frame_rate = torch.device("cpu"), 16000, 4.0
 
     def to_audio(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self.audio[None]
+        per_frame = int(self.sample_rate / self.frame_rate)
+        time = torch.arange(tokens.shape[-1] * per_frame) / self.sample_rate
+        both = tokens[:, 0], torch.nn.functional.pad(tokens[:, 0, 1:], (0, 1), value=24)
+        found = torch.zeros(len(tokens), len(time))
+        for token, level in zip(both, (1.0, 0.5), strict=True):
+            hertz = 440 * 2 ** ((36 + token - 69) / 12)
+            found += level * torch.sin(2 * torch.pi * hertz.repeat_interleave(per_frame, -1) * time)
+        return found
 
 
 def test_the_control_of_sound_hears_low_notes_apart_and_nothing_ahead() -> None:
-    piece = short_piece(0, 4, 8, 64, "In C.")
-    samples = int(16000 * piece.n_frames / piece.frame_rate)
-    time = np.arange(samples) / 16000
-    tone = {midi: np.sin(2 * np.pi * 440 * 2 ** ((midi - 69) / 12) * time) for midi in (36, 37)}
-    heard = {midi: acoustics([piece], Played(own), 16)[-1] for midi, own in tone.items()}  # pyright: ignore[reportArgumentType]
-    for midi, columns in heard.items():
-        assert columns[32:44].argmax() == midi % 12, "a semitone at 65 Hz"
-    beat = 2
-    now = int(16000 * piece.beats[beat] / piece.frame_rate)
-    other = tone[36].copy()
-    other[now:] = 0.0
-    cut = acoustics([piece], Played(other), 16)  # pyright: ignore[reportArgumentType]
-    whole = acoustics([piece], Played(tone[36]), 16)  # pyright: ignore[reportArgumentType]
-    np.testing.assert_array_equal(cut[: beat + 1], whole[: beat + 1])
-    assert not np.allclose(cut[beat + 1], whole[beat + 1])
+    codec = cast("Generator", Smeared())
+    piece = short_piece(0, 1, 8, 64, "In C.")
+    for token in (0, 1):
+        (*_, columns) = acoustics([replace(piece, codes=np.full((1, 64), token))], codec, 16)
+        assert columns[32:44].argmax() == token, "a semitone at 65 Hz"
+    beat, frame = 8, piece.beats[8]
+    whole = acoustics([piece], codec, 16)
+    for frames, same in (
+        (slice(frame, None), True),
+        (slice(frame - 1, frame), False),
+        (slice(frame - 16, frame - 15), False),
+        (slice(0, frame - 16), True),
+    ):
+        other = acoustics([changed(piece, frames)], codec, 16)
+        assert np.array_equal(other[beat], whole[beat]) is same, f"frames {frames}"
+    last = acoustics([changed(piece, slice(frame - 9, frame - 5))], codec, 16)
+    assert not np.array_equal(last[beat, :45], whole[beat, :45]), "the window"
+    assert np.array_equal(last[beat, 45:], whole[beat, 45:]), "the last beat"
 
 
 def test_what_notes_sound_like_is_counted() -> None:

@@ -51,7 +51,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, pd.DataFrame, P
     engine.how.workers = 1
     answers = engine.answers(task.plan(run), task.listeners(run))
     table = ABLATE_STRUCTURE.attach(task.score(run, answers))
-    task.export(run, answers, table, "", folder)
+    task.export(run, answers, table, "0123", folder)
     return run, table, folder
 
 
@@ -73,6 +73,10 @@ def test_another_run_reads_its_criteria_and_no_other_models(done: tuple[Any, pd.
     for place in (folder, folder / CAUSAL):
         found = read_criteria(str(place), "symbolic-tiny", pieces)
         assert [one.holds for one in found.values()] == [True, True] and "over random" in found["specific"].told
+    own, other = (read_criteria(str(folder), "symbolic-tiny", pieces, weights) for weights in ("0123", "4567"))
+    assert [one.holds for one in own.values()] == [True, True]
+    assert [one.holds for one in other.values()] == [None, None], "trained anew since"
+    assert "is of other weights of symbolic-tiny" in other["causal"].told
     with pytest.raises(UserError, match=r"it is of model symbolic-tiny and pieces '.*', not tiny-long and 'planted 2'"):
         read_criteria(str(folder), "tiny-long", "planted 2")
     (folder / "old.json").write_text("[]")

@@ -17,8 +17,17 @@ from mech_music.models.symbolic.pieces import GRID
 from mech_music.report.found import read_results
 from mech_music.report.page import build
 from mech_music.results.tables import lines_of, read_summary, read_table
+from mech_music.structure.forecast.controls import position
+from mech_music.structure.forecast.forecasts import columns_of, questions
+from mech_music.structure.forecast.named import Annotated, AtBeats, Forecasts, Given, Sight
+from mech_music.structure.forecast.probes import Probe
+from mech_music.structure.forecast.rows import Clock, horizons_of
+from mech_music.structure.pieces.symbolic import SymbolicPieces
+from mech_music.structure.verdict import Criterion
 from mech_music.tasks.horizon.columns import HORIZON
+from mech_music.tasks.horizon.exported import VERDICT, given_by_edits
 from tests.composing import CommandLine, compose_run
+from tests.structure.made_pieces import made_pieces
 
 WORDS = ("task=horizon", "model=symbolic-tiny")
 
@@ -57,7 +66,7 @@ def test_the_job_from_its_command(
     assert command(*WORDS, "horizons=[2,4]", *words) == 0
     (folder,) = {path.parent for path in tmp_path.rglob("table.parquet")}
     table, summary = read_table(folder / "table.parquet"), read_summary(folder / "summary.parquet")
-    assert set(table["role"]) == set(HORIZON.roles), "six controls, that of prompts twice"
+    assert set(table["role"]) == set(HORIZON.roles), "six controls, that of prompts and that of last moments twice"
     assert np.isfinite(table[list(HORIZON.metrics)].to_numpy()).all() and set(table["horizon"]) == {2.0, 4.0}
     lines = [line for line in lines_of(summary) if line["horizon"] == 2]
     (own,) = (line for line in lines if line["role"] == "probe")
@@ -78,3 +87,27 @@ def test_the_job_from_its_command(
     (found,) = read_results(folder)
     html = build(found, audio=False).html
     assert "blind, finds nothing:" in html and '"name":"blind-0"' in html and "DRAW.timelines" in html
+
+
+def test_what_edits_have_decided_is_read_back_from_a_jobs_folder(tmp_path: Path) -> None:
+    assert given_by_edits(tmp_path) == {}
+    lines = [("told", "predicts", False, "no"), ("told", "causal", True, "+1"), ("hinted", "specific", None, "open")]
+    table = pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"]))
+    table.to_csv(tmp_path / VERDICT, index=False)
+    assert given_by_edits(tmp_path) == {
+        "told": {"causal": Criterion("causal", True, "+1")},
+        "hinted": {"specific": Criterion("specific", None, "open")},
+    }
+
+
+def test_last_moments_with_position_are_both_in_one_probe() -> None:
+    pieces = made_pieces(8)
+    (question,) = questions(pieces, horizons_of(pieces, (8.0,), Clock.beats, 0), Probe(folds=2, inner=2))
+    given = Given("made", 8, SymbolicPieces.__new__(SymbolicPieces))
+    at = AtBeats(given, "blocks.0.hook_resid_post", Sight.local, 4)
+    beats = {at: np.random.default_rng(0).normal(size=(8 * 32, 3))}
+    annotated = Annotated(given, (8.0,), Clock.beats, 4)
+    alone, both = (columns_of(Forecasts(annotated, at, question.probe, beside=one), question, beats)
+                   for one in ("", "position"))  # fmt: skip
+    np.testing.assert_array_equal(alone, beats[at][question.rows.beat])
+    np.testing.assert_array_equal(both, np.hstack([alone, position(pieces, question.rows)]))

@@ -14,7 +14,7 @@ from mech_music.metrics.intervals import Interval, mean_interval
 from mech_music.structure.verdict import Criterion
 
 CAUSAL = "causal.json"
-"""What a run of ``task=ablate_structure`` leaves: model, pieces, and a `Causality` for each size and way."""
+"""What a run of ``task=ablate_structure`` leaves: model, weights, pieces, and a `Causality` for each size and way."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,16 @@ def criteria_of(found: Causality) -> dict[str, Criterion]:
     return {name: Criterion(name, holds, words.replace("-", "−")) for name, (holds, words) in told.items()}
 
 
-def read_criteria(place: str, model: str, pieces: str) -> dict[str, Criterion]:
+def read_criteria(place: str, model: str, pieces: str, weights: str | None = None) -> dict[str, Criterion]:
     """The two criteria from what a run of ``task=ablate_structure`` left: its folder, or the file in it.
 
+    Where that run's model had other ``weights`` than these (a fingerprint; None: not known yet), they are open.
     UserError for a file that is none, and for one of another model or other pieces.
     """
     path = Path(place) / CAUSAL if Path(place).is_dir() else Path(place)
     try:
         written = json.loads(path.read_text())
-        own = (written["model"], written["pieces"])
+        own, of = (written["model"], written["pieces"]), str(written["weights"])
         found = {name: Criterion(**written["found"][0][name]) for name in ("causal", "specific")}
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
@@ -102,6 +103,9 @@ def read_criteria(place: str, model: str, pieces: str) -> dict[str, Criterion]:
         ) from error
     if own != (model, pieces):
         raise UserError(f"causal={place}: it is of model {own[0]} and pieces '{own[1]}', not {model} and '{pieces}'")
+    if weights not in (None, of):
+        told = f"not tested: {place} is of other weights of {model}; run task=ablate_structure again"
+        return {name: Criterion(name, None, told) for name in found}
     return found
 
 

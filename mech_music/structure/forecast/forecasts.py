@@ -91,7 +91,7 @@ class _Forecasts:
 
             def work(unit: tuple[Forecasts, Question], advance: Advance) -> Float[np.ndarray, " row"]:
                 source, question = unit
-                columns = _columns(source.columns, question, at_beats)
+                columns = columns_of(source, question, at_beats)
                 advance(1)
                 return answered(question, columns, source.dealt)
 
@@ -102,13 +102,15 @@ class _Forecasts:
         return records
 
 
-def _columns(
-    columns: Columns, question: Question, at_beats: Mapping[Columns, np.ndarray]
+def columns_of(
+    source: Forecasts, question: Question, at_beats: Mapping[Columns, np.ndarray]
 ) -> Float[np.ndarray, "row column"]:
+    """What a probe is given. ``at_beats``: the recordings that there are."""
+    names = (source.columns, source.beside) if source.beside else (source.columns,)
     rows = question.rows
-    if isinstance(columns, str):
-        return PLAIN[columns](question.pieces, rows)
-    return at_beats[columns][rows.beat]
+    return np.hstack(
+        [PLAIN[one](question.pieces, rows) if isinstance(one, str) else at_beats[one][rows.beat] for one in names]
+    )
 
 
 def answered(

@@ -74,7 +74,7 @@ class AtBeats:
 class Acoustics:
     """What the last ``window`` frames before each beat sound like."""
 
-    made: ClassVar[int] = 2
+    made: ClassVar[int] = 3
     given: Given
     window: int
 
@@ -86,12 +86,14 @@ Columns = AtBeats | Acoustics | str
 @stored
 @dataclass(frozen=True)
 class Forecasts:
-    """Of every regime and horizon of ``annotated``. ``dealt``: to labels that were dealt anew."""
+    """Of every regime and horizon of ``annotated``. ``dealt``: to labels that were dealt anew. ``beside``: by name
+    columns that the probe is given as well."""
 
     annotated: Annotated
     columns: Columns
     probe: Probe
     dealt: bool = False
+    beside: str = ""
 
 
 def packed(pieces: Sequence[AnnotatedPiece]) -> UInt8[np.ndarray, " byte"]:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
 
 
-def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -> None:
-    """``causal.json``: a `Causality` for each size and way, that of ``size`` and the first way first. ``figures/``:
-    where the found heads look, by lag."""
+def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
+    """``causal.json``: the fingerprint of the model's ``weights``, and a `Causality` for each size and way, that of
+    ``size`` and the first way first. ``figures/``: where the found heads look, by lag."""
     how = Statistics(run.statistics.resamples, run.statistics.level, run.statistics.seed)
     first, *others = run.ways
     asked = dict.fromkeys(
@@ -33,7 +33,7 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -
     )
     with replacing(folder / CAUSAL) as path:
         found = [as_json(causality_of(table, size, way, how)) for size, way in asked]
-        told = {"model": run.model.name, "pieces": run.scores.pieces.id, "found": found}
+        told = {"model": run.model.name, "weights": weights, "pieces": run.scores.pieces.id, "found": found}
         path.write_text(json.dumps(told, indent=1) + "\n")
     if run.kind == "heads":
         scores = answers.records[run.scores]

@@ -74,7 +74,7 @@ class AblateStructure:
         """``causal.json``, and the figure of attention by lag."""
         from mech_music.tasks.ablate_structure.exported import export
 
-        export(run, answers, table, folder)
+        export(run, answers, table, weights, folder)
 
     @staticmethod
     def figures() -> Sequence[Figure]:

@@ -18,7 +18,14 @@ from mech_music.tasks.horizon.settings import HorizonSettings as Settings
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
 
-_SIGHTS = {"probe": Sight.whole, "shuffled": Sight.whole, "random": Sight.untrained, "local": Sight.local}
+_OF_HOOKS = {
+    "probe": (Sight.whole, ""),
+    "shuffled": (Sight.whole, ""),
+    "random": (Sight.untrained, ""),
+    "local": (Sight.local, ""),
+    "local_position": (Sight.local, "position"),
+}
+"""By role: what activations are read of, and what columns are beside them."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +41,9 @@ def asked(run: Settings) -> list[Asked]:
     """The probe and its controls at each layer, and the controls that have no layer."""
     annotated, fitting = run.annotated, run.fitting
     of_hooks = [
-        Asked(role, layer, Forecasts(annotated, run.at_beats(layer, sight), fitting, dealt=role == "shuffled"))
+        Asked(role, layer, Forecasts(annotated, run.at_beats(layer, sight), fitting, role == "shuffled", beside))
         for layer in run.layers
-        for role, sight in _SIGHTS.items()
+        for role, (sight, beside) in _OF_HOOKS.items()
     ]
     plain = [Asked(role, None, Forecasts(annotated, role, fitting)) for role in PLAIN]
     return [*of_hooks, *plain, Asked("acoustics", None, Forecasts(annotated, run.acoustics, fitting))]

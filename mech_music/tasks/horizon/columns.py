@@ -30,6 +30,13 @@ HORIZON = Schema(
         Role("acoustics", "acoustics", "what the last moments sound like", "#e69f00", (3, 1, 1, 1), "1", level=True),
         Role("random", "shuffled weights", "the same hook of the model with its weights shuffled", "#777777", (2, 1.5)),
         Role("local", "last moments alone", "the same hook where the model sees the last moments alone", "#0072b2"),
+        Role(
+            "local_position",
+            "last moments + position",
+            "the same hook where the model sees the last moments alone, and position and time, in one probe",
+            "#0072b2",
+            (5, 2),
+        ),
     ),
     (
         TASK,

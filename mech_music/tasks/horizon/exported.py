@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from mech_music.structure.causes.causality import read_criteria
 from mech_music.structure.forecast.forecasts import Question
 from mech_music.structure.forecast.scores import reliability
 from mech_music.structure.pieces.annotated import AnnotatedPiece
-from mech_music.structure.verdict import verdict
+from mech_music.structure.verdict import OPEN, Criterion, verdict
 from mech_music.tasks.horizon.asked import Asked, asked, asked_of
 from mech_music.tasks.horizon.columns import HORIZON
 from mech_music.tasks.horizon.settings import HorizonSettings as Settings
@@ -26,26 +27,38 @@ from mech_music.tasks.horizon.settings import HorizonSettings as Settings
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
 
-TIMELINES = "timelines.json"
+TIMELINES, VERDICT = "timelines.json", "verdict.csv"
 
 
-def export(run: Settings, answers: Answers, table: pd.DataFrame, folder: Path) -> None:
+def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
     """Write all of it."""
     questions, roles = asked_of(run, answers), asked(run)
     _write(_calibration(questions, roles, answers), folder / "calibration.csv")
     how = run.statistics
     summary = summarise(HORIZON.attach(table), how.resamples, how.level, how.seed, how.equivalence)
-    edited = read_criteria(run.causal, run.model.name, run.given.id) if run.causal else {}
+    edited = read_criteria(run.causal, run.model.name, run.given.id, weights) if run.causal else {}
     given = {question.regime: edited for question in questions}
     lines = [
         (regime, one.name, one.holds, one.told)
         for regime, own in verdict(lines_of(table), lines_of(summary), given).items()
         for one in own
     ]
-    _write(pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"])), folder / "verdict.csv")
+    _write(pd.DataFrame(lines, columns=pd.Index(["regime", "criterion", "holds", "told"])), folder / VERDICT)
     shown = [_timeline(run, piece, questions, roles, answers) for piece in _chosen(questions, run.timelines)]
     with replacing(folder / TIMELINES) as path:
         path.write_text(json.dumps(shown, separators=(",", ":")) + "\n")
+
+
+def given_by_edits(folder: Path) -> dict[str, dict[str, Criterion]]:
+    """By regime and name the criteria that are no forecasts', from the verdict that a job left in its folder."""
+    found: dict[str, dict[str, Criterion]] = {}
+    if (path := folder / VERDICT).is_file():
+        holds = {"True": True, "False": False}
+        with path.open(newline="", encoding="utf-8") as written:
+            for line in csv.DictReader(written):
+                if (name := line["criterion"]) in OPEN:
+                    found.setdefault(line["regime"], {})[name] = Criterion(name, holds.get(line["holds"]), line["told"])
+    return found
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -16,7 +16,7 @@ from mech_music.results.canvas import COMPONENT_WORDS
 from mech_music.results.tables import lines_of
 from mech_music.structure.verdict import verdict
 from mech_music.tasks.horizon.columns import HORIZON
-from mech_music.tasks.horizon.exported import TIMELINES
+from mech_music.tasks.horizon.exported import TIMELINES, given_by_edits
 
 
 def title(found: Found) -> str:
@@ -64,9 +64,10 @@ def methods(found: Found) -> list[Paragraph]:
 
 def _verdict(found: Found) -> list[str]:
     words = {True: "yes", False: "no", None: "open"}
+    given = {regime: own for job in found.jobs for regime, own in given_by_edits(job.folder).items()}
     return [
         f"{regime or 'Pieces'}, {one.name}: {words[one.holds]}; {one.told}."
-        for regime, criteria in verdict(lines_of(found.table), lines_of(found.summary)).items()
+        for regime, criteria in verdict(lines_of(found.table), lines_of(found.summary), given).items()
         for one in criteria
     ]
 

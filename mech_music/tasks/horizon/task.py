@@ -56,7 +56,7 @@ class Horizon:
         """``calibration.csv``, ``timelines.json`` with the sound of its pieces, and ``verdict.csv``."""
         from mech_music.tasks.horizon.exported import export
 
-        export(run, answers, table, folder)
+        export(run, answers, table, weights, folder)
 
     @staticmethod
     def figures() -> Sequence[Figure]:
