@@ -71,6 +71,9 @@ test-cluster: $(INSTALLED) ## run the tests on a Slurm and a Ray of this machine
 bench: $(INSTALLED) ## measure against plain audiocraft, transformers and the machine's limits (minutes; see conf/benchmarks)
 	$(PY) -m mech_music.benchmarks
 
+gpu: $(INSTALLED) ## measure this machine's GPU: parity, memory, clips a second at every published shape, hours for the grid; docs/gpu/<card>.md
+	$(PY) -m mech_music.benchmarks size=gpu
+
 check: lint ## the same as lint
 
 lint: $(INSTALLED) ## check style (ruff) and types (basedpyright)

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mech_music.base.errors import UserError, unknown
-from mech_music.benchmarks.config import NAMES, BenchmarksConfig, keys, register, validate
+from mech_music.benchmarks.config import CARD, NAMES, BenchmarksConfig, keys, register, validate
 from mech_music.cli.explain import explain, fail
 from mech_music.config.paths import conf_dir
 
@@ -37,7 +37,7 @@ def run(config: BenchmarksConfig, folder: Path) -> None:
     report, failed = Report(describe(device, threads)), []
     with tempfile.TemporaryDirectory(prefix="mech_music-") as scratch:
         bench = Bench(config, device, Path(scratch), threads)
-        for name in (name for name in NAMES if name in (config.only or NAMES)):
+        for name in (name for name in (*NAMES, *CARD) if name in (config.only or NAMES)):
             log.info("%s", name)
             try:
                 report.lines += importlib.import_module(f"mech_music.benchmarks.{name}").run(bench)
@@ -45,6 +45,10 @@ def run(config: BenchmarksConfig, folder: Path) -> None:
                 log.error("%s failed: %s", name, explain(error), exc_info=not isinstance(error, UserError))
                 failed.append(name)
             report.save(folder)
+            if config.page:
+                report.save_page(
+                    Path(config.page), torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+                )
     Console(width=None if sys.stdout.isatty() else 200).print(report.rich())
     log.info("saved as %s and .md", folder / "benchmarks.json")
     if failed:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from mech_music.benchmarks.config import BenchmarksConfig
+from mech_music.benchmarks.config import BenchmarksConfig, NamedShape
 from mech_music.benchmarks.models import Subject, bundled, make_random
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,23 @@ class Bench:
     device: torch.device
     scratch: Path
     plain_threads: int
+    _shaped: dict[str, Subject] = field(default_factory=dict)
 
     @cached_property
     def tiny(self) -> Subject:
         return bundled()
+
+    @cached_property
+    def dtypes(self) -> list[str]:
+        """The number formats of the device."""
+        return ["float32", "bfloat16", *(["float16"] if self.device.type == "cuda" else [])]
+
+    def shaped(self, shape: NamedShape) -> Subject:
+        """The model of one of the config's ``shapes``, random weights; made when first asked for."""
+        if shape.name not in self._shaped:
+            log.info("making a model of random weights: %s", shape)
+            self._shaped[shape.name] = replace(make_random(shape, self.scratch / shape.name), name=shape.name)
+        return self._shaped[shape.name]
 
     @cached_property
     def random(self) -> Subject:

@@ -13,6 +13,9 @@ from mech_music.base.errors import UserError, unknown
 from mech_music.cli.explain import explain, fail
 
 NAMES = ("reference", "decode", "edits", "lenses", "saes", "limit", "memory", "rerun", "startup")
+"""What is measured where nothing is named."""
+CARD = ("parity", "fit", "throughput", "grid")
+"""What is asked of a card besides (`make gpu`)."""
 
 
 @dataclass
@@ -97,6 +100,49 @@ class MemorySizes:
 
 
 @dataclass
+class NamedShape(Shape):
+    """One of several."""
+
+    name: str = "small"
+
+
+def _published() -> list[NamedShape]:
+    return [NamedShape(), NamedShape(48, 1536, 24, name="medium"), NamedShape(48, 2048, 32, name="large")]
+
+
+@dataclass
+class ParitySizes:
+    """Rows in a pass, and codec frames (0: 60 on a GPU, 20 on a CPU)."""
+
+    rows: int = 16
+    tiny_frames: int = 100
+    random_frames: int = 0
+
+
+@dataclass
+class FitSizes:
+    """Codec frames of the rows whose memory is probed."""
+
+    frames: int = 200
+
+
+@dataclass
+class ThroughputSizes:
+    """Rows in a pass, and codec frames (0: 60 on a GPU, 20 on a CPU)."""
+
+    rows: list[int] = field(default_factory=lambda: [1, 16, 64, 256, 1024])
+    frames: int = 0
+
+
+@dataclass
+class GridSizes:
+    """Rows in a pass, and codec frames of a clip: 200 are the study's 4 s."""
+
+    rows: int = 480
+    frames: int = 200
+
+
+@dataclass
 class RerunSizes:
     """Concept pairs × strengths × the four components = jobs; prompts of each concept, seconds of each clip."""
 
@@ -110,15 +156,18 @@ class RerunSizes:
 class BenchmarksConfig:
     """What to measure.
 
-    ``only``: names of benchmarks, all if empty. ``rounds``: how often each comparison is repeated.
-    ``plain_threads``: of the sides that are not ours (0: torch's own choice, every core).
+    ``only``: names of benchmarks, all of the usual ones if empty. ``shapes``: of the models that a card is measured
+    with. ``page``: a folder for the table as one page more, named after the card. ``rounds``: how often each comparison
+    is repeated. ``plain_threads``: of the sides that are not ours (0: torch's own choice, every core).
     """
 
     only: list[str] = field(default_factory=list)
     rounds: int = 2
     device: str = "auto"
     plain_threads: int = 0
+    page: str = ""
     shape: Shape = field(default_factory=Shape)
+    shapes: list[NamedShape] = field(default_factory=_published)
     reference: ReferenceSizes = field(default_factory=ReferenceSizes)
     decode: DecodeSizes = field(default_factory=DecodeSizes)
     edits: EditsSizes = field(default_factory=EditsSizes)
@@ -127,6 +176,10 @@ class BenchmarksConfig:
     limit: LimitSizes = field(default_factory=LimitSizes)
     memory: MemorySizes = field(default_factory=MemorySizes)
     rerun: RerunSizes = field(default_factory=RerunSizes)
+    parity: ParitySizes = field(default_factory=ParitySizes)
+    fit: FitSizes = field(default_factory=FitSizes)
+    throughput: ThroughputSizes = field(default_factory=ThroughputSizes)
+    grid: GridSizes = field(default_factory=GridSizes)
 
 
 def register() -> None:
@@ -137,8 +190,8 @@ def register() -> None:
 def validate(config: BenchmarksConfig | DictConfig) -> None:
     """UserError for a benchmark that is none, and for less than one round."""
     for name in config.only:
-        if name not in NAMES:
-            raise UserError(unknown("benchmark", name, NAMES))
+        if name not in (*NAMES, *CARD):
+            raise UserError(unknown("benchmark", name, (*NAMES, *CARD)))
     if config.plain_threads < 0:
         raise UserError(f"plain_threads={config.plain_threads}: expected 0 (torch's own choice) or more")
     if config.rounds < 1:

@@ -38,7 +38,7 @@ _MODULES = {"attn_out": "self_attn", "cross_attn_out": "cross_attention", "mlp_o
 class Script:
     """The plain script. ``mean``: a concept's mean activations at a hook, ``[step, half, d_model]``."""
 
-    def __init__(self, musicgen: MusicGen, classifier: Classifier, mean: Resolve, frames: int) -> None:
+    def __init__(self, musicgen: MusicGen, classifier: Classifier | None, mean: Resolve, frames: int) -> None:
         self.musicgen, self.classifier, self.frames = musicgen, classifier, frames
         self._mean = mean
 
@@ -54,6 +54,7 @@ class Script:
     @torch.no_grad()
     def probabilities(self, rows: Sequence[Row]) -> Tensor:
         """One pass on to ``[row, label]``."""
+        assert self.classifier is not None
         audio: Any = self.musicgen.compression_model.decode(self.tokens(rows))
         return self.classifier.logits(audio[:, 0].float(), self.musicgen.sample_rate).softmax(-1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -58,11 +59,11 @@ class Report:
             table.add_row(*line.cells)
         return table
 
-    def markdown(self) -> str:
+    def markdown(self, title: str = "Benchmarks") -> str:
         """The header as a list, then the table."""
         rows = [COLUMNS, ["---"] * len(COLUMNS), *(line.cells for line in self.lines)]
         listed = [f"- {name}: {value}" for name, value in self.header.items()]
-        return "\n".join(["# Benchmarks", "", *listed, "", *map(_row, rows), ""])
+        return "\n".join([f"# {title}", "", *listed, "", *map(_row, rows), ""])
 
     def save(self, folder: Path) -> None:
         """Write ``benchmarks.json`` and ``benchmarks.md``, whole or not at all."""
@@ -71,6 +72,17 @@ class Report:
         for suffix, text in texts.items():
             with replacing(folder / f"benchmarks.{suffix}") as path:
                 path.write_text(text, encoding="utf-8")
+
+    def save_page(self, folder: Path, card: str) -> None:
+        """Write ``<card>.md`` into a folder that is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / page_name(card)) as path:
+            path.write_text(self.markdown(f"{card}, measured"), encoding="utf-8")
+
+
+def page_name(card: str) -> str:
+    """``NVIDIA H200`` → ``nvidia-h200.md``."""
+    return "-".join(re.findall(r"[a-z0-9]+", card.lower())) + ".md"
 
 
 def compare(benchmark: str, what: str, first: Timing, second: Timing, unit: str = "s a clip", note: str = "") -> Line:

@@ -58,12 +58,12 @@ def _automatic(model: Generator, duration: float, n_workers: int) -> int:
             f"{model.device} has {gigabytes(free / n_workers)} of memory free: use a shorter duration, a smaller "
             "model, or free memory"
         )
-    each = model.row_bytes(duration) if on_cpu else _probed_row_bytes(model, duration)
+    each = model.row_bytes(duration) if on_cpu else probed_row_bytes(model, duration)
     fitting = max(MIN_PASS, int(SHARE * free / n_workers / each))
     return min(_CPU_PASS, fitting) if on_cpu else fitting
 
 
-def _probed_row_bytes(model: Generator, duration: float) -> float:
+def probed_row_bytes(model: Generator, duration: float) -> float:
     """Measured: how much more two steps of a larger pass take (caches have their full length from the first step)."""
     few, many = (_peak(model, duration, rows) for rows in _PROBES)
     return max(model.row_bytes(duration), (many - few) / (_PROBES[1] - _PROBES[0]))
