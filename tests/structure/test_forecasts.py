@@ -149,9 +149,19 @@ def test_components_are_fitted_within_folds() -> None:
     ],
 )
 def test_what_cannot_be_asked_is_one_line(pieces: list[AnnotatedPiece], line: str) -> None:
-    (question,) = asked_about(pieces)
     with pytest.raises(UserError, match=line):
-        answered(question, activations(question, 0))
+        asked_about(pieces)
+
+
+def test_of_the_usual_horizons_those_that_cannot_be_asked_are_left_out() -> None:
+    """Sixteen beats later is the fourth section alone, which always returns."""
+    pieces = [made_piece(n, "rnr" if n % 2 else "nrr") for n in range(16)]
+    horizons = horizons_of(pieces, (8.0, 16.0), Clock.beats, 0)
+    assert [one.horizon for one in questions(pieces, horizons, FAST, usual=True)] == [8.0]
+    with pytest.raises(UserError, match=r"^horizon 16: fold 0 has one class only \(returns\)"):
+        questions(pieces, horizons, FAST)
+    with pytest.raises(UserError, match="^horizon 16: "):
+        questions(pieces, {16.0: horizons[16.0]}, FAST, usual=True)
 
 
 def test_activations_that_overflow_are_refused() -> None:

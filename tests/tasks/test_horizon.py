@@ -101,11 +101,11 @@ def test_what_edits_have_decided_is_read_back_from_a_jobs_folder(tmp_path: Path)
 
 
 def test_last_moments_with_position_are_both_in_one_probe() -> None:
-    pieces = made_pieces(8)
+    pieces = made_pieces(24)
     (question,) = questions(pieces, horizons_of(pieces, (8.0,), Clock.beats, 0), Probe(folds=2, inner=2))
-    given = Given("made", 8, SymbolicPieces.__new__(SymbolicPieces))
+    given = Given("made", 24, SymbolicPieces.__new__(SymbolicPieces))
     at = AtBeats(given, "blocks.0.hook_resid_post", Sight.local, 4)
-    beats = {at: np.random.default_rng(0).normal(size=(8 * 32, 3))}
+    beats = {at: np.random.default_rng(0).normal(size=(24 * 32, 3))}
     annotated = Annotated(given, (8.0,), Clock.beats, 4)
     alone, both = (columns_of(Forecasts(annotated, at, question.probe, beside=one), question, beats)
                    for one in ("", "position"))  # fmt: skip

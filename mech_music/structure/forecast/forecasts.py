@@ -15,7 +15,7 @@ from mech_music.base.workers import Advance
 from mech_music.saes.progress import progress
 from mech_music.structure.forecast.controls import PLAIN, shuffled
 from mech_music.structure.forecast.named import Columns, Forecasts, Tensors
-from mech_music.structure.forecast.probes import Probe, fold_of, forecast
+from mech_music.structure.forecast.probes import Probe, fold_of, forecast, one_class
 from mech_music.structure.forecast.rows import Rows
 from mech_music.structure.pieces.annotated import AnnotatedPiece
 
@@ -51,13 +51,24 @@ class Question:
         """What is to be told."""
         return shuffled(self.pieces, self.rows, self.probe.seed) if dealt else self.rows.returns
 
+    @cached_property
+    def why_not(self) -> str:
+        """Why it cannot be asked, of its labels or of those dealt anew; empty if it can."""
+        found = [one_class(self.labels(dealt), self.fold) for dealt in (False, True)]
+        return next((f"{self}: {reason}" for reason in found if reason), "")
+
     def __str__(self) -> str:
         return f"horizon {self.horizon:g}{f', {self.regime} pieces' if self.regime else ''}"
 
 
-def questions(pieces: Sequence[AnnotatedPiece], horizons: Mapping[float, Rows], probe: Probe) -> list[Question]:
-    """Every regime and horizon that has rows, in the order of pieces."""
-    found = []
+def questions(
+    pieces: Sequence[AnnotatedPiece], horizons: Mapping[float, Rows], probe: Probe, usual: bool = False
+) -> list[Question]:
+    """Every regime and horizon that has rows, in the order of pieces.
+
+    UserError for one that cannot be asked; if nobody named the horizons (``usual``), only where none can.
+    """
+    found: list[Question] = []
     for regime in dict.fromkeys(piece.regime for piece in pieces):
         tracks = list(dict.fromkeys(piece.track for piece in pieces if piece.regime == regime))
         number = np.array([tracks.index(piece.track) if piece.regime == regime else -1 for piece in pieces])
@@ -65,7 +76,10 @@ def questions(pieces: Sequence[AnnotatedPiece], horizons: Mapping[float, Rows], 
             own = rows[number[rows.piece] >= 0]
             if len(own):
                 found.append(Question(regime, horizon, pieces, own, number[own.piece], probe))
-    return found
+    possible = [question for question in found if not question.why_not]
+    if len(possible) < (1 if usual else len(found)):
+        raise UserError(next(question.why_not for question in found if question.why_not))
+    return possible
 
 
 class _Forecasts:
@@ -80,7 +94,7 @@ class _Forecasts:
     def make(self, sources: Sequence[Forecasts], making: Making) -> Mapping[Forecasts, Tensors]:
         first, recording = sources[0], making.passes.recording
         record = {name: one.numpy() for name, one in recording.get(first.annotated).items()}
-        asked = questions(*first.annotated.read(record), first.probe)
+        asked = questions(*first.annotated.read(record), first.probe, first.annotated.usual)
         units = [(source, question) for source in sources for question in asked]
         at_beats: dict[Columns, np.ndarray] = {
             source.columns: recording.get(source.columns)["beats"].numpy()

@@ -48,6 +48,11 @@ class Annotated:
     clock: Clock
     window: int
 
+    @property
+    def usual(self) -> bool:
+        """Whether nobody named the horizons."""
+        return not self.horizons
+
     def read(self, record: Tensors) -> tuple[list[AnnotatedPiece], dict[float, Rows]]:
         """The pieces of a record, and the rows of each horizon."""
         pieces = unpacked(record["pieces"])

@@ -44,6 +44,18 @@ def fold_of(track: Int[np.ndarray, " row"], n: int, seed: int) -> Int[np.ndarray
     return (np.argsort(order) % n)[own]
 
 
+def one_class(y: Bool[np.ndarray, " row"], fold: Int[np.ndarray, " row"]) -> str:
+    """Which fold, or all the others of one, has rows of one class only, and what to do; empty if none has."""
+    for one in np.unique(fold):
+        for part, word in ((fold == one, f"fold {one}"), (fold != one, f"all folds but {one}")):
+            if y[part].all() or not y[part].any():
+                kind = "returns" if y[part].all() else "nothing that returns"
+                return (
+                    f"{word} has one class only ({kind}): raise n_pieces, lower probe.folds, or leave the horizon out"
+                )
+    return ""
+
+
 def forecast(
     x: Float[np.ndarray, "row column"],
     y: Bool[np.ndarray, " row"],
@@ -57,15 +69,11 @@ def forecast(
     """
     if not np.isfinite(x).all():
         raise UserError("a probe's columns have values that are not finite: the model's activations overflow")
+    if reason := one_class(y, fold):
+        raise UserError(reason)
     found = np.empty(len(y))
     for one in np.unique(fold):
         held_out = fold == one
-        for part, word in ((held_out, f"fold {one}"), (~held_out, f"all folds but {one}")):
-            if y[part].all() or not y[part].any():
-                kind = "returns" if y[part].all() else "nothing that returns"
-                raise UserError(
-                    f"{word} has one class only ({kind}): raise n_pieces, lower probe.folds, or leave the horizon out"
-                )
         found[held_out] = _fitted(x[~held_out], y[~held_out], track[~held_out], probe, x[held_out])
     return found
 

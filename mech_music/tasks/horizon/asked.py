@@ -52,7 +52,7 @@ def asked(run: Settings) -> list[Asked]:
 def asked_of(run: Settings, answers: Answers) -> list[Question]:
     """Every regime and horizon that pieces allow."""
     annotated = run.annotated
-    return questions(*annotated.read(answers.records[annotated]), run.fitting)
+    return questions(*annotated.read(answers.records[annotated]), run.fitting, annotated.usual)
 
 
 def lines_of(run: Settings, one: Asked, question: Question, answers: Answers) -> Iterator[dict[str, Any]]:
