@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny \
-	tiny-long structure wheel clean
+	tiny-long structure gpu wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"

@@ -15,9 +15,9 @@ from omegaconf import OmegaConf
 from mech_music.base.errors import UserError
 from mech_music.benchmarks.__main__ import run
 from mech_music.benchmarks.bench import Bench
-from mech_music.benchmarks.config import BenchmarksConfig, register
+from mech_music.benchmarks.config import CARD, BenchmarksConfig, register
 from mech_music.benchmarks.measure import Timing
-from mech_music.benchmarks.table import Line, compare
+from mech_music.benchmarks.table import Line, compare, page_name
 from mech_music.config.paths import conf_dir
 
 
@@ -38,6 +38,31 @@ def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.Captu
         assert second > 0
     assert (tmp_path / "benchmarks.md").read_text().count("| edits |") == 10
     assert "mech_music benchmarks" in capsys.readouterr().out
+
+
+def test_what_a_card_is_asked_runs_on_a_cpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``make gpu`` on its smallest size: every token equal in a pass and alone, static and traced; memory as computed."""
+    monkeypatch.chdir(tmp_path)
+    register()
+    with initialize_config_dir(str(conf_dir() / "benchmarks"), version_base="1.3"):
+        words = ["size=quick", "only=[parity,fit,throughput,grid]", "device=cpu", "page=cards", "grid.rows=2"]
+        config = OmegaConf.to_object(compose("config", words))
+        card = compose("config", ["size=gpu"])
+    assert isinstance(config, BenchmarksConfig)
+    assert card.device == "cuda" and set(CARD) < set(card.only) and [one.name for one in card.shapes][0] == "small"
+    run(config, tmp_path)
+    lines = json.loads((tmp_path / "benchmarks.json").read_text())["lines"]
+    found = {name: [line for line in lines if line["benchmark"] == name] for name in CARD}
+    assert [len(found[name]) for name in CARD] == [8, 2, 6, 3]
+    for line in found["parity"]:
+        assert line["rounds"] == [[100.0], [100.0]] and line["note"] == "4 of 4 rows wholly equal; 0 not finite"
+    for line in found["fit"]:
+        assert line["ratio"]["median"] == 1
+    traced = found["grid"][1]["rounds"]
+    hours, parts = found["grid"][0]["rounds"], found["grid"][2]["rounds"]
+    assert hours[1] == traced[1] == [pytest.approx(parts[0][0] + parts[1][0])], "what is heard counts"
+    assert (tmp_path / "cards" / "cpu.md").read_text().startswith("# CPU, measured")
+    assert page_name("NVIDIA H200") == "nvidia-h200.md"
 
 
 def test_a_failure_leaves_the_others_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
