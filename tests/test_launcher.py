@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -36,11 +37,22 @@ def test_a_sweep_runs_the_union_of_its_clips_first(command: CommandLine) -> None
     assert len(prefetched) < sum(len(job) for job in jobs)  # baselines and controls are shared
 
 
-def test_a_job_that_runs_apart_knows_the_union(command: CommandLine) -> None:
-    """Under Hydra's own launchers each job begins with the clips of all."""
+def test_a_job_that_runs_apart_knows_the_union(
+    command: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under Hydra's own launchers a job begins with the clips of all, once: it leaves word that they are there."""
+    monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "kept"))
     assert command(*SMALL, "component=mlp,sa", "hydra/launcher=basic") == 0
-    first, one, again, other = map(set, command.engine.asked)
-    assert first == again == one | other and one != other
+    union, one, other = map(set, command.engine.asked)
+    assert union == one | other and one != other
+    command.engine.asked.clear()
+    assert command(*SMALL, "component=mlp,ca", "hydra/launcher=basic") == 0
+    union, one, other = map(set, command.engine.asked)
+    assert union == one | other, "another sweep's clips are not said to be there"
+    shutil.rmtree(next((tmp_path / "kept").rglob("unions")))
+    command.engine.asked.clear()
+    assert command(*SMALL, "component=mlp,ca", "hydra/launcher=basic") == 0
+    assert len(command.engine.asked) == 3, "nor those of a store that forgot"
 
 
 @pytest.mark.parametrize("launcher", ["packed", "basic"])

@@ -26,12 +26,17 @@ def open_engine(run: RunConfig, store: Store | None = None) -> Engine:
     if wanted not in _ENGINES:
         from mech_music.listeners.registry import listener_names, open_listener
 
-        store = store or Store(user_path(run.engine.store) if run.engine.store else default_store_dir())
+        store = store or open_store(run)
         settings = Settings(Sampling(**asdict(run.sampling)), run.duration)
         _ENGINES.clear()  # one model in memory at a time
         listeners = {name: partial(open_listener, name, run) for name in listener_names()}
         _ENGINES[wanted] = Engine(_model(run), store, settings, listeners, run.engine, executor=_executor(run))
     return _ENGINES[wanted]
+
+
+def open_store(run: RunConfig) -> Store:
+    """The store that a config asks for."""
+    return Store(user_path(run.engine.store) if run.engine.store else default_store_dir())
 
 
 def _executor(run: RunConfig) -> Executor:

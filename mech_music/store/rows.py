@@ -31,8 +31,9 @@ VERSION = "v4"  # the folder that everything of this layout lies in
 OLD = ("rows", "records", "clips")
 """Where earlier versions kept what they stored, beside this version's folder."""
 PARTS = ("clips", "readings", "records", "audio")
-WORK = ("streams", "training")
-"""Activations on disk, and checkpoints of what is trained on them: made again when they are asked for."""
+WORK = ("streams", "training", "unions")
+"""Activations on disk, checkpoints of what is trained on them, and which unions of sweeps are there: made again when
+they are asked for."""
 
 
 class Store:

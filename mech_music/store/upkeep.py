@@ -179,9 +179,10 @@ def _joined(shards: list[dict[str, np.ndarray]], about: About) -> bytes:
 def prunable(folder: Path, what: Iterable[str], model: str | None, days: float | None) -> list[Holding]:
     """What `prune` would remove: holdings of the kinds in ``what``, of one model, not written to for ``days``.
 
-    UserError for a model that the store has no clips of.
+    With anything goes the word that unions of sweeps are there. UserError for a model that the store has no clips of.
     """
-    found = [holding for holding in survey(folder) if holding.what in what and holding.files]
+    every = [holding for holding in survey(folder) if holding.files]
+    found = [holding for holding in every if holding.what in what]
     if model is not None:
         known = sorted({dict(holding.about).get("model", "") for holding in found if holding.what in SHARDED})
         if model not in known:
@@ -190,7 +191,9 @@ def prunable(folder: Path, what: Iterable[str], model: str | None, days: float |
     if days is not None:
         for holding in found:
             holding.files = [path for path in holding.files if time.time() - path.stat().st_mtime > 86_400 * days]
-    return [holding for holding in found if holding.files]
+    chosen = [holding for holding in found if holding.files]
+    unions = [holding for holding in every if holding.what == "unions" and holding not in chosen]
+    return chosen + unions if chosen else []
 
 
 def prune(holdings: Iterable[Holding]) -> None:

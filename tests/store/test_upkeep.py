@@ -120,7 +120,11 @@ def test_prune_asks_first_and_takes_only_what_was_named(folder: Path) -> None:
     assert code == 0
     assert "--yes" in text
     assert len(shards(folder)) == 7
+    mark = Store(folder).place / "unions" / "0123"
+    mark.parent.mkdir()
+    mark.touch()
     command(folder, "prune", "--model", "small", "--yes")
+    assert not mark.exists(), "a union of which clips are gone is not there"
     assert {dict(h.about)["model"] for h in upkeep.survey(folder) if h.what == "clips"} == {"tiny"}
     assert Store(folder).audio("b" * 64) is not None
     old = shards(folder)[0]

@@ -7,13 +7,16 @@ jobs that run at the same time divide the work, and one that comes later finds i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+import mech_music
 from mech_music.base.errors import UserError
 from mech_music.cli.launcher.composer import Composer
 from mech_music.cli.validation import validate
@@ -38,12 +41,25 @@ class WithUnion:
             validate(own)
         except UserError:
             return self._function(cfg)  # which says it
-        runs = [run for run in self._runs() if alike(run) == alike(own)]
-        if len(runs) > 1:
-            from mech_music.cli.job import prefetch
+        if not (done := self._done(own)).exists():
+            runs = [run for run in self._runs() if alike(run) == alike(own)]
+            if len(runs) > 1:
+                from mech_music.cli.job import prefetch
 
-            prefetch(runs)
+                if prefetch(runs):
+                    done.parent.mkdir(exist_ok=True)
+                    done.touch()
         return self._function(cfg)
+
+    def _done(self, own: RunConfig) -> Path:
+        """A file in the store that is there once the union is, so that N jobs do not plan it N times.
+
+        Only a saving: whatever is missing in spite of it a job makes itself.
+        """
+        from mech_music.engine.opening import open_store
+
+        asked = (list(self.arguments), OmegaConf.to_yaml(self._config), alike(own), mech_music.__version__)
+        return open_store(own).place / "unions" / sha256(repr(asked).encode()).hexdigest()[:24]
 
     def _runs(self) -> list[RunConfig]:
         """Every job of the sweep that makes sense."""
