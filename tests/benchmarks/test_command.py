@@ -41,7 +41,7 @@ def test_cheap_benchmarks_write_their_table(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_what_a_card_is_asked_runs_on_a_cpu_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``make gpu`` on its smallest size: every token equal in a pass and alone, static and traced; memory as computed."""
+    """The smallest ``make gpu``: every token equal in a pass and alone, static and traced; memory as computed."""
     monkeypatch.chdir(tmp_path)
     register()
     with initialize_config_dir(str(conf_dir() / "benchmarks"), version_base="1.3"):
@@ -49,7 +49,7 @@ def test_what_a_card_is_asked_runs_on_a_cpu_too(tmp_path: Path, monkeypatch: pyt
         config = OmegaConf.to_object(compose("config", words))
         card = compose("config", ["size=gpu"])
     assert isinstance(config, BenchmarksConfig)
-    assert card.device == "cuda" and set(CARD) < set(card.only) and [one.name for one in card.shapes][0] == "small"
+    assert card.device == "cuda" and set(CARD) < set(card.only) and next(one.name for one in card.shapes) == "small"
     run(config, tmp_path)
     lines = json.loads((tmp_path / "benchmarks.json").read_text())["lines"]
     found = {name: [line for line in lines if line["benchmark"] == name] for name in CARD}
