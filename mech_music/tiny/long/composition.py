@@ -72,7 +72,8 @@ class Placed:
 
 @dataclass(frozen=True)
 class Piece:
-    """``instrument``: that of the first section, which the prompt names. ``form``: the prompt's word for the form."""
+    """``instrument``: that of the first section, which the prompt names. ``form``: a letter for each section that the
+    prompt announces, or the prompt's word in their place."""
 
     number: int
     regime: str
@@ -83,6 +84,12 @@ class Piece:
 
     @property
     def prompt(self) -> str:
+        told = said([self.form.index(letter) for letter in self.form]) if self.regime == TOLD else self.form
+        return prompt_of(self.tempo, self.instrument, told)
+
+    @property
+    def first_prompt(self) -> str:
+        """That of training's first stages, where a form is one word."""
         return f"A {self.tempo} {self.instrument} piece in {self.form} form."
 
     @property
@@ -104,6 +111,16 @@ class Piece:
             cadence = CADENCE_BEATS * self.beat
             found.append(Section(at * size, (at + 1) * size, one.kind, one.source, shift, cadence))
         return tuple(found)
+
+
+def prompt_of(tempo: str, instrument: str, told: str) -> str:
+    """``told``: `said`, or the word of pieces whose form is not told."""
+    return f"A {tempo} {instrument} piece: {told}"
+
+
+def said(like: Sequence[int]) -> str:
+    """A word for each section: its number, and that of the section which it is (itself: a new one), from 1 on."""
+    return " ".join(f"{place}={source + 1}" for place, source in enumerate(like, 1))
 
 
 @dataclass(frozen=True)

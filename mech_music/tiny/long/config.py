@@ -18,6 +18,7 @@ class StageName(StrEnum):
     language_model = "language_model"
     refined = "refined"
     told = "told"
+    forms = "forms"
     bundle = "bundle"
     short = "short"
 
@@ -43,6 +44,21 @@ def _codec() -> CodecConfig:
 def _language_model() -> LanguageModelConfig:
     loop = LoopConfig(steps=2000, batch=8, weight_decay=0.05, beta2=0.95)
     return LanguageModelConfig(loop, layers=6)
+
+
+def _forms() -> LoopConfig:
+    return LoopConfig(2000, 8, learning_rate=2e-3, weight_decay=0.05, beta2=0.95)
+
+
+@dataclass
+class FormsConfig:
+    """Of the stage ``forms``: its first steps read pieces of one tempo; how much a section's first frames weigh."""
+
+    loop: LoopConfig = field(default_factory=_forms)
+    first_steps: int = 600
+    first_tempo: str = "medium"
+    weight: float = 15.0
+    first_frames: int = 4
 
 
 @dataclass
@@ -74,6 +90,7 @@ class LongConfig:
     )
     # Of these steps, those that read told pieces with exact returns only, and hinted ones.
     told_exactly: int = 1200
+    forms: FormsConfig = field(default_factory=FormsConfig)
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 

@@ -18,7 +18,7 @@ from mech_music.base.errors import UserError
 from mech_music.tiny import codec, loop, text_encoder
 from mech_music.tiny.long.composition import BEAT_FRAMES, HELD_OUT, INSTRUMENTS, compose
 from mech_music.tiny.long.config import LongConfig
-from mech_music.tiny.long.forms import CUED, FREE, TOLD_FORMS
+from mech_music.tiny.long.forms import CUED, FREE, MOST, TOLD_FORMS
 from mech_music.tiny.long.sound import SAMPLES, render
 from mech_music.tiny.workspace import StageFolder
 
@@ -31,6 +31,7 @@ _SECTIONS = {
     "language_model": _LEARNING,
     "refined": (*_LEARNING, "refined", "more_returns"),
     "told": (*_LEARNING, "refined", "more_returns", "told", "told_exactly"),
+    "forms": (*_LEARNING, "refined", "more_returns", "told", "told_exactly", "forms"),
     "short": ("pieces", "codec", "shape", "short"),
 }
 _VOCABULARY = 48
@@ -46,7 +47,7 @@ class Workspace(StageFolder):
     def recipe(self, stage: str) -> dict[str, Any]:
         """The part of the config that decides this stage's result (how often to save does not)."""
         config = asdict(self.config)
-        for section in ("codec", "language_model"):
+        for section in ("codec", "language_model", "forms"):
             del config[section]["loop"]["save_every"]
         for section in ("loops", "refined", "told", "short"):
             del config[section]["save_every"]
@@ -60,6 +61,12 @@ class Workspace(StageFolder):
 
 def vocabulary() -> tuple[str, ...]:
     """A token for every word that a prompt can have."""
+    told = [f"{place}={source}" for place in range(1, MOST + 1) for source in range(1, place + 1)]
+    return text_encoder.vocabulary_of(("A", *BEAT_FRAMES, *INSTRUMENTS, "piece:", FREE, CUED, *told), _VOCABULARY)
+
+
+def first_vocabulary() -> tuple[str, ...]:
+    """The same of training's first stages (`Piece.first_prompt`)."""
     words = ["A", *BEAT_FRAMES, *INSTRUMENTS, "piece", "in", FREE, CUED]
     return text_encoder.vocabulary_of((*words, *TOLD_FORMS, "form."), _VOCABULARY)
 

@@ -168,7 +168,9 @@ def baselines(wanted: Wanted, subject: Subject, pieces: Sequence[Piece]) -> Tabl
             nats[f"{order}-gram, {len(seen)} pieces"] = model.losses(codes[:, 0].numpy())
     if wanted.short:
         workspace = Workspace(LongConfig(folder=wanted.short))
-        nats["trained with 4 s of context"] = short.losses(workspace, codes, prompts)[:, 0]
+        nats["trained with 4 s of context"] = short.losses(workspace, codes, [piece.first_prompt for piece in pieces])[
+            :, 0
+        ]
     table = _table("Nats of a frame's first token", "model", *(kind.value for kind in Kind))
     for name, found in nats.items():
         values = [_of_kind(pieces, found, kind) for kind in Kind]

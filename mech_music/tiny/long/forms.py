@@ -18,6 +18,8 @@ TOLD_FORMS = (
     "ABACAB", "ABACBA", "ABBAAB", "ABBABA", "ABBACA", "ABBCAB", "ABCAAB", "ABCABC", "ABCACB", "ABCBAA", "ABCBAB",
 )  # fmt: skip
 """Sections of one letter are the same melody. Pieces of fewer sections play the first letters."""
+MOST = 6
+"""Sections that a prompt announces."""
 
 _CHANCES = {Kind.new: 0.2, Kind.exact: 0.38, Kind.transposed: 0.14, Kind.reorchestrated: 0.14, Kind.decoy: 0.14}
 _RETURNS = {kind: chance for kind, chance in _CHANCES.items() if kind.returns}

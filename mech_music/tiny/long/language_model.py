@@ -20,11 +20,11 @@ from mech_music.tiny.language_model import Lesson, LossOf, Texts
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import BEAT_FRAMES, BEATS, FRAMES, HELD_OUT, Piece, compose, truth
 from mech_music.tiny.long.config import LongConfig
-from mech_music.tiny.long.data import Workspace, vocabulary
+from mech_music.tiny.long.data import Workspace, first_vocabulary
 from mech_music.tiny.long.forms import HINTED, TOLD
 
-PROMPT_LENGTH = 8
-"""Tokens of every prompt, its end included."""
+FIRST_LENGTH, UNTOLD_LENGTH, FORM_LENGTH = 8, 6, 11
+"""Tokens of a prompt, its end included: in training's first stages, of pieces whose form is not told, of told ones."""
 
 
 def encoded(model: LMModel, prompts: Sequence[str]) -> dict[str, Any]:
@@ -33,15 +33,23 @@ def encoded(model: LMModel, prompts: Sequence[str]) -> dict[str, Any]:
     return model.condition_provider(model.condition_provider.tokenize(attributes))
 
 
-def loss_of(model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]) -> Float[Tensor, ""]:
-    """Mean cross-entropy of codes in nats a token, as the delay has them: codebook k is predicted k steps late."""
+def logits_of(
+    model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]
+) -> Float[Tensor, "row codebook frame token"]:
+    """Of every code given those before it, as the delay has them: codebook k is predicted k steps late."""
     rows, n_codebooks, frames = codes.shape
     steps = torch.full((rows, n_codebooks, frames + n_codebooks), model.special_token_id)
     for book in range(n_codebooks):
         steps[:, book, book + 1 : book + 1 + frames] = codes[:, book]
     logits = model(steps[:, :, :-1], [], text)
-    each = [logits[:, book, book : book + frames].flatten(0, 1).float() for book in range(n_codebooks)]
-    return torch.stack([F.cross_entropy(each[book], codes[:, book].flatten()) for book in range(n_codebooks)]).mean()
+    return torch.stack([logits[:, book, book : book + frames] for book in range(n_codebooks)], dim=1)
+
+
+def loss_of(model: LMModel, codes: Int[Tensor, "row codebook frame"], text: dict[str, Any]) -> Float[Tensor, ""]:
+    """Mean cross-entropy of codes, in nats a token."""
+    logits = logits_of(model, codes, text)
+    each = [logits[:, book].flatten(0, 1).float() for book in range(codes.shape[1])]
+    return torch.stack([F.cross_entropy(own, codes[:, book].flatten()) for book, own in enumerate(each)]).mean()
 
 
 @torch.no_grad()
@@ -70,8 +78,8 @@ def by_kind(pieces: Sequence[Piece], nats: Float[np.ndarray, "piece frame"]) -> 
 
 def texts_of(config: LongConfig, lessons: Sequence[Lesson] = ()) -> Texts:
     """The prompts of all pieces that are trained on."""
-    prompts = [compose(number).prompt for number in range(config.pieces.train)]
-    return Texts(prompts, vocabulary(), {PROMPT_LENGTH: 1.0}, lessons)
+    prompts = [compose(number).first_prompt for number in range(config.pieces.train)]
+    return Texts(prompts, first_vocabulary(), {FIRST_LENGTH: 1.0}, lessons)
 
 
 def rearranged(config: LongConfig) -> Lesson:
@@ -179,21 +187,21 @@ def train(
     """Train one stage of the language model, from given weights or new ones, and seal it."""
     torch.set_num_threads(1)  # products of matrices this small are no faster on two
     config, codes = workspace.config, workspace.load_tensors("codes")
-    model = language_model.build(workspace, config, vocabulary())
+    model = language_model.build(workspace, config, first_vocabulary())
     if start is not None:
         model.load_state_dict(start)
     how = (settings.batch, config.language_model.condition_dropout)
     trainer = language_model.Trainer(workspace, model, stage, how, codes["train"], texts, in_bfloat16, loss)
-    loop.train(workspace, stage, model, settings, trainer.loss, lambda: watched(model, codes["watched"]))
+    loop.train(workspace, stage, model, settings, trainer.loss, lambda: watched(model, codes["watched"], first=True))
     workspace.save_tensors(stage, model.state_dict())
 
 
-def watched(model: LMModel, codes: Int[Tensor, "piece codebook frame"]) -> str:
-    """What sections of each kind cost in held-out pieces."""
+def watched(model: LMModel, codes: Int[Tensor, "piece codebook frame"], first: bool = False) -> str:
+    """What sections of each kind cost in held-out pieces. ``first``: under the prompts of training's first stages."""
     pieces = [compose(HELD_OUT + number) for number in range(len(codes))]
     model.eval()
     with in_bfloat16():
-        nats = losses(model, codes, [piece.prompt for piece in pieces])
+        nats = losses(model, codes, [piece.first_prompt if first else piece.prompt for piece in pieces])
     model.train()
     said = []
     for tempo in BEAT_FRAMES:

@@ -37,7 +37,7 @@ class PlantedPieces:
         for regime in self.regimes:
             if regime not in REGIMES:
                 raise UserError(f"pieces=planted: {unknown('regime', regime, REGIMES)}")
-        self.id = f"planted 2, {'+'.join(regime for regime in REGIMES if regime in self.regimes)}"
+        self.id = f"planted 3, {'+'.join(regime for regime in REGIMES if regime in self.regimes)}"
 
     @classmethod
     def from_run(cls, run: RunConfig, regimes: Sequence[str] = REGIMES) -> Self:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mech_music.tiny import language_model, loop
 from mech_music.tiny.long import language_model as long
-from mech_music.tiny.long.data import Workspace, vocabulary
+from mech_music.tiny.long.data import Workspace, first_vocabulary
 
 CONTEXT = 50
 """Frames of a crop."""
@@ -42,7 +42,7 @@ def losses(
     UserError if there is none in the folder, or it is of another config.
     """
     state = workspace.load_tensors("short")
-    model = language_model.build(workspace, workspace.config, vocabulary())
+    model = language_model.build(workspace, workspace.config, first_vocabulary())
     model.load_state_dict(state)
     found = np.zeros(codes.shape, np.float32)
     for start in loop.tracked(range(0, codes.shape[2] - CONTEXT + 1, _STRIDE), "context of 4 s"):

@@ -37,7 +37,10 @@ def test_a_piece_is_what_was_asked_for_and_always_the_same() -> None:
     asked = Asked(TOLD, "slow", "violin", "ABACAB")
     piece = compose(5, asked)
     assert piece == compose(5, asked) != compose(6, asked)
-    assert piece.prompt == "A slow violin piece in ABACAB form." and piece.sections[0].music.instrument == "violin"
+    assert (
+        piece.prompt == "A slow violin piece: 1=1 2=2 3=1 4=4 5=1 6=2"
+        and piece.sections[0].music.instrument == "violin"
+    )
     assert "".join(one.letter for one in piece.sections) == "ABAC"
     for one in MANY:
         assert len(one.sections) == n_sections(one.tempo) and one.sections[0].music.instrument == one.instrument

@@ -12,16 +12,18 @@ import torch
 
 from mech_music.base.errors import UserError
 from mech_music.models.musicgen.loading import load_model
+from mech_music.prompts.declared import load_prompt_set
 from mech_music.tiny import language_model as shared
 from mech_music.tiny import loop
 from mech_music.tiny.long import data, language_model, short, train
 from mech_music.tiny.long.announced import other_cadence, other_form
+from mech_music.tiny.long.arranged import Trainer, arranged
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
 from mech_music.tiny.long.config import StageName
 from mech_music.tiny.long.context import judge, judged_frames, swap
 from mech_music.tiny.long.data import Workspace
-from mech_music.tiny.long.forms import TOLD_FORMS
+from mech_music.tiny.long.forms import TOLD, TOLD_FORMS
 from mech_music.tiny.long.language_model import looped, repeated
 from mech_music.tiny.long.ngram import NGram
 from mech_music.tiny.long.planted import PlantedPieces, composed
@@ -34,7 +36,7 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
 ) -> None:
     config, whole_step = micro(tmp_path), loop._step
     loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined, "told": config.told}
-    loops |= {"language_model": config.language_model.loop}
+    loops |= {"language_model": config.language_model.loop, "forms": config.forms.loop}
     stage = ""
 
     def failing_step(model, optimizer, settings, step, loss_of):
@@ -43,13 +45,13 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
         return whole_step(model, optimizer, settings, step, loss_of)
 
     monkeypatch.setattr(loop, "_step", failing_step)
-    for stage in ("codec", "loops", "language_model", "refined", "told"):
+    for stage in ("codec", "loops", "language_model", "refined", "told", "forms"):
         with pytest.raises(KeyboardInterrupt):
             train.run(config)
         assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
     monkeypatch.undo()
     train.run(config)
-    results = ("codec", "codes", "loops", "language_model", "refined", "told")
+    results = ("codec", "codes", "loops", "language_model", "refined", "told", "forms")
     for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
@@ -58,7 +60,7 @@ def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         train.run(micro(tmp_path))
     said = [line for line in caplog.messages if "nats a frame" in line]
-    assert len(said) == 12 and all("exact" in line and "decoy" in line for line in said)
+    assert len(said) == 15 and all("exact" in line and "decoy" in line for line in said)
 
 
 def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
@@ -106,11 +108,50 @@ def test_a_folder_of_another_config_and_a_senseless_number_are_refused(finished:
         train.run(config)
 
 
-def test_every_prompt_has_the_same_length_and_no_unknown_word() -> None:
-    tokenizer = shared.text_encoder.make_tokenizer(data.vocabulary())
-    for number in range(200):
-        ids = tokenizer(compose(number).prompt)["input_ids"]
-        assert len(ids) == language_model.PROMPT_LENGTH and tokenizer.unk_token_id not in ids
+def test_prompts_have_their_lengths_and_no_unknown_word() -> None:
+    tokenizer, first = map(shared.text_encoder.make_tokenizer, (data.vocabulary(), data.first_vocabulary()))
+    for piece in map(compose, range(200)):
+        told, ids = piece.regime == TOLD, tokenizer(piece.prompt)["input_ids"]
+        assert len(ids) == (language_model.FORM_LENGTH if told else language_model.UNTOLD_LENGTH)
+        assert tokenizer.unk_token_id not in ids
+        ids = first(piece.first_prompt)["input_ids"]
+        assert len(ids) == language_model.FIRST_LENGTH and first.unk_token_id not in ids
+    study = load_prompt_set("long")
+    for form in study.categories["form"].words:
+        prompt = study.fill({"tempo": "slow", "instrument": "piano", "form": form}).text
+        assert tokenizer.unk_token_id not in tokenizer(prompt)["input_ids"]
+    told = {compose(number, Asked(TOLD)).prompt.partition(": ")[2] for number in range(200)}
+    assert told == set(study.categories["form"].words) - {"free", "cued"}
+
+
+def test_what_is_put_together_is_what_its_prompt_says() -> None:
+    random = np.random.default_rng(0)
+    for piece in map(compose, range(60)):
+        size, n = piece.annotated[0].end, len(piece.sections)
+        codes, prompt = arranged(torch.arange(320).repeat(4, 1), piece, random)
+        like = [int(word.split("=")[1]) - 1 for word in prompt.partition(": ")[2].split()]
+        assert len(like) == 6 and codes.shape == (4, 320)
+        sections = [codes[0, at * size : (at + 1) * size] for at in range(n)]
+        for at, (section, source) in enumerate(zip(sections, like, strict=False)):
+            assert torch.equal(section, sections[source]) and source <= at
+            played = [piece.sections[int(one[0]) // size].music for one in sections[:at]]
+            assert (piece.sections[int(section[0]) // size].music in played) is (source < at), "a new one is new"
+
+
+def test_first_beats_weigh_more(finished: Path) -> None:
+    """The loss that is trained is the weighted mean; weights of one for all frames give the plain one."""
+    workspace = Workspace(micro(finished))
+    model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
+    trainer = Trainer(workspace, model, workspace.load_tensors("codes")["train"])
+    example = trainer._example(3, False, np.random.default_rng(0))
+    starts = [section.start for section in trainer.pieces[3].annotated[1:]]
+    assert np.flatnonzero(example.weights == workspace.config.forms.weight).tolist() == [
+        start + offset for start in starts for offset in range(4)
+    ]
+    with torch.no_grad():
+        weighted = float(trainer.loss(5))
+        trainer.how.weight = 1.0
+        assert 0 < float(trainer.loss(5)) != weighted > 0
 
 
 def test_the_loss_of_training_is_the_models_own_and_its_attention_causal(finished: Path) -> None:

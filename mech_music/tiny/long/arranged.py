@@ -1,0 +1,123 @@
+"""The stage ``forms``: pieces put together anew from their own sections, under a prompt that says which returns where.
+
+What a prompt announces decides a section's first beat alone (from then on the section can be heard), one frame in
+twenty, and of its first stages the model had learnt to copy but not to use any announcement. So here first beats weigh
+more, every piece has a form of its own, and pieces of one tempo come first, whose sections begin at the same frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from audiocraft.models.lm import LMModel
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mech_music.tiny import language_model as shared
+from mech_music.tiny import loop, text_encoder
+from mech_music.tiny.long.attention import in_bfloat16
+from mech_music.tiny.long.composition import Piece, compose, prompt_of, said
+from mech_music.tiny.long.data import Workspace, vocabulary
+from mech_music.tiny.long.forms import MOST, TOLD
+from mech_music.tiny.long.language_model import FORM_LENGTH, UNTOLD_LENGTH, logits_of, watched
+
+_AS_IT_IS, _UNTOLD = 0.25, 0.15  # shares of pieces that are not put together anew, and of batches without told ones
+_FRESH = 0.4  # share of sections that are new, while there are any
+
+
+@dataclass(frozen=True)
+class Example:
+    """A piece's tokens, the prompt, and how much each frame counts."""
+
+    codes: Int[Tensor, "codebook frame"]
+    prompt: str
+    weights: Float[Tensor, " frame"]
+
+
+def arrangement(piece: Piece, random: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Which of the piece's sections is played at each place, and which place each is the same as (itself: new)."""
+    order, like = [0], [0]
+    for place in range(1, len(piece.sections)):
+        played = [piece.sections[number].music for number in order]
+        fresh = [number for number, one in enumerate(piece.sections) if one.music not in played]
+        if fresh and random.random() < _FRESH:
+            order.append(int(random.choice(fresh)))
+            like.append(place)
+        else:
+            source = int(random.choice(sorted(set(like))))
+            order.append(order[source])
+            like.append(source)
+    for place in range(len(order), MOST):  # which the piece is too short for
+        like.append(int(random.choice([*sorted(set(like)), place])))
+    return order, like
+
+
+def arranged(
+    codes: Int[Tensor, "codebook frame"], piece: Piece, random: np.random.Generator
+) -> tuple[Int[Tensor, "codebook frame"], str]:
+    """A piece's tokens in an order of their own, and the prompt that says so."""
+    order, like = arrangement(piece, random)
+    size = piece.annotated[0].end
+    sections = [codes[:, number * size : (number + 1) * size] for number in order]
+    prompt = prompt_of(piece.tempo, piece.instrument, said(like))
+    return torch.cat([*sections, codes[:, len(order) * size :]], dim=1), prompt
+
+
+class Trainer:
+    """Draws batches and computes the loss of a step."""
+
+    def __init__(self, workspace: Workspace, model: LMModel, codes: Int[Tensor, "piece codebook frame"]) -> None:
+        config = workspace.config
+        self.model, self.codes, self.how, self.seed = model, codes, config.forms, workspace.seed
+        self.condition_dropout = config.language_model.condition_dropout
+        self.pieces = [compose(number) for number in range(config.pieces.train)]
+        self.first = [at for at, piece in enumerate(self.pieces) if piece.tempo == self.how.first_tempo]
+        self.untold = [at for at, piece in enumerate(self.pieces) if piece.regime != TOLD]
+        self.tokenizer = text_encoder.make_tokenizer(vocabulary())
+
+    def loss(self, step: int) -> Float[Tensor, ""]:
+        """Weighted mean cross-entropy, nats a token."""
+        random = loop.generator(self.seed, "forms", step)
+        untold = step >= self.how.first_steps and random.random() < _UNTOLD
+        rows = self.first if step < self.how.first_steps else self.untold if untold else range(len(self.pieces))
+        batch = [self._example(int(row), untold, random) for row in random.choice(rows, self.how.loop.batch)]
+        dropped = random.random(len(batch)) < self.condition_dropout
+        prompts = ["" if no else one.prompt for one, no in zip(batch, dropped, strict=True)]
+        codes = torch.stack([one.codes for one in batch])
+        weights = torch.stack([one.weights for one in batch])[:, None].expand(codes.shape)
+        with in_bfloat16():
+            text = self._text(prompts, UNTOLD_LENGTH if untold else FORM_LENGTH)
+            logits = logits_of(self.model, codes, text)
+            nats = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none").view(codes.shape)
+            return (nats * weights).sum() / weights.sum()
+
+    def _example(self, row: int, untold: bool, random: np.random.Generator) -> Example:
+        piece, codes = self.pieces[row], self.codes[row].long()
+        as_it_is = untold or random.random() < _AS_IT_IS
+        codes, prompt = (codes, piece.prompt) if as_it_is else arranged(codes, piece, random)
+        weights = torch.ones(codes.shape[1])
+        for section in piece.annotated[1:]:
+            weights[section.start : section.start + self.how.first_frames] = self.how.weight
+        return Example(codes, prompt, weights)
+
+    def _text(self, prompts: list[str], length: int) -> dict[str, Tensor]:
+        ids, mask = torch.zeros(2, len(prompts), length, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            if prompt:
+                own = self.tokenizer(prompt)["input_ids"]
+                ids[row, : len(own)], mask[row, : len(own)] = torch.tensor(own), 1
+        return self.model.condition_provider({"description": {"input_ids": ids, "attention_mask": mask}})
+
+
+def run(workspace: Workspace) -> None:
+    """The stage, from the weights of ``told``; words of the vocabulary that prompts had no more are other ones now."""
+    torch.set_num_threads(1)
+    config, codes = workspace.config, workspace.load_tensors("codes")
+    model = shared.build(workspace, config, vocabulary())
+    model.load_state_dict(workspace.load_tensors("told"))
+    trainer = Trainer(workspace, model, codes["train"])
+    loop.train(workspace, "forms", model, config.forms.loop, trainer.loss, lambda: watched(model, codes["watched"]))
+    workspace.save_tensors("forms", model.state_dict())
