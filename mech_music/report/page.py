@@ -66,6 +66,7 @@ def build(found: Found, audio: bool = True, place: Path | None = None) -> Page:
         title=view.title(found),
         question=view.question(found),
         methods=view.methods(found),
+        verdict=view.verdict(found) if view.verdict else [],
         found=found,
         browsers=_browsers(found, place or found.folder),
         failures=[(failure.folder.name, portable(failure.reason, found.folder)) for failure in found.failures],

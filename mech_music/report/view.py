@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mech_music.report.found import Found
 
 Paragraph: TypeAlias = tuple[str, list[str]]
+Criterion: TypeAlias = tuple[str, bool | None, str]
+"""What is decided, whether it holds (None: open), and the numbers behind it."""
 ENDS = ("", "_low", "_high")
 
 
@@ -107,7 +109,7 @@ class View:
     glance: the cells listed first; None: each block's best.
     beside: from a summary to a line a cell, with its controls and their ``verdict``.
     script: JavaScript for what cannot be declared. data: what it draws beside cells, as JSON (``DATA.more``).
-    clips: None for a task without clips.
+    clips: None for a task without clips. verdict: what the whole table decides, told under the main result.
     """
 
     kind: str
@@ -139,6 +141,7 @@ class View:
     clips: Clips | None = None
     script: str = ""
     data: Callable[[Found], Any] | None = None
+    verdict: Callable[[Found], list[Criterion]] | None = None
 
     def fitted(self, effects: pd.DataFrame) -> View:
         """The view of these effects: with the finer axis down if they differ in it."""

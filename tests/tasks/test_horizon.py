@@ -86,7 +86,9 @@ def test_the_job_from_its_command(
     assert "blind, 20 tracks" in capsys.readouterr().out
     (found,) = read_results(folder)
     html = build(found, audio=False).html
-    assert "blind, finds nothing:" in html and '"name":"blind-0"' in html and "DRAW.timelines" in html
+    assert (
+        '<th scope="row">blind, finds nothing</th>' in html and '"name":"blind-0"' in html and "DRAW.timelines" in html
+    )
 
 
 def test_what_edits_have_decided_is_read_back_from_a_jobs_folder(tmp_path: Path) -> None:

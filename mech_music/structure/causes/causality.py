@@ -110,7 +110,7 @@ def read_criteria(place: str, model: str, pieces: str, weights: str | None = Non
 
 
 def _told(one: Interval, form: str = "+.3f") -> str:
-    return f"{one.mean:{form}} [{one.low:{form}}, {one.high:{form}}]"
+    return f"{one.mean:{form}} [{one.low:{form}}, {one.high:{form}}]".replace("inf", "∞")
 
 
 def cost_of(

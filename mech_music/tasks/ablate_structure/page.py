@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import cast
 
@@ -9,8 +10,9 @@ import pandas as pd
 
 from mech_music.report.default import default_view
 from mech_music.report.found import Found
-from mech_music.report.view import Chart, Heat, Measure, View
+from mech_music.report.view import Chart, Criterion, Heat, Measure, View
 from mech_music.results.beside import beside_controls
+from mech_music.structure.causes.causality import CAUSAL
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 
 _SHOWN = ("delta", "difference", "lost", "surprise", "restored", "agreement", "contrast")
@@ -35,6 +37,18 @@ def _likelihood(effects: pd.DataFrame) -> pd.Series:
     return cast(pd.Series, effects["measured"] == "likelihood")
 
 
+def _verdict(found: Found) -> list[Criterion]:
+    """Of each job the size and way that were asked for."""
+    files = [job.folder / CAUSAL for job in found.jobs]
+    return [
+        (f"{one['edited']}, {name}", one[name]["holds"], one[name]["told"])
+        for path in files
+        if path.is_file()
+        for one in json.loads(path.read_text(encoding="utf-8"))["found"][:1]
+        for name in ("causal", "specific")
+    ]
+
+
 def page() -> View:
     """Kinds of sections by how many are edited at once; curves by size."""
     return replace(
@@ -52,6 +66,7 @@ def page() -> View:
         heat=Heat(across="size", down="kind"),
         selectable=("model", "pieces", "candidates", "half", "measured", "how"),
         glance=_likelihood,
+        verdict=_verdict,
         glance_note="Δ nats a token on tracks that nothing was found on. Marked: above random and local ones.",
         charts=(
             Chart(

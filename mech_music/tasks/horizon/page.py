@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from mech_music.report.found import Found
-from mech_music.report.view import Chart, Heat, Measure, Paragraph, View
+from mech_music.report.view import Chart, Criterion, Heat, Measure, Paragraph, View
 from mech_music.report.words import each
 from mech_music.report.words import methods as shared_methods
 from mech_music.results.beside import beside_controls
@@ -34,10 +34,9 @@ def question(found: Found) -> str:
 
 
 def methods(found: Found) -> list[Paragraph]:
-    """Headings with sentences: verdict, model, rows, probes, controls, layers, statistics."""
+    """Headings with sentences: model, rows, probes, controls, layers, statistics."""
     controls = [f"{role.word}: {role.meaning}." for role in HORIZON.controls]
     own = [
-        ("Verdict", _verdict(found)),
         (
             "Rows",
             [
@@ -62,11 +61,10 @@ def methods(found: Found) -> list[Paragraph]:
     return shared_methods(found, "sites (layer, horizon, regime and track)", own)
 
 
-def _verdict(found: Found) -> list[str]:
-    words = {True: "yes", False: "no", None: "open"}
+def _verdict(found: Found) -> list[Criterion]:
     given = {regime: own for job in found.jobs for regime, own in given_by_edits(job.folder).items()}
     return [
-        f"{regime or 'Pieces'}, {one.name}: {words[one.holds]}; {one.told}."
+        (f"{regime or 'pieces'}, {one.name}", one.holds, one.told)
         for regime, criteria in verdict(lines_of(found.table), lines_of(found.summary), given).items()
         for one in criteria
     ]
@@ -113,4 +111,5 @@ def page() -> View:
         ),
         script=files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),
         data=_timelines,
+        verdict=_verdict,
     )  # fmt: skip

@@ -81,9 +81,11 @@ class Trainer:
     def loss(self, step: int) -> Float[Tensor, ""]:
         """Weighted mean cross-entropy, nats a token."""
         random = loop.generator(self.seed, "forms", step)
-        untold = step >= self.how.first_steps and random.random() < _UNTOLD
-        rows = self.first if step < self.how.first_steps else self.untold if untold else range(len(self.pieces))
-        batch = [self._example(int(row), untold, random) for row in random.choice(rows, self.how.loop.batch)]
+        first = step < self.how.first_steps
+        untold = not first and random.random() < _UNTOLD
+        as_it_is = 0.0 if first else 1.0 if untold else _AS_IT_IS
+        rows = self.first if first else self.untold if untold else range(len(self.pieces))
+        batch = [self._example(int(row), as_it_is, random) for row in random.choice(rows, self.how.loop.batch)]
         dropped = random.random(len(batch)) < self.condition_dropout
         prompts = ["" if no else one.prompt for one, no in zip(batch, dropped, strict=True)]
         codes = torch.stack([one.codes for one in batch])
@@ -94,10 +96,11 @@ class Trainer:
             nats = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none").view(codes.shape)
             return (nats * weights).sum() / weights.sum()
 
-    def _example(self, row: int, untold: bool, random: np.random.Generator) -> Example:
+    def _example(self, row: int, as_it_is: float, random: np.random.Generator) -> Example:
+        """``as_it_is``: the probability that the piece is not put together anew."""
         piece, codes = self.pieces[row], self.codes[row].long()
-        as_it_is = untold or random.random() < _AS_IT_IS
-        codes, prompt = (codes, piece.prompt) if as_it_is else arranged(codes, piece, random)
+        plain = random.random() < as_it_is
+        codes, prompt = (codes, piece.prompt) if plain else arranged(codes, piece, random)
         weights = torch.ones(codes.shape[1])
         for section in piece.annotated[1:]:
             weights[section.start : section.start + self.how.first_frames] = self.how.weight

@@ -47,7 +47,7 @@ def _language_model() -> LanguageModelConfig:
 
 
 def _forms() -> LoopConfig:
-    return LoopConfig(2000, 8, learning_rate=2e-3, weight_decay=0.05, beta2=0.95)
+    return LoopConfig(2400, 8, learning_rate=2e-3, weight_decay=0.05, beta2=0.95)
 
 
 @dataclass
@@ -55,7 +55,7 @@ class FormsConfig:
     """Of the stage ``forms``: its first steps read pieces of one tempo; how much a section's first frames weigh."""
 
     loop: LoopConfig = field(default_factory=_forms)
-    first_steps: int = 600
+    first_steps: int = 800
     first_tempo: str = "medium"
     weight: float = 15.0
     first_frames: int = 4

@@ -143,7 +143,7 @@ def test_first_beats_weigh_more(finished: Path) -> None:
     workspace = Workspace(micro(finished))
     model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
     trainer = Trainer(workspace, model, workspace.load_tensors("codes")["train"])
-    example = trainer._example(3, False, np.random.default_rng(0))
+    example = trainer._example(3, 0.0, np.random.default_rng(0))
     starts = [section.start for section in trainer.pieces[3].annotated[1:]]
     assert np.flatnonzero(example.weights == workspace.config.forms.weight).tolist() == [
         start + offset for start in starts for offset in range(4)
