@@ -18,10 +18,11 @@ from mech_music.models.protocol import Generator
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.structure.forecast import readings  # noqa: F401
 from mech_music.structure.forecast.acoustics import acoustics
-from mech_music.structure.forecast.named import AtBeats, Given, Sight, packed, unpacked
+from mech_music.structure.forecast.named import AtBeats, Given, Sight
 from mech_music.structure.forecast.readings import loaded
 from mech_music.structure.forecast.untrained import shuffled_weights
 from mech_music.structure.pieces.annotated import AnnotatedPiece
+from mech_music.structure.pieces.packing import packed, unpacked
 from mech_music.structure.pieces.symbolic import SymbolicPieces
 from tests.structure.made_pieces import made_piece
 from tests.symbolic.made import made_symbolic

@@ -113,6 +113,23 @@ def test_a_share_restored_knows_that_its_denominator_was_measured() -> None:
     assert np.isnan(restored_by_piece(back, -worth)).all()
 
 
+def test_arcs_lead_from_returns_to_their_source(done: tuple[Any, pd.DataFrame, Path]) -> None:
+    """The copying head looks at the token behind the one that it repeats; in new music it rests before the piece."""
+    run, _, folder = done
+    shown = json.loads((folder / "timelines.json").read_text())
+    assert len(shown) == run.timelines == 3
+    for piece in shown:
+        shares = {(a, b): share for a, b, share in piece["arcs"]["0.0"]}
+        for section in (one for one in piece["sections"] if one["kind"] == "exact"):
+            back = round(10 * (section["start"] - piece["sections"][section["source"]]["start"]))
+            for at in (at for at, when in enumerate(piece["beats"]) if section["start"] < when < section["end"]):
+                there = sum(shares.get((at, at - back + late), 0.0) for late in (0, 1))
+                assert there > 0.9 or at % 3 == 2, "the section's last beat looks beyond the source"
+        new = [at for at, when in enumerate(piece["beats"]) if when < piece["sections"][2]["start"]]
+        assert not any(a in new and share > 0.2 for (a, _), share in shares.items()), "nothing returns yet"
+    assert "DRAW.arcs" in page().script and page().verdict is not None
+
+
 def test_random_heads_in_the_place_of_found_ones_are_neither(done: tuple[Any, pd.DataFrame, Path]) -> None:
     _, table, _ = done
     swapped = table.assign(role=table["role"].replace({"found": "random", "random": "found"}))

@@ -148,6 +148,17 @@ class Study:
 
 @stored
 @dataclass(frozen=True)
+class Arcs:
+    """Attention of a condition's heads from beat to beat, along the first ``n`` pieces that are tested on (see
+    `mech_music.structure.causes.arcs`)."""
+
+    study: Study
+    condition: Condition
+    n: int
+
+
+@stored
+@dataclass(frozen=True)
 class Forced:
     """Nats a token along the pieces that are tested on, under a condition, by kind of section.
 

@@ -23,10 +23,11 @@ from mech_music.base.workers import Advance
 from mech_music.edits.row import Half, Row
 from mech_music.saes.progress import progress
 from mech_music.structure.forecast.acoustics import acoustics
-from mech_music.structure.forecast.named import Acoustics, Annotated, AtBeats, Given, Sight, Tensors, packed
+from mech_music.structure.forecast.named import Acoustics, Annotated, AtBeats, Given, Sight, Tensors
 from mech_music.structure.forecast.rows import horizons_of
 from mech_music.structure.forecast.untrained import shuffled_weights
 from mech_music.structure.pieces.annotated import AnnotatedPiece
+from mech_music.structure.pieces.packing import packed
 
 if TYPE_CHECKING:
     from mech_music.models.protocol import Generator

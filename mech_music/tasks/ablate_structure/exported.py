@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from mech_music.base.atomic import replacing
+from mech_music.structure.causes.arcs import arcs_of
 from mech_music.structure.causes.candidates import heads_of
 from mech_music.structure.causes.causality import CAUSAL, Statistics
-from mech_music.structure.causes.conditions import Condition, Study
+from mech_music.structure.causes.conditions import Arcs, Condition, Study
 from mech_music.structure.causes.heads import Head
+from mech_music.structure.pieces.packing import unpacked
+from mech_music.structure.pieces.timeline import TIMELINES, timeline
 from mech_music.tasks.ablate_structure.lag_figure import lag_figure
 from mech_music.tasks.ablate_structure.settings import AblateStructureSettings as Settings
 from mech_music.tasks.ablate_structure.verdict import as_json, causality_of
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
+
+LEAST = 0.1
+"""Of a beat's attention, for an arc."""
 
 
 def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
@@ -35,9 +41,24 @@ def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, f
         found = [as_json(causality_of(table, size, way, how)) for size, way in asked]
         told = {"model": run.model.name, "weights": weights, "pieces": run.scores.pieces.id, "found": found}
         path.write_text(json.dumps(told, indent=1) + "\n")
+    shown = [piece for one in run.arcs for piece in _timelines(run, one, answers)]
+    with replacing(folder / TIMELINES) as path:
+        path.write_text(json.dumps(shown, separators=(",", ":")) + "\n")
     if run.kind == "heads":
         scores = answers.records[run.scores]
         lag_figure(scores, _found(run, scores), how, run.model.name, folder / "figures")
+
+
+def _timelines(run: Settings, source: Arcs, answers: Answers) -> list[dict[str, Any]]:
+    """Pieces that were tested on, from beginning to end, and to which earlier beats each found head looks."""
+    record, found = answers.records[source], []
+    for piece, attention in zip(unpacked(record["pieces"]), record["attention"], strict=True):
+        own = {
+            str(Head(*head)): arcs_of(one, LEAST) for head, one in zip(record["heads"].tolist(), attention, strict=True)
+        }
+        beats = [round(frame / piece.frame_rate, 3) for frame in piece.beats]
+        found.append(timeline(piece, run, answers) | {"beats": beats, "arcs": own})
+    return found
 
 
 def _found(run: Settings, scores: Mapping[str, np.ndarray]) -> list[Head]:

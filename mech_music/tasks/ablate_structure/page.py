@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import cast
+from importlib.resources import files
+from typing import Any, cast
 
 import pandas as pd
 
@@ -13,6 +14,7 @@ from mech_music.report.found import Found
 from mech_music.report.view import Chart, Criterion, Heat, Measure, View
 from mech_music.results.beside import beside_controls
 from mech_music.structure.causes.causality import CAUSAL
+from mech_music.structure.pieces.timeline import TIMELINES, script
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 
 _SHOWN = ("delta", "difference", "lost", "surprise", "restored", "agreement", "contrast")
@@ -35,6 +37,12 @@ def _beside(summary: pd.DataFrame) -> pd.DataFrame:
 
 def _likelihood(effects: pd.DataFrame) -> pd.Series:
     return cast(pd.Series, effects["measured"] == "likelihood")
+
+
+def _timelines(found: Found) -> list[dict[str, Any]]:
+    """Of all jobs."""
+    paths = [job.folder / TIMELINES for job in found.jobs]
+    return [piece for path in paths if path.is_file() for piece in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def _verdict(found: Found) -> list[Criterion]:
@@ -73,5 +81,12 @@ def page() -> View:
                 "sizes", "By how many are edited at once", "By size", ("delta",), x="size", lines=("kind",),
                 keep=_likelihood, note="The first way of editing in all sizes.", optional=True,
             ),
+            Chart(
+                "timelines", "Pieces from beginning to end", "Pieces", ("delta",), kind="arcs", keep=_likelihood,
+                note="Sections that are alike have one colour. An arc: an earlier beat that a head gives a tenth of "
+                "its attention or more, the mean over a beat; the wider, the more. No head was chosen by these pieces.",
+            ),
         ),
+        script=script() + files("mech_music.tasks.ablate_structure").joinpath("page.js").read_text(encoding="utf-8"),
+        data=_timelines,
     )  # fmt: skip

@@ -9,13 +9,14 @@ from omegaconf import MISSING
 
 from mech_music.base.errors import UserError, unknown
 from mech_music.config.axes import check_component, single_layers
-from mech_music.config.schema import IF_GIVEN, RunConfig, StatisticsConfig
+from mech_music.config.schema import IF_GIVEN, NEVER, RunConfig, StatisticsConfig
 from mech_music.edits.row import Half
 from mech_music.models.hooks import Component, Hook
 from mech_music.saes.named import Firing
 from mech_music.saes.settings import SaeConfig, check_sae_config, named_by, trained_on
 from mech_music.structure.causes.conditions import (
     AlongReturns,
+    Arcs,
     Candidates,
     Condition,
     Continued,
@@ -39,7 +40,8 @@ class AblateStructureSettings(RunConfig):
 
     In each of ``sizes``, edited in the first of ``ways``; with ``size`` of them in the other ways as well, and in
     generation; with up to ``size`` in patching. ``draws``: random sets. ``recent``: positions that local heads look
-    at. ``settle``: beats of a section that do not count. ``guidance``: of likelihoods.
+    at. ``settle``: beats of a section that do not count. ``guidance``: of likelihoods. ``timelines``: pieces that the
+    report's page shows from beginning to end, with where the found heads look.
     """
 
     pieces: dict[str, Any] = field(default=MISSING)
@@ -55,6 +57,7 @@ class AblateStructureSettings(RunConfig):
     half: Half = Half.both
     split: int = 0
     generate: bool = True
+    timelines: int = field(default=3, metadata=NEVER)  # decides no number
     component: Component = Component.resid
     layer: str = "last"
     direction: str | None = field(default=None, metadata=IF_GIVEN)
@@ -115,6 +118,14 @@ class AblateStructureSettings(RunConfig):
             for draw in range(self.draws if role == "random" else 1)
         ]
 
+    @property
+    def arcs(self) -> list[Arcs]:
+        """Where found heads look along single pieces; none of features and directions."""
+        if self.kind != "heads" or not self.timelines:
+            return []
+        found = Condition("found", self.at, 0, self.ways[0])
+        return [Arcs(Study(self.scores, self.edited, self.half), found, self.timelines)]
+
     def planned(self) -> tuple[list[Forced], list[Continued], list[Restored]]:
         """What is recorded beside the scores, the unedited run first in each."""
         study, none = Study(self.scores, self.edited, self.half), Condition()
@@ -139,6 +150,8 @@ class AblateStructureSettings(RunConfig):
         counts = {"sizes": min(self.sizes), "size": self.size, "draws": self.draws, "recent": self.recent}
         if wrong := [key for key, value in counts.items() if value < 1]:
             raise UserError(f"{wrong[0]}={counts[wrong[0]]}: expected 1 or more")
+        if self.timelines < 0:
+            raise UserError(f"timelines={self.timelines}: expected 0 or more")
         if self.n_pieces < 4:
             raise UserError(
                 f"n_pieces={self.n_pieces}: expected 4 or more: heads are found on half, tested on the others"

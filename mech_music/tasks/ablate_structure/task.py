@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from mech_music.structure.causes import ablation, continuing, restoring  # noqa: F401  # their recipes
+from mech_music.structure.causes import ablation, arcs, continuing, restoring  # noqa: F401  # their recipes
 from mech_music.structure.causes.conditions import FeatureSet
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 from mech_music.tasks.ablate_structure.lines import (
@@ -49,7 +49,7 @@ class AblateStructure:
         """Scores first, then what edits do."""
         candidates, (forced, written, patched) = run.edited, run.planned()
         own = candidates.recorded if isinstance(candidates, FeatureSet) else ()
-        return [run.scores, *own, *forced, *written, *patched]
+        return [run.scores, *own, *forced, *written, *patched, *run.arcs]
 
     def score(self, run: Settings, answers: Answers) -> pd.DataFrame:
         """A line for each condition and piece, and for each head and piece."""
@@ -71,7 +71,7 @@ class AblateStructure:
         return []
 
     def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
-        """``causal.json``, and the figure of attention by lag."""
+        """``causal.json``, ``timelines.json``, and the figure of attention by lag."""
         from mech_music.tasks.ablate_structure.exported import export
 
         export(run, answers, table, weights, folder)

@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 
 from mech_music.base.atomic import replacing
-from mech_music.edits.row import Prefix, Row
-from mech_music.report.sound import encoded
 from mech_music.results.tables import lines_of, summarise
 from mech_music.structure.causes.causality import read_criteria
 from mech_music.structure.forecast.forecasts import Question
 from mech_music.structure.forecast.scores import reliability
 from mech_music.structure.pieces.annotated import AnnotatedPiece
+from mech_music.structure.pieces.timeline import TIMELINES, timeline
 from mech_music.structure.verdict import OPEN, Criterion, verdict
 from mech_music.tasks.horizon.asked import Asked, asked, asked_of
 from mech_music.tasks.horizon.columns import HORIZON
@@ -27,7 +26,7 @@ from mech_music.tasks.horizon.settings import HorizonSettings as Settings
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
 
-TIMELINES, VERDICT = "timelines.json", "verdict.csv"
+VERDICT = "verdict.csv"
 
 
 def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
@@ -102,19 +101,4 @@ def _timeline(
         }
         told = {"horizon": question.horizon, "seconds": question.rows.seconds[at].round(3).tolist()}
         forecasts.append(told | {"layers": said, "returns": question.rows.returns[at].astype(int).tolist()})
-    rate = piece.frame_rate
-    sections = [
-        {"start": one.start / rate, "end": one.end / rate, "kind": one.kind.value, "source": one.source}
-        for one in piece.sections
-    ]
-    told = {"name": piece.name, "regime": piece.regime, "prompt": piece.prompt, "seconds": piece.n_frames / rate}
-    return told | {"sections": sections, "forecasts": forecasts, "sound": _sound(run, piece, answers)}
-
-
-def _sound(run: Settings, piece: AnnotatedPiece, answers: Answers) -> str:
-    """The piece as a ``data:`` URI; empty where it does not fill a clip, and its frames are no clock of the sound."""
-    if piece.n_frames != int(run.duration * run.model.frame_rate):
-        return ""
-    row = Row(piece.prompt, run.seed, prefix=Prefix.of(piece.codes[:, :-1].tolist()))  # one frame has to be generated
-    (wave,), rate = answers.sound([row])
-    return encoded(wave, rate)
+    return timeline(piece, run, answers) | {"forecasts": forecasts}

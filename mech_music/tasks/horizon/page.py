@@ -14,9 +14,10 @@ from mech_music.report.words import methods as shared_methods
 from mech_music.results.beside import beside_controls
 from mech_music.results.canvas import COMPONENT_WORDS
 from mech_music.results.tables import lines_of
+from mech_music.structure.pieces.timeline import TIMELINES, script
 from mech_music.structure.verdict import verdict
 from mech_music.tasks.horizon.columns import HORIZON
-from mech_music.tasks.horizon.exported import TIMELINES, given_by_edits
+from mech_music.tasks.horizon.exported import given_by_edits
 
 
 def title(found: Found) -> str:
@@ -109,7 +110,7 @@ def page() -> View:
                 "track, says at each moment about the music so much later; filled circles: it will be a return.",
             ),
         ),
-        script=files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),
+        script=script() + files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),
         data=_timelines,
         verdict=_verdict,
     )  # fmt: skip
