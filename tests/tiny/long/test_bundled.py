@@ -13,9 +13,11 @@ from mech_music.models.musicgen import hub
 from mech_music.models.musicgen.bundled import long_bundle, verify_bundle
 from mech_music.models.musicgen.loading import Checkpoint, load_model
 from mech_music.structure.pieces.annotated import Kind
+from mech_music.tiny.long.announced import announced, gains
 from mech_music.tiny.long.composition import HELD_OUT, compose
 from mech_music.tiny.long.context import agreement, judge
 from mech_music.tiny.long.evaluate import Subject, parse
+from mech_music.tiny.long.forms import BLIND, TOLD
 from mech_music.tiny.long.planted import PlantedPieces
 from tests.composing import compose_run
 
@@ -32,6 +34,15 @@ def test_exact_returns_gain_from_their_source_and_new_sections_from_nothing(subj
         gains[one.kind].append(float((one.swapped - one.true)[1]))
     assert len(gains["exact"]) > 3 and np.mean(gains["exact"]) > 0.2
     assert abs(np.mean(gains["new"])) < 0.1
+
+
+def test_a_section_begins_as_its_prompt_says(subject: Subject) -> None:
+    """Of told pieces; a blind one's cadence, which a coin decides, says nothing."""
+    pieces = [piece for n in range(60) if (piece := compose(HELD_OUT + 20_000 + n)).tempo == "slow"]
+    told, blind = ([piece for piece in pieces if piece.regime == regime][:4] for regime in (TOLD, BLIND))
+    found = list(announced(told + blind, subject.encode, subject.losses))
+    assert np.mean(gains(found, TOLD, True)) > 0.3
+    assert abs(np.mean(gains(found, BLIND, True))) < 0.2
 
 
 def test_nobody_is_told_of_words_that_are_measured_with(caplog: pytest.LogCaptureFixture) -> None:
