@@ -61,7 +61,7 @@ SOURCES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Corpus:
     """Stretches of whole pieces for training and held out, on one grid; ``manifest``: where they come from."""
 
