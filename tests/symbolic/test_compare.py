@@ -38,7 +38,7 @@ def test_nats_of_a_piece_are_those_of_its_tokens(tmp_path: Path, tokens: str) ->
         for one in (own for own in corpus.held_out if own.score == line["piece"]):
             frames = torch.tensor(decoder.tokens.encode(one.notes)).reshape(1, -1, decoder.tokens.n_codebooks).mT
             chances = decoder(torch.tensor([controls_of(one.attributes)]), frames).log_softmax(-1)
-            nats -= float(chances.gather(-1, frames[..., None]).sum())
+            nats -= chances.gather(-1, frames[..., None]).sum().item()
             notes += len(one.notes)
         assert (line["nats"], line["notes"]) == (pytest.approx(nats, rel=1e-4), notes)
 
