@@ -72,7 +72,7 @@ def fit(score: Score, grid: Grid) -> list[Stretch]:
             f"up to {grid.positions}; leave it out"
         )
     height = sorted(parts, key=lambda part: sum(note.pitch for note in part) / len(part))
-    tracks = {MELODY: height[0], **({BASS: height[-1]} if len(parts) > 1 else {})}
+    tracks = {MELODY: height[-1], **({BASS: height[0]} if len(parts) > 1 else {})}
     notes = [note for track, part in tracks.items() for note in _track(part, track, int(per_bar), grid)]
     _must_be_held(score.name, notes, grid)
     return _stretches(score, sorted(notes), grid)
