@@ -9,8 +9,6 @@ from typing import Any
 from mech_music.base.errors import UserError, first_line
 from mech_music.models.symbolic.corpora.scores import Heard, Reading, Score, one_metre, read_each
 
-_NEAR = 1e-6  # quarter notes
-
 
 def chorales(path: str, limit: int) -> Reading:
     """Bach's chorales of the Riemenschneider edition that the corpus has, each once. ``limit``: 0 for all."""
@@ -65,17 +63,8 @@ def _part(part: Any) -> tuple[Heard, ...]:
     first = 0.0
     if len(measures) > 1 and measures[0].duration.quarterLength < measures[0].barDuration.quarterLength:
         first = float(measures[1].offset)
-    found = list[Heard]()
-    for one in part.flatten().notes:
-        if not one.pitches or one.quarterLength <= 0:  # a chord symbol, a grace note
-            continue
-        heard = Heard(float(one.offset) - first, float(one.quarterLength), max(pitch.midi for pitch in one.pitches))
-        if one.tie is not None and one.tie.type != "start" and found and _goes_on(found[-1], heard):
-            before = found.pop()
-            heard = before._replace(length=before.length + heard.length)
-        found.append(heard)
-    return tuple(found)
-
-
-def _goes_on(before: Heard, heard: Heard) -> bool:
-    return before.pitch == heard.pitch and abs(before.start + before.length - heard.start) < _NEAR
+    return tuple(
+        Heard(float(one.offset) - first, float(one.quarterLength), max(pitch.midi for pitch in one.pitches))
+        for one in part.stripTies().flatten().notes
+        if one.pitches and one.quarterLength > 0  # no chord symbols, no grace notes
+    )
