@@ -90,9 +90,9 @@ def clusters_of(rows: Float[np.ndarray, "codebook card width"], n: int) -> Clust
         from sklearn.cluster import KMeans
     except ImportError:
         raise UserError("clusters of tokens need scikit-learn: pip install scikit-learn") from None
-    n = min(n, rows.shape[1])
-    how: dict[str, Any] = {"n_clusters": n, "n_init": 4, "random_state": _SEED}
-    return np.stack([KMeans(**how).fit_predict(one) for one in rows])
+    how: dict[str, Any] = {"n_init": 4, "random_state": _SEED}
+    distinct = [len(np.unique(one, axis=0)) for one in rows]  # tokens that a codebook does not use are all alike
+    return np.stack([KMeans(min(n, own), **how).fit_predict(one) for own, one in zip(distinct, rows, strict=True)])
 
 
 def dealt_out(

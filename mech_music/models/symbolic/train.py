@@ -18,9 +18,10 @@ import torch
 from omegaconf import DictConfig
 
 from mech_music.config.paths import conf_dir
+from mech_music.models.symbolic.corpora.registry import check
 from mech_music.models.symbolic.files import save_decoder
 from mech_music.models.symbolic.settings import SymbolicConfig, register
-from mech_music.models.symbolic.training import SymbolicFolder, train
+from mech_music.models.symbolic.training import SymbolicFolder, card_of, train
 from mech_music.tiny import stages
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,13 @@ log = logging.getLogger(__name__)
 def run(config: SymbolicConfig) -> None:
     """Train and write the weights. UserError for a config that makes no sense or a folder of another one."""
     config.shape.check()
+    check(config.corpus)
     stages.check_numbers({"threads": config.threads, "loop.steps": config.loop.steps, "loop.batch": config.loop.batch})
     stages.make_deterministic(config.threads)
     # A fifth of the time; nothing reads such memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     bundle = Path(config.bundle or f"{config.folder}/bundle")
-    save_decoder(train(SymbolicFolder(config)), bundle)
+    save_decoder(train(SymbolicFolder(config)), bundle, card_of(config))
     log.info("weights in %s", bundle)
 
 

@@ -19,7 +19,12 @@ CONTINUATION = Schema(
         TASK,
         MODEL,
         Column("role", "str", "", "own, or a control: swapped, other"),
-        Column("kind", "str", "", "what the last section is: new, decoy, exact, transposed (a return)"),
+        Column(
+            "kind",
+            "str",
+            "",
+            "the last section: new, decoy, exact or transposed (returns); of a corpus return, new, unlabelled",
+        ),
         Column("attention", "str", "", "the model's attention"),
         Column("tokens", "str", "", "the model's tokens: note, event"),
         Column("form", "str", "", "how the form is announced: free (not at all), cued, told"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mech_music.models.symbolic.corpora.fitting import Stretch
 from mech_music.models.symbolic.notes import Grid, Note
 from mech_music.models.symbolic.pieces import SECTION_BARS
 from mech_music.results.canvas import Sheet
@@ -47,6 +48,8 @@ def _draw(axes: Axes, given: Sequence[Note], last: Sequence[Note], grid: Grid) -
 
 
 def _words(case: Case) -> str:
+    if isinstance(case.piece, Stretch):
+        return f"{case.piece.score}, bars {case.piece.first + 1} to {case.piece.first + case.last + 1}"
     section = case.piece.section_of(case.last)
     source = "" if section.source is None else f" of section {section.source + 1}"
     moved = f", {section.semitones:+d} semitones" if section.semitones else ""

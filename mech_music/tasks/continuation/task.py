@@ -1,7 +1,8 @@
 """Continuation: all bars of a held-out piece but the last are given; the last one is generated and compared.
 
-The measures are those of a study of attention with musical relations (docs/symbolic.md). Here the pieces are planted:
-whether the last section is new, a decoy, or a return, is known, so the table says what the model can copy. Controls:
+The measures are those of a study of attention with musical relations (docs/symbolic.md). Of planted pieces it is known
+whether the last section is new, a decoy, or a return, so the table says what the model can copy; a model of a corpus
+continues its held-out pieces, as a person labelled them, if one did. Controls:
 *swapped*, the earlier sections are another piece's, so there is nothing to return to; *other*, the last bar of another
 piece of the same words in place of what is generated.
 """
@@ -23,13 +24,17 @@ from mech_music.models.symbolic.pieces import Kind
 from mech_music.results.audio import Choice
 from mech_music.tasks.continuation.columns import CONTINUATION
 from mech_music.tasks.continuation.measures import measure, ratio_interval
-from mech_music.tasks.continuation.pieces import Case, bar_of, cases, rows_of
+from mech_music.tasks.continuation.pieces import Case, bar_of, rows_of
 from mech_music.tasks.continuation.settings import ContinuationSettings as Settings
 
 if TYPE_CHECKING:
     from mech_music.engine.engine import Answers
     from mech_music.models.symbolic.tokens import Tokens
     from mech_music.tasks.protocol import Figure
+
+
+RETURNS = (Kind.exact, Kind.transposed, "return")
+"""Kinds of last sections that come back."""
 
 
 class Continuation:
@@ -70,21 +75,24 @@ class Continuation:
         ]
 
     def export(self, run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
-        """``returns.json``: F1n of returns over that of new bars. ``figures/piano-rolls…``: a piece of each kind."""
+        """``returns.json``: F1n of returns over that of new bars. ``cost.json``: parameters, ms a note, and the corpus.
+        ``figures/piano-rolls…``: a piece of each kind."""
+        from mech_music.tasks.continuation.cost import cost_of
         from mech_music.tasks.continuation.rolls import piano_rolls
 
         planned, tokens = _planned(run), run.tokens
         found = [
             (case.kind, _measured(tokens, "own", case, rows, answers).get("f1n", np.nan)) for case, rows in planned
         ]
-        of = {kind: np.array([f1n for own, f1n in found if own is kind], float) for kind in Kind}
-        returns = np.concatenate([of[Kind.exact], of[Kind.transposed]])
-        ratio = ratio_interval(
-            returns, of[Kind.new], run.statistics.resamples, run.statistics.level, run.statistics.seed
+        returns, new = (
+            np.array([f1n for own, f1n in found if own in kinds], float) for kinds in (RETURNS, (Kind.new,))
         )
+        ratio = ratio_interval(returns, new, run.statistics.resamples, run.statistics.level, run.statistics.seed)
         with replacing(folder / "returns.json") as path:
             told = {name: value if np.isfinite(value) else None for name, value in ratio.items()}
             path.write_text(json.dumps(told, indent=1) + "\n")
+        with replacing(folder / "cost.json") as path:
+            path.write_text(json.dumps(cost_of(run), indent=1) + "\n")
         first = [(case, answers.tokens(rows["own"])) for case, rows in planned if case.index == 0]
         piano_rolls([(case, tokens.decode(torch.from_numpy(own).long())) for case, own in first], tokens.grid, folder)
 
@@ -99,7 +107,7 @@ class Continuation:
 def _planned(run: Settings) -> list[tuple[Case, dict[str, Row]]]:
     tokens = run.tokens
     n_frames = run.n_frames(tokens)
-    return [(case, rows_of(case, tokens, n_frames, run.seed)) for case in cases(run.study, run.form, run.prompts)]
+    return [(case, rows_of(case, tokens, n_frames, run.seed)) for case in run.cases()]
 
 
 def _measured(tokens: Tokens, role: str, case: Case, rows: Mapping[str, Row], answers: Answers) -> dict[str, Any]:
@@ -118,7 +126,7 @@ def _described(run: Settings, role: str, case: Case, rows: Mapping[str, Row], an
         "task": CONTINUATION.task,
         "model": run.model.name,
         "role": role,
-        "kind": case.kind.value,
+        "kind": str(case.kind),
         "attention": run.attention,
         "tokens": run.tokens.name,
         "form": run.form,
