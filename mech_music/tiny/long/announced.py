@@ -20,7 +20,8 @@ from mech_music.tiny.long.sound import render
 
 @dataclass(frozen=True)
 class Announced:
-    """Nats of the first beat of a section (its first frame left out), all codebooks together, a frame."""
+    """Nats of the first beat of a section, all codebooks together, a frame. After a cadence without its first frame,
+    whose tokens hear a little of the cadence itself."""
 
     piece: int
     regime: str
@@ -45,7 +46,7 @@ def announced(pieces: Sequence[Piece], encode: Encode, losses: Losses) -> Iterat
         after = losses(others, prompts)
         for row, target in enumerate(targets):
             start = piece.annotated[target].start
-            first = slice(start + 1, start + piece.beat)
+            first = slice(start + (piece.regime != TOLD), start + piece.beat)
             true, other = (float(nats[:, first].sum(0).mean()) for nats in (plain[number], after[row]))
             yield Announced(number, piece.regime, piece.sections[target].kind.returns, true, other)
 
