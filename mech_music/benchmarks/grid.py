@@ -7,6 +7,7 @@ method is that of the benchmark ``reference``, in the number format that audiocr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +81,8 @@ def _hearing(bench: Bench, frames: int) -> Callable[[int], Tensor]:
         codebook_size=2048, codebook_dim=128, hidden_size=128, use_causal_conv=False, use_conv_shortcut=False,
     )  # fmt: skip
     device = bench.device
-    codec, classifier = EncodecModel(config).eval().to(device), PaSST(PUBLISHED).to(device)
+    codec: Any = EncodecModel(config).eval()
+    codec, classifier = codec.to(device), PaSST(PUBLISHED).to(device)
     at_once = clips_at_once(frames * _RATE // _FRAME_RATE, device)
 
     @torch.no_grad()

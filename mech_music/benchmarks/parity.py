@@ -35,10 +35,10 @@ def run(bench: Bench) -> Iterator[Line]:
 
 def _lines(subject: Subject, model: HookedMusicGen, frames: int, bench: Bench) -> Iterator[Line]:
     prompts, n = [made.prompts(1)[0]] * bench.config.parity.rows, bench.config.parity.rows
-    seeds, how = list(range(n)), {"duration": duration(frames)}
-    packed = model.generate(prompts, seeds, **how)
-    alone = torch.cat([model.generate(prompts[:1], [seed], **how) for seed in seeds])
-    static = model.generate_static(prompts, {}, seeds=seeds, **how)
+    seeds, seconds = list(range(n)), duration(frames)
+    packed = model.generate(prompts, seeds, duration=seconds)
+    alone = torch.cat([model.generate(prompts[:1], [seed], duration=seconds) for seed in seeds])
+    static = model.generate_static(prompts, {}, seeds=seeds, duration=seconds)
     what = f"{subject.name}, {n} rows, {frames} frames, {str(model.dtype).removeprefix('torch.')}"
     for (name, first), (other, second) in (
         (("in one pass", packed), ("alone", alone)),

@@ -54,7 +54,7 @@ def _sides_of(bench: Bench, shape: NamedShape, frames: int) -> SidesOf:
     plain = load_plain(subject, bench.device, half=on_gpu)
     other = Transformers(shape, bench.device, getattr(torch, dtype))
     text = max(map(model.prompt_length, made.prompts(max(bench.config.throughput.rows))))
-    how = {"duration": duration(frames)}
+    seconds = duration(frames)
 
     def sides(n: int) -> list[Side]:
         prompts = made.prompts(1) * n
@@ -65,8 +65,11 @@ def _sides_of(bench: Bench, shape: NamedShape, frames: int) -> SidesOf:
                 lambda _: plain_tokens(plain, prompts, frames), n, count,
             ),
             Side(f"transformers, {threads(count)}{words}", lambda _: other.tokens(n, text, frames), n, count),
-            Side(f"ours, traced{words}", lambda seed: model.generate(prompts, seed, **how), n, count),
-            Side(f"ours, static{words}", lambda seed: model.generate_static(prompts, {}, seeds=seed, **how), n, count),
+            Side(f"ours, traced{words}", lambda seed: model.generate(prompts, seed, duration=seconds), n, count),
+            Side(
+                f"ours, static{words}", lambda seed: model.generate_static(prompts, {}, seeds=seed, duration=seconds),
+                n, count,
+            ),
         ]  # fmt: skip
 
     return sides

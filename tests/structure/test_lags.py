@@ -117,7 +117,7 @@ def test_the_command_writes_tables_and_the_figure(tmp_path: Path) -> None:
     assert set(found["trained"]) == set(found["untrained"]) == {"all", "0.0", "0.1"}
     lags = pd.read_csv(tmp_path / "out" / "lags.csv", dtype={"layer": str})
     assert set(lags["lag"]) == set(range(16)) and set(lags["layer"]) == {"all", "0"}
-    of = {name: lags[lags["layer"] == name]["relative"].to_numpy().reshape(-1, 16) for name in ("all", "0")}
+    of = {name: np.asarray(lags[lags["layer"] == name]["relative"]).reshape(-1, 16) for name in ("all", "0")}
     assert (
         of["0"].shape == (2, 16)
         and np.allclose(of["all"], of["0"].mean(0))

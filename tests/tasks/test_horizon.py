@@ -19,7 +19,7 @@ from mech_music.report.page import build
 from mech_music.results.tables import lines_of, read_summary, read_table
 from mech_music.structure.forecast.controls import position
 from mech_music.structure.forecast.forecasts import columns_of, questions
-from mech_music.structure.forecast.named import Annotated, AtBeats, Forecasts, Given, Sight
+from mech_music.structure.forecast.named import Annotated, AtBeats, Columns, Forecasts, Given, Sight
 from mech_music.structure.forecast.probes import Probe
 from mech_music.structure.forecast.rows import Clock, horizons_of
 from mech_music.structure.pieces.symbolic import SymbolicPieces
@@ -107,7 +107,7 @@ def test_last_moments_with_position_are_both_in_one_probe() -> None:
     (question,) = questions(pieces, horizons_of(pieces, (8.0,), Clock.beats, 0), Probe(folds=2, inner=2))
     given = Given("made", 24, SymbolicPieces.__new__(SymbolicPieces))
     at = AtBeats(given, "blocks.0.hook_resid_post", Sight.local, 4)
-    beats = {at: np.random.default_rng(0).normal(size=(24 * 32, 3))}
+    beats: dict[Columns, np.ndarray] = {at: np.random.default_rng(0).normal(size=(24 * 32, 3))}
     annotated = Annotated(given, (8.0,), Clock.beats, 4)
     alone, both = (columns_of(Forecasts(annotated, at, question.probe, beside=one), question, beats)
                    for one in ("", "position"))  # fmt: skip

@@ -22,7 +22,7 @@ def draw(lags: pd.DataFrame, intervals: pd.DataFrame, title: str, folder: Path) 
             for colour, (layer, head) in zip(_COLOURS, heads, strict=False):
                 own = table[(table["layer"] == str(layer)) & (table["head"] == head)]
                 label = "mean over heads" if head < 0 else f"head {layer}.{head}"
-                at = own[x].to_numpy(float)
+                at = np.asarray(own[x], float)
                 axes.plot(at, own["relative"], color=colour, label=label, marker="o", markersize=3, linewidth=1.2)
                 axes.fill_between(at, own["low"], own["high"], color=colour, alpha=0.15, linewidth=0)
             axes.axhline(1.0, color="black", linestyle=":", linewidth=0.9, label="control: even attention")
