@@ -45,11 +45,11 @@ def verdict(
     found = {}
     for regime in dict.fromkeys(line["regime"] for line in summary):
         sites = [line for line in summary if line["role"] == "probe" and line["regime"] == regime]
+        by_track = [line for line in table if line["regime"] == regime]
         if regime == "blind":
-            found[regime] = [_nothing(sites)]
+            found[regime] = [_nothing(by_track, sites)]
             continue
         others = (given or {}).get(regime, {})
-        by_track = [line for line in table if line["regime"] == regime]
         open_still = (others.get(name, Criterion(name, None)) for name in OPEN)
         found[regime] = [_predicts(sites), _farther(by_track, sites), *open_still]
     return found
@@ -88,16 +88,21 @@ def _predicts(sites: Sequence[Line]) -> Criterion:
     return Criterion("predicts", bool(good), told.replace("-", "−"))
 
 
-def _nothing(sites: Sequence[Line]) -> Criterion:
+def _nothing(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:
     """No mark, and AUC within `NULL` of chance, with its whole interval, everywhere; undecided where intervals are too
-    wide to say so."""
-    marked = sum(map(_marked, sites))
-    beyond = sum(site["auc_low"] > _CHANCE + NULL or site["auc_high"] < _CHANCE - NULL for site in sites)
+    wide to say so. It does not hold where AUC is above chance at some site, by sign flips over tracks with max-T."""
+    from mech_music.metrics.inference import FLIPS, adjusted_p  # SciPy, which settings do not need
+
+    marked, level = sum(map(_marked, sites)), sites[0]["level"]
+    over = np.stack([_auc(table, site, "probe", site["horizon"]) for site in sites])[:, None] - _CHANCE
+    (((above, _),), _) = adjusted_p([over], level, FLIPS, 0)
+    beyond = int((above <= 1.0 - level + 1e-12).sum())
     within = sum(_CHANCE - NULL <= site["auc_low"] <= site["auc_high"] <= _CHANCE + NULL for site in sites)
     least, most = (end(site["auc"] for site in sites) for end in (min, max))
     told = (
-        f"{marked} of {len(sites)} sites are marked; AUC {least:.2f} to {most:.2f}: {within} sites have their whole "
-        f"interval within {NULL:g} of chance, {beyond} none of it; the greatest margin: {_spread(_greatest(sites))}"
+        f"{marked} of {len(sites)} sites are marked; AUC {least:.2f} to {most:.2f}: {beyond} sites are above chance "
+        f"(least p {above.min():.2g}, over all of them), {within} have their whole interval within {NULL:g} of it; the "
+        f"greatest margin: {_spread(_greatest(sites))}"
     )
     holds = False if marked or beyond else True if within == len(sites) else None
     return Criterion("finds nothing", holds, told.replace("-", "−"))
@@ -120,14 +125,18 @@ def _farther(table: Sequence[Line], sites: Sequence[Line]) -> Criterion:
 
 def _gap(table: Sequence[Line], sites: Sequence[Line]) -> Float[np.ndarray, " track"]:
     """At one horizon AUC less that of the hardest control, by track, mean over layers; NaN without rows."""
-    found = np.full((len(sites), 2, 1 + max(line["index"] for line in table)), np.nan)
-    there = [line for line in table if line["horizon"] == sites[0]["horizon"]]
-    for place, site in enumerate(sites):
-        for side, role in enumerate(("probe", site["over"])):
-            for line in there:
-                if line["role"] == role and line["layer"] in (site["layer"], ""):
-                    found[place, side, line["index"]] = line["auc"]
-    return np.mean(found[:, 0] - found[:, 1], axis=0)
+    horizon = sites[0]["horizon"]
+    gaps = [_auc(table, site, "probe", horizon) - _auc(table, site, site["over"], horizon) for site in sites]
+    return np.mean(gaps, axis=0)
+
+
+def _auc(table: Sequence[Line], site: Line, role: str, horizon: float) -> Float[np.ndarray, " track"]:
+    """What each track contributes at a site's layer, or without one; NaN without rows."""
+    found = np.full(1 + max(line["index"] for line in table), np.nan)
+    for line in table:
+        if line["role"] == role and line["horizon"] == horizon and line["layer"] in (site["layer"], ""):
+            found[line["index"]] = line["auc"]
+    return found
 
 
 def slope_by_track(
