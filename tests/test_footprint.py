@@ -17,6 +17,7 @@ from mech_music.config.paths import conf_dir
 from mech_music.engine.capacity import Capacity
 from mech_music.models.musicgen.footprint import (
     CODEC_PARAMETERS,
+    CODEC_SHAPE,
     PASST_PARAMETERS,
     PUBLISHED,
     T5_PARAMETERS,
@@ -50,10 +51,7 @@ def test_weights_are_those_of_the_module(dtype: str) -> None:
 
 def test_parts_beside_the_language_model() -> None:
     t5 = T5Config(vocab_size=32128, d_model=768, d_kv=64, d_ff=3072, num_layers=12, num_heads=12)
-    codec = EncodecConfig(
-        target_bandwidths=[2.2], sampling_rate=32000, num_filters=64, upsampling_ratios=[8, 5, 4, 4],
-        codebook_size=2048, codebook_dim=128, hidden_size=128, use_causal_conv=False, use_conv_shortcut=False,
-    )  # fmt: skip
+    codec = EncodecConfig(**CODEC_SHAPE)
     with torch.device("meta"):
         assert sum(value.numel() for value in T5EncoderModel(t5).parameters()) == T5_PARAMETERS
         assert sum(value.numel() for value in EncodecModel(codec).state_dict().values()) == CODEC_PARAMETERS

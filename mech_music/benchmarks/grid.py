@@ -24,6 +24,7 @@ from mech_music.benchmarks.table import Line
 from mech_music.edits.row import Row
 from mech_music.engine.capacity import clips_at_once
 from mech_music.listeners.passt import PUBLISHED, PaSST
+from mech_music.models.musicgen.footprint import CODEC_SHAPE
 from mech_music.models.musicgen.loading import load_model
 
 ROWS = 1_790_000
@@ -76,12 +77,8 @@ def _hearing(bench: Bench, frames: int) -> Callable[[int], Tensor]:
     """Random tokens to logits, as many clips at once as the engine takes."""
     with quiet_imports():
         from transformers import EncodecConfig, EncodecModel
-    config = EncodecConfig(
-        target_bandwidths=[2.2], sampling_rate=_RATE, num_filters=64, upsampling_ratios=[8, 5, 4, 4],
-        codebook_size=2048, codebook_dim=128, hidden_size=128, use_causal_conv=False, use_conv_shortcut=False,
-    )  # fmt: skip
     device = bench.device
-    codec: Any = EncodecModel(config).eval()
+    codec: Any = EncodecModel(EncodecConfig(**CODEC_SHAPE)).eval()
     codec, classifier = codec.to(device), PaSST(PUBLISHED).to(device)
     at_once = clips_at_once(frames * _RATE // _FRAME_RATE, device)
 

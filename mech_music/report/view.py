@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mech_music.report.found import Found
 
 Paragraph: TypeAlias = tuple[str, list[str]]
-Criterion: TypeAlias = tuple[str, bool | None, str]
+Decision: TypeAlias = tuple[str, bool | None, str]
 """What is decided, whether it holds (None: open), and the numbers behind it."""
 ENDS = ("", "_low", "_high")
 
@@ -141,7 +141,7 @@ class View:
     clips: Clips | None = None
     script: str = ""
     data: Callable[[Found], Any] | None = None
-    verdict: Callable[[Found], list[Criterion]] | None = None
+    verdict: Callable[[Found], list[Decision]] | None = None
 
     def fitted(self, effects: pd.DataFrame) -> View:
         """The view of these effects: with the finer axis down if they differ in it."""

@@ -25,6 +25,12 @@ _CHROMA = 12  # pitch classes
 # Parameters beside the language model, always in float32: T5-base's encoder, encodec_32khz, PaSST.
 T5_PARAMETERS = 109_628_544
 CODEC_PARAMETERS = 58_990_022
+CODEC_SHAPE = {
+    "target_bandwidths": [2.2], "sampling_rate": 32_000, "num_filters": 64, "upsampling_ratios": [8, 5, 4, 4],
+    "codebook_size": 2048, "codebook_dim": 128, "hidden_size": 128, "use_causal_conv": False,
+    "use_conv_shortcut": False,
+}  # fmt: skip
+"""Of encodec_32khz, in the words of transformers' config."""
 PASST_PARAMETERS = 86_153_759
 
 

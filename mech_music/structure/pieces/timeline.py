@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from mech_music.structure.pieces.annotated import AnnotatedPiece
 if TYPE_CHECKING:
     from mech_music.config.schema import RunConfig
     from mech_music.engine.engine import Answers
+    from mech_music.report.found import Found
 
 TIMELINES = "timelines.json"
 """What a task leaves for its page: a list of them."""
@@ -36,6 +38,12 @@ def _sound(piece: AnnotatedPiece, run: RunConfig, answers: Answers) -> str:
     row = Row(piece.prompt, run.seed, prefix=Prefix.of(piece.codes[:, :-1].tolist()))  # one frame has to be generated
     (wave,), rate = answers.sound([row])
     return encoded(wave, rate)
+
+
+def shown(found: Found) -> list[dict[str, Any]]:
+    """What the jobs of a report have left, those with other layers of the same pieces too."""
+    paths = [job.folder / TIMELINES for job in found.jobs]
+    return [piece for path in paths if path.is_file() for piece in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def script() -> str:

@@ -31,7 +31,8 @@ LEAST = 0.1
 
 def export(run: Settings, answers: Answers, table: pd.DataFrame, weights: str, folder: Path) -> None:
     """``causal.json``: the fingerprint of the model's ``weights``, and a `Causality` for each size and way, that of
-    ``size`` and the first way first. ``figures/``: where the found heads look, by lag."""
+    ``size`` and the first way first. ``timelines.json``: pieces with where the found heads look. ``figures/``: the same
+    by lag."""
     how = Statistics(run.statistics.resamples, run.statistics.level, run.statistics.seed)
     first, *others = run.ways
     asked = dict.fromkeys(

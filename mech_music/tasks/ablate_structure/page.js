@@ -1,5 +1,6 @@
 // Where a found head looks: an arc from each beat to every earlier one that it gives much of its attention.
 DRAW.arcs = (spec, lines, place, section, choose) => {
+  if (!DATA.more.length) { section.hidden = true; return; } // of features and directions
   const t = theme(), heads = [...new Set(DATA.more.flatMap((piece) => Object.keys(piece.arcs)))];
   const head = picked("head", heads), charts = el("div", {});
   place.append(el("p", {}, "head ", head), charts);

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any, cast
+from typing import cast
 
 import pandas as pd
 
 from mech_music.report.default import default_view
 from mech_music.report.found import Found
-from mech_music.report.view import Chart, Criterion, Heat, Measure, View
+from mech_music.report.view import Chart, Decision, Heat, Measure, View
 from mech_music.results.beside import beside_controls
 from mech_music.structure.causes.causality import CAUSAL
-from mech_music.structure.pieces.timeline import TIMELINES, script
+from mech_music.structure.pieces.timeline import script, shown
 from mech_music.tasks.ablate_structure.columns import ABLATE_STRUCTURE
 
 _SHOWN = ("delta", "difference", "lost", "surprise", "restored", "agreement", "contrast")
@@ -39,13 +39,7 @@ def _likelihood(effects: pd.DataFrame) -> pd.Series:
     return cast(pd.Series, effects["measured"] == "likelihood")
 
 
-def _timelines(found: Found) -> list[dict[str, Any]]:
-    """Of all jobs."""
-    paths = [job.folder / TIMELINES for job in found.jobs]
-    return [piece for path in paths if path.is_file() for piece in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def _verdict(found: Found) -> list[Criterion]:
+def _verdict(found: Found) -> list[Decision]:
     """Of each job the size and way that were asked for."""
     files = [job.folder / CAUSAL for job in found.jobs]
     return [
@@ -88,5 +82,5 @@ def page() -> View:
             ),
         ),
         script=script() + files("mech_music.tasks.ablate_structure").joinpath("page.js").read_text(encoding="utf-8"),
-        data=_timelines,
+        data=shown,
     )  # fmt: skip

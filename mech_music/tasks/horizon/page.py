@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from importlib.resources import files
-from typing import Any
 
 from mech_music.report.found import Found
-from mech_music.report.view import Chart, Criterion, Heat, Measure, Paragraph, View
+from mech_music.report.view import Chart, Decision, Heat, Measure, Paragraph, View
 from mech_music.report.words import each
 from mech_music.report.words import methods as shared_methods
 from mech_music.results.beside import beside_controls
 from mech_music.results.canvas import COMPONENT_WORDS
 from mech_music.results.tables import lines_of
-from mech_music.structure.pieces.timeline import TIMELINES, script
+from mech_music.structure.pieces.timeline import script, shown
 from mech_music.structure.verdict import verdict
 from mech_music.tasks.horizon.columns import HORIZON
 from mech_music.tasks.horizon.exported import given_by_edits
@@ -62,19 +60,13 @@ def methods(found: Found) -> list[Paragraph]:
     return shared_methods(found, "sites (layer, horizon, regime and track)", own)
 
 
-def _verdict(found: Found) -> list[Criterion]:
+def _verdict(found: Found) -> list[Decision]:
     given = {regime: own for job in found.jobs for regime, own in given_by_edits(job.folder).items()}
     return [
         (f"{regime or 'pieces'}, {one.name}", one.holds, one.told)
         for regime, criteria in verdict(lines_of(found.table), lines_of(found.summary), given).items()
         for one in criteria
     ]
-
-
-def _timelines(found: Found) -> list[dict[str, Any]]:
-    """Of all jobs, those with other layers of the same pieces too."""
-    paths = [job.folder / TIMELINES for job in found.jobs]
-    return [piece for path in paths if path.is_file() for piece in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def page() -> View:
@@ -111,6 +103,6 @@ def page() -> View:
             ),
         ),
         script=script() + files("mech_music.tasks.horizon").joinpath("page.js").read_text(encoding="utf-8"),
-        data=_timelines,
+        data=shown,
         verdict=_verdict,
     )  # fmt: skip

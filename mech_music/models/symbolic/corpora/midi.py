@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mech_music.base.errors import UserError, first_line
-from mech_music.models.symbolic.corpora.scores import Heard, Reading, Score, files_of, one_metre, read_each
+from mech_music.base.reading import readable
+from mech_music.models.symbolic.corpora.scores import Heard, Reading, Score, files_of, one_metre
 
 _DRUMS = 9  # the tenth channel
 
@@ -16,7 +17,7 @@ def midi(path: str, limit: int) -> Reading:
     mido = _mido()
     files = files_of(path, "midi", "a folder of MIDI files", (".mid", ".midi"))
     folder = Path(path).expanduser()
-    return read_each(files[: limit or None], lambda file: _score(mido, file, str(file.relative_to(folder))), "")
+    return Reading(*readable(files[: limit or None], lambda file: _score(mido, file, str(file.relative_to(folder)))))
 
 
 def _mido() -> Any:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mech_music.base.errors import UserError, first_line
-from mech_music.models.symbolic.corpora.scores import Heard, Reading, Score, one_metre, read_each
+from mech_music.base.reading import readable
+from mech_music.models.symbolic.corpora.scores import Heard, Reading, Score, one_metre
 
 
 def chorales(path: str, limit: int) -> Reading:
@@ -20,7 +21,7 @@ def chorales(path: str, limit: int) -> Reading:
 def folk(path: str, limit: int) -> Reading:
     """The fiddle tunes of Ryan's Mammoth Collection (1883)."""
     music21 = _music21()
-    files = music21.corpus.getComposer("ryansMammoth", ("abc",))
+    files = music21.corpus.getComposer("ryansMammoth", fileExtensions=("abc",))
     return _read(music21, sorted(f"ryansMammoth/{Path(file).stem}" for file in files), limit)
 
 
@@ -38,9 +39,8 @@ def _music21() -> Any:
 
 
 def _read(music21: Any, names: list[str], limit: int) -> Reading:
-    return read_each(
-        names[: limit or None], lambda name: _score(music21, name), "music21's corpus is empty: install it again"
-    )
+    empty = "music21's corpus is empty: install it again"
+    return Reading(*readable(names[: limit or None], lambda name: _score(music21, name), empty))
 
 
 def _score(music21: Any, name: str) -> Score:

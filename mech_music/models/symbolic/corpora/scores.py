@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mech_music.base.errors import UserError
-
-Item = TypeVar("Item")
 
 
 class Heard(NamedTuple):
@@ -42,19 +40,6 @@ class Reading(NamedTuple):
 
     scores: list[Score]
     left_out: list[str]
-
-
-def read_each(items: Iterable[Item], read: Callable[[Item], Score], nothing: str) -> Reading:
-    """Every piece that can be read. UserError where none can: the first one's, or ``nothing`` where there is none."""
-    scores, wrong = [], []
-    for item in items:
-        try:
-            scores.append(read(item))
-        except UserError as error:
-            wrong.append(str(error))
-    if not scores:
-        raise UserError(wrong[0] if wrong else nothing)
-    return Reading(scores, wrong)
 
 
 def one_metre(name: str, found: Iterable[tuple[int, int]]) -> tuple[int, int]:

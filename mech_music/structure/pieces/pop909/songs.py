@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from mech_music.base.errors import UserError, first_line
 from mech_music.base.paths import user_path
+from mech_music.base.reading import readable
 
 log = logging.getLogger(__name__)
 MELODY, CHORDS, TEMPO = "melody.txt", "finalized_chord.txt", "tempo.txt"
@@ -118,14 +119,7 @@ def read_songs(path: str, names: Sequence[str] = ()) -> list[Song]:
         raise UserError(f"pieces.path={path}: no song '{min(lacking)}' in this folder; it has {len(found)}")
     if names:
         return [read_song(place) for place in found if place.name in names]
-    songs, wrong = [], []
-    for place in found:
-        try:
-            songs.append(read_song(place))
-        except UserError as error:
-            wrong.append(str(error))
-    if not songs:
-        raise UserError(wrong[0])
+    songs, wrong = readable(found, read_song)
     if wrong:
         log.warning("%d of %d songs are left out: %s", len(wrong), len(found), wrong[0])
     return songs
