@@ -15,7 +15,7 @@ import torch
 
 from mech_music.base.errors import UserError
 from mech_music.base.machine import is_out_of_memory
-from mech_music.edits.row import Edit, Exit, Half, History, RandomDirection, Reading, Row, Term
+from mech_music.edits.row import Edit, Exit, Half, History, Mean, Prompts, RandomDirection, Reading, Row, Term
 from mech_music.engine.engine import Engine
 from mech_music.engine.passes import sources_of
 from mech_music.models.musicgen.model import HookedMusicGen
@@ -223,6 +223,18 @@ def test_worker_processes_change_nothing(
     own.ensure(sources_of(rows))  # the clips that a lens is trained on are watched in this process
     monkeypatch.setattr(own.passes, "generate", _elsewhere(own, os.getpid()))
     assert same(once(reference), own.outcomes(rows))
+
+
+def test_unknown_words_are_warned_of_once_and_not_in_each_worker(
+    made: HookedMusicGen, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before workers are forked, which then know what was said."""
+    source = Mean(Prompts.of(["A zyxwv tune.", "A zyxwv tune played vwxyz"]))
+    engine(made, tmp_path).passes.recording.groups([source], 2)
+    said = [message for message in caplog.messages if "does not know" in message]
+    assert len(said) == len(set(said)) and {"zyxwv", "vwxyz"} <= made._text._known
+    made.conditions(list(source.prompts.texts))
+    assert said == [message for message in caplog.messages if "does not know" in message]
 
 
 def _elsewhere(own: Engine, parent: int) -> Callable[..., torch.Tensor]:

@@ -120,6 +120,8 @@ class Recording:
     def groups(self, sources: Sequence[Mean | Similarity], n_workers: int) -> list[list[Mean | Similarity]]:
         """Recordings that are made of one generation: means over each prompt's own tokens, as many as fit."""
         model = self._passes.model
+        for prompt in {prompt: None for source in sources for prompt in source.prompts.texts}:
+            model.group_of(prompt)  # warns of words that are not known: here once, not in each worker
         groups: list[list[Mean | Similarity]] = []
         for heads in (False, True):
             own: list[Mean | Similarity] = [
