@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo figures test test-browser test-slow test-cluster attack symbolic bench check lint format lock tiny \
-	tiny-long structure gpu wheel clean
+	tiny-long sae structure gpu wheel clean
 
 help: ## explain every target
 	@echo "mech_music: mechanistic interpretability of MusicGen. Usage: make <target>"
@@ -100,6 +100,15 @@ tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
 
 tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (two hours on two cores)
 	$(PY) -m mech_music.tiny.long.train
+
+sae: $(INSTALLED) ## which features has the bundled model, what are they called, and do they steer it? three reports (20 minutes)
+	@for study in evaluate labels steer; do \
+		case $$study in steer) layers=4;; *) layers=2,4,6;; esac; \
+		$(PY) -m mech_music.run experiment=singh2025/$$study model=tiny duration=4 layer=$$layers sae.width=256 sae.k=16 \
+			logger=none hydra.sweep.dir=outputs/sae/$$study || exit 1; \
+		$(PY) -m mech_music.report outputs/sae/$$study || exit 1; \
+	done
+	@echo "Look and listen: outputs/sae/*/report.html, and features/index.html of each job of outputs/sae/evaluate."
 
 structure: $(INSTALLED) ## does the bundled model of long pieces foresee returns, and which heads carry them? two reports
 	$(PY) -m mech_music.run experiment=structure/causes logger=none hydra.run.dir=outputs/structure/causes

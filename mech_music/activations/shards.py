@@ -1,13 +1,18 @@
-"""A stream on disk: a folder with a manifest and one safetensors file for each chunk. What was killed goes on."""
+"""A stream on disk: a folder with a manifest and one safetensors file for each chunk. What was killed goes on.
+
+Who reads activations takes `Activations`, and need not know whether they are on disk or made anew each time.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from jaxtyping import Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,6 +25,78 @@ from mech_music.edits.row import Row
 MANIFEST = "stream.json"
 _ROWS = "rows"  # a shard's rows, as JSON in its header
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+Values = Float32[Tensor, "row step half width"]
+
+
+class Activations(Protocol):
+    """The chunks of a stream, and any part of them."""
+
+    def __len__(self) -> int:
+        """Chunks."""
+        ...
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """One in memory at a time."""
+        ...
+
+    def shape(self, number: int, hook: str) -> tuple[int, ...]:
+        """Rows, steps, halves and width of a chunk."""
+        ...
+
+    def values(self, number: int, hooks: Sequence[str], half: slice) -> dict[str, Values]:
+        """Of a chunk, some hooks and halves."""
+        ...
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """What `save_stream` wrote. UserError, of every method, for a folder without a stream."""
+
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(shard_files(self.folder))
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return read_stream(self.folder)
+
+    def shape(self, number: int, hook: str) -> tuple[int, ...]:
+        """From the file's header."""
+        with safe_open(_shard(self.folder, number), "pt") as shard:
+            return tuple(shard.get_slice(hook).get_shape())
+
+    def values(self, number: int, hooks: Sequence[str], half: slice) -> dict[str, Values]:
+        """Nothing else is read."""
+        with safe_open(_shard(self.folder, number), "pt") as shard:
+            return {hook: shard.get_slice(hook)[:, :, half].float() for hook in hooks}
+
+
+@dataclass(frozen=True)
+class Anew:
+    """A stream without a disk: each chunk is made by the model whenever it is read. The same numbers as from disk."""
+
+    stream: Stream
+    dtype: str = "float16"
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return map(self._chunk, range(len(self)))
+
+    def shape(self, number: int, hook: str) -> tuple[int, ...]:
+        """As long as no clip is left out."""
+        return self.stream.shape(number)
+
+    def values(self, number: int, hooks: Sequence[str], half: slice) -> dict[str, Values]:
+        """The chunk is made as a whole."""
+        found = self._chunk(number).values
+        return {hook: found[hook][:, :, half].contiguous() for hook in hooks}
+
+    def _chunk(self, number: int) -> Chunk:
+        chunk = self.stream.chunk(number)
+        kept = _as(_DTYPES[self.dtype], chunk)
+        return Chunk(chunk.rows, {hook: values.float() for hook, values in kept.items()})
 
 
 def save_stream(
@@ -91,13 +168,18 @@ def _must_equal(there: dict[str, Any], wanted: dict[str, Any], folder: Path) -> 
 
 
 def _write(chunk: Chunk, path: Path, dtype: torch.dtype) -> None:
-    values = {name: tensor.to(dtype) for name, tensor in chunk.values.items()}
-    if large := [name for name, tensor in values.items() if not tensor.isfinite().all()]:
-        raise UserError(f"values of '{large[0]}' are too large for {dtype}: write them as float32")
+    values = _as(dtype, chunk)
     payloads: dict[str, Any] = {}
     rows = {"rows": [row.to_json(payloads) for row in chunk.rows], "payloads": payloads}
     with replacing(path) as partial:
         save_file(values, partial, metadata={_ROWS: json.dumps(rows)})
+
+
+def _as(dtype: torch.dtype, chunk: Chunk) -> dict[str, Tensor]:
+    values = {name: tensor.to(dtype) for name, tensor in chunk.values.items()}
+    if large := [name for name, tensor in values.items() if not tensor.isfinite().all()]:
+        raise UserError(f"values of '{large[0]}' are too large for {dtype}: write them as float32")
+    return values
 
 
 def _read(path: Path) -> Chunk:

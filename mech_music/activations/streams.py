@@ -120,6 +120,11 @@ class Stream:
         fitting = max(MIN_PASS, self._budget // model.row_bytes(self._duration))
         return max(1, min(self._budget // one, fitting, _MOST))
 
+    def shape(self, number: int) -> tuple[int, int, int, int]:
+        """Of what a hook of the model's width has in one of the chunks, where no clip is left out."""
+        model, n_steps = self._generator, self._generator.n_steps(self._duration)
+        return len(self._passes[number]), n_steps, self._n_halves, model.d_model
+
     @property
     def _n_halves(self) -> int:
         return len(range(self._generator.halves)[_HALVES[self._half]])

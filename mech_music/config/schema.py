@@ -213,9 +213,11 @@ class EngineConfig:
     ``threads``: one for a narrow model, every core for a wide one. ``workers``: processes that make passes, one for
     each core where a model uses one thread. No result depends on ``pack`` or ``workers``, no token on ``threads``
     (the classifier's last bits may). ``keep_tokens``, ``keep_audio``: what is stored of every clip beside the
-    classifier's logits; audio can be remade from tokens, tokens by generating again. ``executor``: who makes passes, as
-    ``submitit`` and ``ray`` say in detail; no result depends on it. ``decode``: traced serves everything; static serves
-    affine edits of MusicGen's stream and branches, with the same tokens on a CPU, and leaves all else to traced.
+    classifier's logits; audio can be remade from tokens, tokens by generating again. ``keep_activations``: whether what
+    SAEs are trained on is stored; if not, it is made whenever it is read, with the same numbers. ``executor``: who
+    makes passes, as ``submitit`` and ``ray`` say in detail; no result depends on it. ``decode``: traced serves
+    everything; static serves affine edits of MusicGen's stream and branches, with the same tokens on a CPU, and leaves
+    all else to traced.
     """
 
     device: str = "auto"
@@ -225,6 +227,7 @@ class EngineConfig:
     workers: int = 0
     keep_tokens: bool = True
     keep_audio: bool = False
+    keep_activations: bool = True
     decode: DecodeName = DecodeName.traced
     executor: ExecutorName = ExecutorName.local
     submitit: SubmititConfig = field(default_factory=SubmititConfig)

@@ -82,7 +82,9 @@ class Engine:
         self.how = how or EngineConfig()
         self.store, self.settings = store, settings
         static = self.how.decode is DecodeName.static
-        self.passes = PassRunner(source, store, settings, self.how.keep_tokens, self.how.keep_audio, static)
+        self.passes = PassRunner(
+            source, store, settings, self.how.keep_tokens, self.how.keep_audio, static, self.how.keep_activations
+        )
         self.key = self.passes.key
         self._listeners, self._made_listeners = listeners or {}, dict[str, Listener]()
         self.quiet = quiet

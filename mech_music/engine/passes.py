@@ -61,6 +61,7 @@ class PassRunner:
 
     Args:
         keep_tokens, keep_audio: what is stored of each clip beside its readings.
+        keep_activations: whether what SAEs read of clips is stored too; if not, it is made whenever it is read.
         static: decode by steps of fixed shape where model and edits allow it (`mech_music.models.protocol.Static`).
     """
 
@@ -72,8 +73,9 @@ class PassRunner:
         keep_tokens: bool = True,
         keep_audio: bool = False,
         static: bool = False,
+        keep_activations: bool = True,
     ) -> None:
-        self.static = static
+        self.static, self.keep_activations = static, keep_activations
         self.source, self.store, self.settings = source, store, settings
         deciding = [_VERSION, source.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)

@@ -84,7 +84,7 @@ def cost_of(sources: Sequence[TrainedSae], passes: PassRunner) -> Cost:
     harvest, hooks = fits[0].harvest, len({source.hook for source in sources})
     each = harvest.n_clips * passes.n_steps
     halves = model.halves if fits[0].half is Half.both else 1
-    disk = each * model.halves * model.d_model * hooks * _BYTES[harvest.dtype]
+    disk = each * model.halves * model.d_model * hooks * _BYTES[harvest.dtype] if passes.keep_activations else 0
     return cost(fits, model.d_model, each * halves, disk, hooks)
 
 

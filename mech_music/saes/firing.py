@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.saes.named import Corpus, Harvest
 from mech_music.saes.sae import Sae
 
@@ -84,7 +82,9 @@ class _Tally:
 
 
 @torch.no_grad()
-def firing_of(sae: Sae, hook: str, harvest: Harvest | Corpus, activations: Path) -> dict[str, Float[np.ndarray, ...]]:
+def firing_of(
+    sae: Sae, hook: str, harvest: Harvest | Corpus, activations: Activations
+) -> dict[str, Float[np.ndarray, ...]]:
     """By clip, in the order of the harvest (NaN for one that failed), of features in the conditional half:
 
     ``activation`` and ``share [clip, feature]``: mean over steps, share of steps in which it fires; ``peak`` and
@@ -96,7 +96,7 @@ def firing_of(sae: Sae, hook: str, harvest: Harvest | Corpus, activations: Path)
     """
     places = {row: place for place, row in enumerate(harvest.rows)}
     tally: _Tally | None = None
-    for chunk in read_stream(activations):
+    for chunk in activations:
         values = chunk.values[hook].to(sae.W_dec.device)
         tally = tally or _Tally(harvest.n_clips, values.shape[2], sae)
         for row, x in zip(chunk.rows, values, strict=True):

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mech_music.activations.shards import Activations
 from mech_music.base.atomic import replacing
 from mech_music.saes.named import SaeFit, TrainedSae
 from mech_music.saes.progress import Show
@@ -34,7 +35,7 @@ def shared_by(fit: SaeFit) -> tuple:
 
 def train(
     sources: Sequence[TrainedSae],
-    activations: Path,
+    activations: Activations,
     work: Path,
     show: Show,
     device: torch.device,
@@ -48,7 +49,7 @@ def train(
 
 def trainers_of(
     sources: Sequence[TrainedSae],
-    activations: Path,
+    activations: Activations,
     work: Path,
     show: Show,
     device: torch.device,
@@ -57,7 +58,11 @@ def trainers_of(
 ) -> dict[TrainedSae, Trainer]:
     """Train SAEs that share their batches (`shared_by`). ``work``: where checkpoints are kept until it is done."""
     fit, hooks = sources[0].fit, list(dict.fromkeys(source.hook for source in sources))
-    shuffle = Shuffle(activations, hooks, fit.half, fit.batch, fit.epochs, fit.seed, budget)
+
+    def reads(at: int, n: int) -> None:
+        show(0, f"reading activations, part {at + 1} of {n}")
+
+    shuffle = Shuffle(activations, hooks, fit.half, fit.batch, fit.epochs, fit.seed, budget, reads)
     vectors = shuffle.first()
     scales = {hook: Scale.of(vectors[hook], hook) for hook in hooks}
     del vectors
@@ -79,7 +84,7 @@ def trainers_of(
     return dict(zip(sources, trainers, strict=True))
 
 
-def steps_of(fit: SaeFit, hooks: Sequence[str], activations: Path) -> int:
+def steps_of(fit: SaeFit, hooks: Sequence[str], activations: Activations) -> int:
     """How many steps training takes."""
     return len(Shuffle(activations, hooks, fit.half, fit.batch, fit.epochs, fit.seed))
 

@@ -1,4 +1,4 @@
-"""The activations of a harvest's clips, on disk: shards in the store that are written once and resume."""
+"""The activations of a harvest's clips: shards in the store that are written once and resume, or nothing on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mech_music.activations.observe import observe
 from mech_music.activations.recipes import Making
-from mech_music.activations.shards import MANIFEST, is_whole, save_stream
+from mech_music.activations.shards import MANIFEST, Activations, Anew, OnDisk, is_whole, save_stream
 from mech_music.activations.streams import Stream, stream
 from mech_music.base.errors import UserError
 from mech_music.base.workers import Advance
@@ -35,17 +35,18 @@ _BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 _TIMED_FRAMES = 8  # of a pass, to tell how long all will take
 
 
-def gather(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making) -> Path:
-    """The folder with the activations of both halves at hooks (of one where they are equal: a corpus without prompts),
-    written if it is not there; what was killed goes on. Its shards hold all of ``hooks``, perhaps more.
+def gather(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making) -> Activations:
+    """The activations of both halves at hooks (of one where they are equal: a corpus without prompts), written if they
+    are not there; what was killed goes on. The shards hold all of ``hooks``, perhaps more.
 
-    UserError if the disk has no room for them, or no clip is left.
+    Where activations are not kept (``engine.keep_activations=false``) and not there, they are made whenever they are
+    read. UserError if the disk has no room for them, or no clip is left.
     """
     passes = making.passes
     place = passes.store.place / "streams" / _key(harvest, passes)
     for manifest in sorted(place.glob(f"*/{MANIFEST}")):
         if is_whole(manifest.parent) and set(hooks) <= set(json.loads(manifest.read_text())["hooks"]):
-            return manifest.parent
+            return OnDisk(manifest.parent)
     folder = place / hashlib.sha256(json.dumps(sorted(hooks)).encode()).hexdigest()[:16]
     found = stream(
         passes.model,
@@ -56,13 +57,16 @@ def gather(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making) -> P
         duration=passes.settings.duration,
         budget=_CHUNK,
     )
+    if not passes.keep_activations:
+        _tell_anew(harvest, hooks, found, making)
+        return Anew(found, harvest.dtype)
     write = partial(save_stream, found, folder, passes.source.weights, harvest.dtype)
     write(numbers=())  # the manifest
     _tell(harvest, hooks, folder, found, making)
     with progress("clips read", harvest.n_clips, making.quiet) as show:
         each = harvest.n_clips / len(found)
         making.spread(partial(_write, write), range(len(found)), lambda amount: show(amount * each))
-    return folder
+    return OnDisk(folder)
 
 
 def n_bytes(harvest: Harvest | Corpus, n_hooks: int, passes: PassRunner) -> int:
@@ -91,6 +95,14 @@ def _tell(harvest: Harvest | Corpus, hooks: Sequence[str], folder: Path, found: 
         left = (size - there) / size * len(found)
         seconds = left * _seconds_of_a_pass(harvest, hooks, making, len(found)) / making.n_workers
         Console(stderr=True).print(f"{told}, about {_in_words(seconds)}", highlight=False, soft_wrap=True)
+
+
+def _tell_anew(harvest: Harvest | Corpus, hooks: Sequence[str], found: Stream, making: Making) -> None:
+    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: made whenever they are read"
+    log.info("%s", told)
+    if not making.quiet:
+        seconds = len(found) * _seconds_of_a_pass(harvest, hooks, making, len(found))
+        Console(stderr=True).print(f"{told}, about {_in_words(seconds)} each time", highlight=False, soft_wrap=True)
 
 
 def _seconds_of_a_pass(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making, n_passes: int) -> float:

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
-from mech_music.activations.shards import read_stream
 from mech_music.listeners import loudness
 from mech_music.listeners.protocol import Clips
 from mech_music.saes.harvest import gather
@@ -47,7 +46,7 @@ def _followed(source: Loudness, making: Making) -> dict[str, np.ndarray]:
     places = {row: place for place, row in enumerate(harvest.rows)}
     own, null = (Correlation(sae.n_features) for _ in range(2))
     silent, fired, n_silent = torch.zeros(sae.n_features), torch.zeros(sae.n_features), 0
-    for chunk in read_stream(gather(harvest, [source.hook], making)):
+    for chunk in gather(harvest, [source.hook], making):
         for row, x in zip(chunk.rows, chunk.values[source.hook][:, :, 0], strict=True):
             features = sae.encode(x.to(sae.W_dec.device)).cpu()[: levels.shape[1]]
             level, other = levels[places[row]], levels[(places[row] + 1) % len(levels)]

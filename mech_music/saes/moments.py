@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from jaxtyping import Float, Float16, Float32, Int32
 from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.edits.content import stored
 from mech_music.edits.row import Row
 from mech_music.models.unembedding import Unembedding
@@ -114,14 +113,14 @@ def _of_one(source: Moments, ranked: np.ndarray, whole: np.ndarray, feature: int
 
 @torch.no_grad()
 def _traces(
-    sae: Sae, hook: str, clips: Int32[np.ndarray, "feature place"], places: Mapping[Row, int], activations: Path
+    sae: Sae, hook: str, clips: Int32[np.ndarray, "feature place"], places: Mapping[Row, int], activations: Activations
 ) -> Float16[np.ndarray, "feature place step"]:
     """Each feature's activation at every step of its clips; memory does not grow with the number of clips."""
     flat = clips.ravel()
     order = np.argsort(flat, kind="stable")
     starts = np.searchsorted(flat[order], np.arange(len(places) + 1))
     traces: np.ndarray | None = None
-    for chunk in read_stream(activations):
+    for chunk in activations:
         for row, values in zip(chunk.rows, chunk.values[hook], strict=True):
             place = places[row]
             features, slots = np.divmod(order[starts[place] : starts[place + 1]], clips.shape[1])

@@ -10,7 +10,6 @@ Entropies are those of observed shares, whose bias is that of the nulls where th
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from scipy.special import stdtr
 from scipy.stats import false_discovery_control
 
 from mech_music.activations.recipes import Making, register
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.base.errors import UserError
 from mech_music.saes.harvest import gather
 from mech_music.saes.measured import Meanings, Sampled
@@ -71,12 +70,12 @@ def _entropies(source: Meanings, making: Making) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
-def firings(source: Meanings, activations: Path, making: Making) -> Int[np.ndarray, "firing 2"]:
+def firings(source: Meanings, activations: Activations, making: Making) -> Int[np.ndarray, "firing 2"]:
     """Frame (of all clips in their order) and feature of each."""
     sae = open_sae(source.sae, source.hook, making.passes).to(making.passes.model.device)
     places = {row: place for place, row in enumerate(source.harvest.rows)}
     found = []
-    for chunk in read_stream(activations):
+    for chunk in activations:
         for row, x in zip(chunk.rows, chunk.values[source.hook][:, :, 0], strict=True):
             one = (sae.encode(x.to(sae.W_dec.device)) > 0).nonzero().cpu().numpy()
             one[:, 0] += places[row] * len(x)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.models.hooks import Hook
 from mech_music.saes.sae import Sae
 
@@ -36,12 +36,12 @@ def neighbours(hook: str, n_layers: int) -> tuple[str, ...]:
 
 @torch.no_grad()
 def unexplained_at(
-    sae: Sae, hooks: tuple[str, ...], n_clips: int, activations: Path
+    sae: Sae, hooks: tuple[str, ...], n_clips: int, activations: Activations
 ) -> dict[str, Float[np.ndarray, " clip"]]:
     """By hook: each clip's FVU of the conditional half, over the variance about the mean of all clips, so that their
     mean is the FVU of all. NaN for a clip that failed."""
     sums: dict[str, list[tuple[float, float, torch.Tensor, int]]] = {hook: [] for hook in hooks}
-    for chunk in read_stream(activations):
+    for chunk in activations:
         for hook in hooks:
             for x in chunk.values[hook][:, :, 0].to(sae.W_dec.device):
                 error = float((x - sae(x)).double().square().sum())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.saes.harvest import gather
 from mech_music.saes.measured import Basis, Linear, Pooled
 from mech_music.saes.named import recorded_for
@@ -50,11 +49,13 @@ def _courses(source: Pooled, making: Making) -> Courses:
     return lambda x: (x - mean.to(x)) @ directions.to(x)
 
 
-def moments(activations: Path, hook: str) -> tuple[Float32[Tensor, " width"], Float32[Tensor, "width component"]]:
+def moments(
+    activations: Activations, hook: str
+) -> tuple[Float32[Tensor, " width"], Float32[Tensor, "width component"]]:
     """The mean of vectors (conditional half), and their principal directions by descending variance."""
     total: Tensor | None = None
     gram, n = torch.zeros(()), 0
-    for chunk in read_stream(activations):
+    for chunk in activations:
         x = chunk.values[hook][:, :, 0].flatten(0, 1).double()
         total, gram, n = x.sum(0) + (0 if total is None else total), gram + x.T @ x, n + len(x)
     assert total is not None
@@ -65,12 +66,12 @@ def moments(activations: Path, hook: str) -> tuple[Float32[Tensor, " width"], Fl
 
 @torch.no_grad()
 def pooled(
-    courses: Mapping[Pooled, Courses], activations: Path, passes: PassRunner
+    courses: Mapping[Pooled, Courses], activations: Activations, passes: PassRunner
 ) -> dict[Pooled, dict[str, np.ndarray]]:
     """One reading of the activations for all."""
     found: dict[Pooled, dict[str, np.ndarray]] = {source: {} for source in courses}
     places = {row: place for place, row in enumerate(next(iter(courses)).harvest.rows)}
-    for chunk in read_stream(activations):
+    for chunk in activations:
         for source, course in courses.items():
             values = chunk.values[source.hook][:, :, 0].to(passes.model.device)
             for row, x in zip(chunk.rows, values, strict=True):

@@ -1,23 +1,22 @@
-"""Vectors in random order, in bounded memory: shards of a stream are read in random order, a few at a time, and mixed.
+"""Vectors in random order, in bounded memory: chunks of a stream are read in random order, a few at a time, and mixed.
 
-What fits in ``budget`` is shuffled as a whole; beyond it, vectors are mixed within blocks of shards, other ones in each
+What fits in ``budget`` is shuffled as a whole; beyond it, vectors are mixed within blocks of chunks, other ones in each
 epoch. Where a batch lies is a function of the seed, so training goes on in the middle of an epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors import safe_open
 from torch import Tensor
 
-from mech_music.activations.shards import shard_files
+from mech_music.activations.shards import Activations
+from mech_music.base.errors import UserError
 from mech_music.edits.row import Half
 
 BUDGET = 2**30
@@ -33,28 +32,25 @@ def _chosen(half: Half, halves: int) -> slice:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """The vectors of hooks in the shards of a folder, batch by batch, the same places at every hook."""
+    """The vectors of hooks, batch by batch, the same places at every hook. ``reads``: is told of each chunk that is
+    read, as (which of a block's, of how many)."""
 
-    folder: Path
+    activations: Activations
     hooks: Sequence[str]
     half: Half
     batch: int
     epochs: int
     seed: int
     budget: int = BUDGET
-
-    @cached_property
-    def shards(self) -> list[Path]:
-        """In their order. UserError if there are none."""
-        return shard_files(self.folder)
+    reads: Callable[[int, int], None] = field(default=lambda at, n: None, compare=False)
+    _held: dict[tuple[int, ...], Batch] = field(default_factory=dict, compare=False)
 
     @cached_property
     def _sizes(self) -> list[tuple[int, int]]:
-        """Vectors of each shard, and numbers in each vector of all hooks."""
+        """Vectors of each chunk, and numbers in each vector of all hooks."""
         sizes = []
-        for path in self.shards:
-            with safe_open(path, "pt") as shard:
-                shapes = [shard.get_slice(hook).get_shape() for hook in self.hooks]
+        for number in range(len(self.activations)):
+            shapes = [self.activations.shape(number, hook) for hook in self.hooks]
             clips, steps, halves, _ = shapes[0]
             chosen = len(range(halves)[_chosen(self.half, halves)])
             sizes.append((clips * steps * chosen, sum(shape[-1] for shape in shapes)))
@@ -62,10 +58,10 @@ class Shuffle:
 
     @cached_property
     def _blocks(self) -> list[list[int]]:
-        """The shards that are mixed together, of every epoch."""
+        """The chunks that are mixed together, of every epoch."""
         blocks: list[list[int]] = []
         for epoch in range(self.epochs):
-            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.shards)).tolist()
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self.activations)).tolist()
             block: list[int] = []
             filled = 0
             for place in order:
@@ -87,17 +83,19 @@ class Shuffle:
         return sum(map(self._batches_of, self._blocks))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """From the ``start``-th on."""
-        held: tuple[list[int], Batch] | None = None
+        """From the ``start``-th on. UserError where clips were left out that were counted on (`Anew`)."""
         for number, block in enumerate(self._blocks):
             n = self._batches_of(block)
             if start >= n:
                 start -= n
                 continue
-            if held is None or held[0] != sorted(block):
-                held = sorted(block), self._read(sorted(block))
-            vectors = held[1]
+            vectors = self._read(block)
             total = len(vectors[self.hooks[0]])
+            if total != sum(self._sizes[place][0] for place in block):
+                raise UserError(
+                    "some clips have values that are not finite; only what is on disk can be trained on without them: "
+                    "engine.keep_activations=true"
+                )
             order = torch.from_numpy(np.random.default_rng([self.seed, number, 1]).permutation(total))
             for at in range(start, n):
                 places = order[at * self.batch : (at + 1) * self.batch]
@@ -106,14 +104,20 @@ class Shuffle:
 
     def first(self) -> Batch:
         """All vectors of the first block, in no order: to estimate means and scales from."""
-        return self._read(sorted(self._blocks[0]))
+        return self._read(self._blocks[0])
 
     def _read(self, block: Sequence[int]) -> Batch:
+        """The last one is held: where all fits, it is every epoch's."""
+        places = tuple(sorted(block))
+        if places in self._held:
+            return self._held[places]
         parts: dict[str, list[Tensor]] = {hook: [] for hook in self.hooks}
-        for place in block:
-            with safe_open(self.shards[place], "pt") as shard:
-                for hook in self.hooks:
-                    stored = shard.get_slice(hook)
-                    values = stored[:, :, _chosen(self.half, stored.get_shape()[2])]
-                    parts[hook].append(values.flatten(0, 2).float())
-        return {hook: torch.cat(some) for hook, some in parts.items()}
+        for at, place in enumerate(places):
+            self.reads(at, len(places))
+            halves = self.activations.shape(place, self.hooks[0])[2]
+            for hook, values in self.activations.values(place, self.hooks, _chosen(self.half, halves)).items():
+                parts[hook].append(values.flatten(0, 2))
+        read = {hook: torch.cat(some) for hook, some in parts.items()}
+        self._held.clear()
+        self._held[places] = read
+        return read

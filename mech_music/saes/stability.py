@@ -7,7 +7,6 @@ features" (2025). Beside it stands what a random dictionary of the same size has
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Float32, Int
 from torch import Tensor
 
 from mech_music.activations.recipes import Making, register
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import Activations
 from mech_music.saes.harvest import gather
 from mech_music.saes.measured import Overlap
 from mech_music.saes.named import recorded_for
@@ -65,10 +64,10 @@ def _highest(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def iou(own: Sae, other: Sae, match: Tensor, hook: str, activations: Path) -> Float32[Tensor, " feature"]:
+def iou(own: Sae, other: Sae, match: Tensor, hook: str, activations: Activations) -> Float32[Tensor, " feature"]:
     """Intersection over union of the steps in which a feature and its match fire."""
     both, either = (torch.zeros(own.n_features, dtype=torch.float64, device=match.device) for _ in range(2))
-    for chunk in read_stream(activations):
+    for chunk in activations:
         for x in chunk.values[hook][:, :, 0].to(match.device):
             here, there = own.encode(x) > 0, other.encode(x)[:, match] > 0
             both += (here & there).sum(0)

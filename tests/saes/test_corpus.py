@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from mech_music.activations.shards import read_stream
+from mech_music.activations.shards import OnDisk, read_stream
 from mech_music.activations.sources import Audio
 from mech_music.base.errors import UserError
 from mech_music.config.schema import Dtype
@@ -271,12 +271,11 @@ def test_an_sae_is_trained_and_evaluated_on_audio(made: HookedMusicGen, tmp_path
 def test_with_a_prompt_both_halves_are_read(made: HookedMusicGen, tmp_path: Path) -> None:
     sae = config(folder_of(tmp_path / "songs"), prompt="Compose a happy rock piece.")
     own, train = engine(made, tmp_path / "store"), trained_on(sae, STUDY)
-    folder = harvests.gather(train, [HOOK], making(own))
-    (chunk,) = read_stream(folder)
+    (chunk,) = harvests.gather(train, [HOOK], making(own))
     halves = chunk.values[HOOK]
     assert halves.shape[2] == 2 and not torch.allclose(halves[:, :, 0], halves[:, :, 1], atol=1e-3)
     plain = trained_on(replace(sae, prompt=""), STUDY)
-    (bare,) = read_stream(harvests.gather(plain, [HOOK], making(own)))
+    (bare,) = harvests.gather(plain, [HOOK], making(own))
     torch.testing.assert_close(bare.values[HOOK][:, :, 0], halves[:, :, 1], rtol=1e-4, atol=1e-5)
 
 
@@ -286,12 +285,37 @@ def making(own: Any, quiet: bool = True) -> Any:
     return Making(own.passes, 8, quiet=quiet)
 
 
+def on_disk(harvest: Corpus, own: Any, quiet: bool = True) -> Path:
+    found = harvests.gather(harvest, [HOOK], making(own, quiet))
+    assert isinstance(found, OnDisk)
+    return found.folder
+
+
+def test_without_a_disk_everything_is_the_same(
+    made: HookedMusicGen, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Trained, and what features do: ``engine.keep_activations=false``."""
+    sae = config(folder_of(tmp_path / "songs"))
+    train, test = trained_on(sae, STUDY), held_out(sae, STUDY)
+    wanted = [fitted(train), Firing(fitted(train), HOOK, test)]
+    kept, anew = engine(made, tmp_path / "kept"), engine(made, tmp_path / "anew", keep_activations=False)
+    there, found = (own.answers(wanted).records for own in (kept, anew))
+    for source in wanted:
+        for name, values in there[source].items():
+            np.testing.assert_array_equal(found[source][name], values)
+    assert not list((tmp_path / "anew").rglob("streams/**/*.safetensors"))
+    assert list((tmp_path / "kept").rglob("streams/**/*.safetensors"))
+    capsys.readouterr()
+    harvests.gather(train, [HOOK], making(anew, quiet=False))
+    assert "made whenever they are read, about " in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_killed_it_goes_on_to_the_same_bytes(
     made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harvests, "_CHUNK", 1)  # eight clips in each
     train = trained_on(config(folder_of(tmp_path / "songs"), every=0.25), STUDY)
-    whole = harvests.gather(train, [HOOK], making(engine(made, tmp_path / "whole")))
+    whole = on_disk(train, engine(made, tmp_path / "whole"))
     own, read, seen = engine(made, tmp_path / "killed"), Excerpt.tokens, [0]
 
     def dying(self: Excerpt, *how: Any) -> Any:
@@ -305,7 +329,7 @@ def test_killed_it_goes_on_to_the_same_bytes(
         harvests.gather(train, [HOOK], making(own))
     (killed,) = (tmp_path / "killed" / "v4" / "streams").glob("*/*")
     assert 0 < len(list(killed.glob("*.safetensors"))) < len(list(whole.glob("*.safetensors")))
-    assert harvests.gather(train, [HOOK], making(own)) == killed
+    assert on_disk(train, own) == killed
     assert {file.name: file.read_bytes() for file in killed.iterdir()} == {
         file.name: file.read_bytes() for file in whole.iterdir()
     }
@@ -327,7 +351,7 @@ def test_size_and_time_are_told_before(
 ) -> None:
     train = trained_on(config(folder_of(tmp_path / "songs")), STUDY)
     own = engine(made, tmp_path / "store")
-    folder = harvests.gather(train, [HOOK], making(own, quiet=False))
+    folder = on_disk(train, own, quiet=False)
     told = capsys.readouterr().err
     assert f"activations of 5 clips at {HOOK}: 0.0 MB in {folder}, about " in told.replace("\n", "")
     (shard,) = folder.glob("*.safetensors")
@@ -362,10 +386,10 @@ def test_clips_with_values_that_are_not_finite_are_left_out(
         return tokens
 
     monkeypatch.setattr(HookedMusicGen, "visit", failing)
-    folder = harvests.gather(train, [HOOK], making(own))
+    found = harvests.gather(train, [HOOK], making(own))
     monkeypatch.undo()
-    assert sum(len(chunk.rows) for chunk in read_stream(folder)) == 4
-    vectors = Shuffle(folder, [HOOK], Half.cond, 8, 1, 0).first()[HOOK]
+    assert sum(len(chunk.rows) for chunk in found) == 4
+    vectors = Shuffle(found, [HOOK], Half.cond, 8, 1, 0).first()[HOOK]
     assert len(vectors) == 4 * own.passes.n_steps and vectors.isfinite().all()
     record = own.answers([Firing(fitted(train), HOOK, train)]).records[Firing(fitted(train), HOOK, train)]
     assert np.isnan(record["activation"]).any(axis=1).sum() == 1

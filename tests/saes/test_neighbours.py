@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mech_music.activations.shards import save_stream
+from mech_music.activations.shards import OnDisk, save_stream
 from mech_music.activations.streams import Chunk
 from mech_music.edits.row import Row
 from mech_music.saes.neighbours import hook_table, neighbours, unexplained_at, warn_if_elsewhere
@@ -53,7 +53,7 @@ def two_directions() -> Sae:
 def test_fvu_by_hand_and_the_line(tmp_path: Path) -> None:
     save_stream(MadeStream(), tmp_path, dtype="float32")  # pyright: ignore[reportArgumentType]
     sae = two_directions()
-    found = unexplained_at(sae, (NEXT, HERE), 7, tmp_path)
+    found = unexplained_at(sae, (NEXT, HERE), 7, OnDisk(tmp_path))
     for hook in (HERE, NEXT):
         x = torch.cat([MadeStream().chunk(n).values[hook][:, :, 0].flatten(0, 1) for n in range(2)])
         wanted = (x - sae(x)).square().sum() / (x - x.mean(0)).square().sum()

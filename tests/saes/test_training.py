@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mech_music.activations.shards import save_stream
+from mech_music.activations.shards import Anew, OnDisk, save_stream
 from mech_music.activations.streams import Chunk
 from mech_music.base.errors import UserError
 from mech_music.edits.row import Half, Prompts, Row
@@ -50,6 +50,9 @@ class MadeStream:
     def __len__(self) -> int:
         return 3
 
+    def shape(self, number: int) -> tuple[int, int, int, int]:
+        return 4, 60, 2, WIDTH
+
     def chunk(self, number: int) -> Chunk:
         halves = [vectors(4 * 60, 10 * number + half).view(4, 60, WIDTH) for half in range(2)]
         rows = [Row("a", 4 * number + clip) for clip in range(4)]
@@ -57,16 +60,16 @@ class MadeStream:
 
 
 @pytest.fixture(scope="module")
-def activations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def activations(tmp_path_factory: pytest.TempPathFactory) -> OnDisk:
     folder = tmp_path_factory.mktemp("stream")
     save_stream(MadeStream(), folder, dtype="float32")  # pyright: ignore[reportArgumentType]
-    return folder
+    return OnDisk(folder)
 
 
 def nothing(amount: float, words: str | None = None) -> None: ...
 
 
-def fitted(fit: SaeFit, activations: Path, folder: Path) -> Sae:
+def fitted(fit: SaeFit, activations: OnDisk, folder: Path) -> Sae:
     source = TrainedSae(HOOK, fit)
     return train([source], activations, folder / "work", nothing, CPU)[source]
 
@@ -81,7 +84,7 @@ def unexplained(sae: Sae, x: Tensor) -> float:
      (Training.relu, 1.0, 17, 0.45), (Training.jumprelu, 1.0, 10, 0.2)],
 )  # fmt: skip
 def test_the_true_dictionary_is_found(
-    training: Training, sparsity: float, found: int, left: float, activations: Path, tmp_path: Path
+    training: Training, sparsity: float, found: int, left: float, activations: OnDisk, tmp_path: Path
 ) -> None:
     sae = fitted(replace(FIT, training=training, sparsity=sparsity, epochs=40), activations, tmp_path)
     x = vectors(500, 99)
@@ -92,14 +95,14 @@ def test_the_true_dictionary_is_found(
     assert abs(float((sae.encode(x) > 0).sum(1).float().mean()) - ACTIVE) < 2.0
 
 
-def test_batchtopk_is_used_vector_by_vector(activations: Path, tmp_path: Path) -> None:
+def test_batchtopk_is_used_vector_by_vector(activations: OnDisk, tmp_path: Path) -> None:
     sae = fitted(replace(FIT, training=Training.batchtopk), activations, tmp_path)
     assert sae.activation is Activation.jumprelu and sae.threshold is not None and (sae.threshold > 0).all()
     x = vectors(64, 5)
     assert torch.equal(sae.encode(x)[:8], sae.encode(torch.cat([x[:8], 100 * x[8:16]]))[:8])
 
 
-def test_stopped_anywhere_it_goes_on_to_the_same_bytes(activations: Path, tmp_path: Path) -> None:
+def test_stopped_anywhere_it_goes_on_to_the_same_bytes(activations: OnDisk, tmp_path: Path) -> None:
     fits = [replace(FIT, training=one, sparsity=0.1, epochs=2) for one in Training]
     sources = [TrainedSae(HOOK, fit) for fit in (*fits, replace(FIT, epochs=2, compute="bfloat16"))]
     whole = train(sources, activations, tmp_path / "whole", nothing, CPU)
@@ -121,7 +124,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_bytes(activations: Path, tmp_pa
             assert tensor.tobytes() == to_record(found[source])[name].tobytes(), name
 
 
-def test_what_is_noted_of_training_is_kept_when_it_is_stopped(activations: Path, tmp_path: Path) -> None:
+def test_what_is_noted_of_training_is_kept_when_it_is_stopped(activations: OnDisk, tmp_path: Path) -> None:
     source, taken = TrainedSae(HOOK, replace(FIT, epochs=10)), 0
 
     def stop(amount: float, words: str | None = None) -> None:
@@ -143,7 +146,7 @@ def test_what_is_noted_of_training_is_kept_when_it_is_stopped(activations: Path,
     assert tuple(table.columns) == FIGURES and len(table) == len(history)
 
 
-def test_the_first_features_of_a_matryoshka_make_do_alone(activations: Path, tmp_path: Path) -> None:
+def test_the_first_features_of_a_matryoshka_make_do_alone(activations: OnDisk, tmp_path: Path) -> None:
     """A batchtopk of the same size leaves more when only half of its features are used."""
     x, left = vectors(500, 99), {}
     for training in (Training.batchtopk, Training.matryoshka):
@@ -161,7 +164,7 @@ def test_nested_errors_by_hand() -> None:
         torch.testing.assert_close(error, centred - features[:, :end] @ decoder[:end])
 
 
-def test_products_in_bfloat16_are_near_those_in_float32(activations: Path, tmp_path: Path) -> None:
+def test_products_in_bfloat16_are_near_those_in_float32(activations: OnDisk, tmp_path: Path) -> None:
     fits = [replace(FIT, epochs=30, compute=one) for one in ("float32", "bfloat16")]
     exact, coarse = (fitted(fit, activations, tmp_path / fit.compute) for fit in fits)
     x = vectors(500, 99)
@@ -169,7 +172,7 @@ def test_products_in_bfloat16_are_near_those_in_float32(activations: Path, tmp_p
     assert unexplained(coarse, x) < unexplained(exact, x) + 0.05
 
 
-def test_side_by_side_is_as_alone(activations: Path, tmp_path: Path) -> None:
+def test_side_by_side_is_as_alone(activations: OnDisk, tmp_path: Path) -> None:
     sources = [TrainedSae(HOOK, replace(FIT, n_features=n, epochs=1)) for n in (20, 32)]
     both = train(sources, activations, tmp_path / "both", nothing, CPU)
     assert torch.equal(both[sources[1]].W_enc, fitted(sources[1].fit, activations, tmp_path).W_enc)
@@ -215,7 +218,7 @@ def test_activations_that_teach_nothing_are_one_line(value: float, line: str) ->
 
 
 @pytest.mark.parametrize("budget", [2**30, 2 * 240 * WIDTH * 4])
-def test_each_vector_comes_once_an_epoch_in_another_order(activations: Path, budget: int) -> None:
+def test_each_vector_comes_once_an_epoch_in_another_order(activations: OnDisk, budget: int) -> None:
     shuffle = Shuffle(activations, [HOOK], Half.both, 24, 2, 3, budget)
     batches = [batch[HOOK] for batch in shuffle.batches()]
     assert len(batches) == len(shuffle) == 2 * 60
@@ -228,14 +231,59 @@ def test_each_vector_comes_once_an_epoch_in_another_order(activations: Path, bud
     assert all(torch.equal(a[HOOK], b) for a, b in zip(shuffle.batches(37), batches[37:], strict=True)), "from within"
 
 
-def test_a_half_is_its_own(activations: Path) -> None:
+@pytest.mark.parametrize("budget", [2**30, 2 * 240 * WIDTH * 4])
+def test_without_a_disk_the_same_bytes_are_trained(
+    tmp_path: Path, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where training is stopped, and each chunk is made once an epoch, or once where all of them fit in memory."""
+    stream, made, stopped = MadeStream(), [0], [0]
+    save_stream(stream, tmp_path / "stream", dtype="float16")  # pyright: ignore[reportArgumentType]
+    sources = [TrainedSae(HOOK, replace(FIT, epochs=3)), TrainedSae(HOOK, replace(FIT, epochs=3, n_features=20))]
+    whole = train(sources, OnDisk(tmp_path / "stream"), tmp_path / "whole", nothing, CPU, budget=budget)
+    chunk = MadeStream.chunk
+
+    def counted(self: MadeStream, number: int) -> Chunk:
+        made[0] += 1
+        return chunk(self, number)
+
+    def stop(amount: float, words: str | None = None) -> None:
+        stopped[0] += amount == 1
+        if stopped[0] == 9:
+            stopped[0] += 1
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(MadeStream, "chunk", counted)
+    anew = Anew(stream)  # pyright: ignore[reportArgumentType]
+    train(sources, anew, tmp_path / "once", nothing, CPU, budget=budget)
+    assert made[0] == (3 if budget == 2**30 else 3 * 3), "the first block, of which the scale is told, is held"
+    with pytest.raises(KeyboardInterrupt):
+        train(sources, anew, tmp_path / "work", stop, CPU, every=0, budget=budget)
+    found = train(sources, anew, tmp_path / "work", stop, CPU, every=0, budget=budget)
+    for source in sources:
+        for name, tensor in to_record(whole[source]).items():
+            assert tensor.tobytes() == to_record(found[source])[name].tobytes(), name
+
+
+def test_a_clip_that_fails_without_a_disk_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chunk = MadeStream.chunk
+
+    def lacking(self: MadeStream, number: int) -> Chunk:
+        whole = chunk(self, number)
+        return Chunk(whole.rows[1:], {hook: values[1:] for hook, values in whole.values.items()})
+
+    monkeypatch.setattr(MadeStream, "chunk", lacking)
+    with pytest.raises(UserError, match=r"not finite; .*engine\.keep_activations=true"):
+        train([TrainedSae(HOOK, FIT)], Anew(MadeStream()), tmp_path, nothing, CPU)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_half_is_its_own(activations: OnDisk) -> None:
     uncond = Shuffle(activations, [HOOK], Half.uncond, 24, 1, 0)
     found = torch.cat([batch[HOOK] for batch in uncond.batches()])
     wanted = torch.cat([MadeStream().chunk(n).values[HOOK][:, :, 1].reshape(-1, WIDTH) for n in range(3)])
     np.testing.assert_array_equal(np.unique(found.numpy(), axis=0), np.unique(wanted.numpy(), axis=0))
 
 
-def test_a_record_is_the_sae(activations: Path, tmp_path: Path) -> None:
+def test_a_record_is_the_sae(activations: OnDisk, tmp_path: Path) -> None:
     for training in Training:
         sae = fitted(replace(FIT, training=training, sparsity=0.1, epochs=1), activations, tmp_path / training)
         record = {name: torch.from_numpy(np.asarray(x)) for name, x in to_record(sae).items()}
