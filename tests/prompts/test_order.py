@@ -21,7 +21,18 @@ def spread(found: list[tuple[int, ...]], places: tuple[int, ...], sizes: tuple[i
 
 
 @pytest.mark.parametrize(
-    ("sizes", "most"), [((5, 5, 5), 1), ((4, 4, 4), 1), ((5, 6, 5), 2), ((5, 4, 5), 2), ((3, 7, 2), 1), ((1, 3), 1)]
+    ("sizes", "most"),
+    [
+        ((5, 5, 5), 1),
+        ((4, 4, 4), 1),
+        ((5, 6, 5), 2),
+        ((5, 4, 5), 2),
+        ((3, 7, 2), 1),
+        ((1, 3), 1),
+        ((2, 12, 2, 2, 2, 2), 2),
+        ((2, 2, 3), 2),
+        ((4, 3, 4, 2, 2), 2),
+    ],
 )
 def test_any_first_ones_have_each_word_about_equally_often(sizes: tuple[int, ...], most: int) -> None:
     found = balanced(sizes)
@@ -35,6 +46,18 @@ def test_a_square_of_prompts_has_every_two_words_together_once() -> None:
     found = balanced((5, 5, 5))
     for places in combinations(range(3), 2):
         assert spread(found[:25], places, (5, 5, 5)) == 0
+
+
+@pytest.mark.parametrize("sizes", [(2, 12, 2, 2, 2, 2), (2, 2, 3, 2), (4, 4, 4, 2, 2), (3, 3, 3, 3), (2,) * 7])
+def test_no_two_words_of_any_first_prompts_always_come_together(sizes: tuple[int, ...]) -> None:
+    """Else a feature of one word, chosen on the first prompts, would be taken for one of the other."""
+    found = np.array(balanced(sizes))
+    for n in range(24, len(found), 5):
+        for one, other in combinations([place for place, size in enumerate(sizes) if size < 12], 2):
+            table = np.zeros((sizes[one], sizes[other]))
+            np.add.at(table, (found[:n, one], found[:n, other]), 1 / n)
+            apart = np.abs(table - table.sum(1, keepdims=True) * table.sum(0, keepdims=True)).max()
+            assert apart < 0.1, (n, one, other)
 
 
 def test_prompts_of_a_concept() -> None:
