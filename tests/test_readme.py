@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mech_music.base.errors import UserError
 from mech_music.cli.validation import validate
 from mech_music.config.paths import conf_dir
 from tests.composing import compose_run
@@ -19,9 +20,9 @@ PAGES = "".join(page.read_text() for page in sorted((conf_dir().parent / "docs")
 COMMANDS = [
     shlex.split(line, comments=True)[3:]
     for kind, block in BLOCKS + re.findall(r"```(\w+)\n(.*?)```", PAGES, re.DOTALL)
-    if kind == "bash"
+    if kind in ("bash", "sh")
     for line in block.splitlines()
-    if line.startswith("python -m mech_music.run")
+    if line.startswith("python -m mech_music.run") and "<" not in line  # which a reader replaces
 ]
 
 
@@ -30,9 +31,19 @@ def test_command_composes_for_every_value_it_sweeps(words: list[str]) -> None:
     overrides = [word for word in words if "=" in word]
     for position, word in enumerate(overrides):
         name, _, values = word.partition("=")
-        for value in values.split(","):
-            first = [other.split(",")[0] for other in overrides]
-            validate(compose_run(*first[:position], f"{name}={value}", *first[position + 1 :]))
+        for value in alternatives(values):
+            first = [
+                f"{key}={alternatives(swept)[0]}" for key, _, swept in (other.partition("=") for other in overrides)
+            ]
+            try:
+                validate(compose_run(*first[:position], f"{name}={value}", *first[position + 1 :]))
+            except UserError as error:  # of files that a reader has and this test has not
+                assert any(own in str(error) for own in ("songs", "outputs/symbolic/mine", "clap")), words
+
+
+def alternatives(values: str) -> list[str]:
+    """What a sweep takes in turn; a list in brackets is one value."""
+    return [values] if values.startswith(("[", "'[")) else values.split(",")
 
 
 def test_python_runs_and_the_piano_becomes_a_violin(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from mech_music.saes.named import Corpus, Dictionary, GivenClip, Harvest, SaeFil
 
 _HELD_OUT_SEED = 3_000_017  # of the noise of held-out clips, beside that of the clips trained on
 _CLIPS_OF_A_PROMPT = 2
+_HELD_OUT = 200  # prompts or recordings, unless said otherwise
 _CHECKED = 16
 
 
@@ -45,8 +46,8 @@ class SaeConfig:
     ``width``: features; ``k``: features of a vector (topk, batchtopk, matryoshka); ``sparsity``: the penalty's weight
     (relu, jumprelu). Trained on ``clips`` of the model's own clips, vectors of ``half``, for ``epochs`` in batches of
     ``batch`` vectors at Adam's ``rate``, products in the format ``compute``; kept on disk as ``dtype``. ``held_out``
-    prompts, two clips of each, are for evaluation, and the first ``spliced`` of their clips for what becomes of the
-    model's distributions.
+    prompts (null: 200, or a quarter of all), two clips of each, are for evaluation, and the first ``spliced`` of their
+    clips for what becomes of the model's distributions.
 
     ``corpus``: in the place of the model's own clips, those of audio files, a folder or a manifest
     (`mech_music.saes.corpus`): read with ``prompt`` (empty: with none), a clip of ``seconds`` (the run's duration)
@@ -63,7 +64,7 @@ class SaeConfig:
     activation: Training = Training.topk
     sparsity: float = 0.3
     clips: int = 1350
-    held_out: int = 200
+    held_out: int | None = None
     spliced: int = 64
     epochs: int = 10
     batch: int = 1024
@@ -82,9 +83,8 @@ class SaeConfig:
     def opened(self) -> OpenCorpus:
         """The corpus. UserError if it cannot be used."""
         assert self.corpus is not None
-        return open_corpus(
-            self.corpus, self.seconds, self.every, self.held_out, self.seed, self.prompt, self.skip_unreadable
-        )
+        n = _HELD_OUT if self.held_out is None else self.held_out
+        return open_corpus(self.corpus, self.seconds, self.every, n, self.seed, self.prompt, self.skip_unreadable)
 
     @property
     def told(self) -> str:
@@ -150,18 +150,23 @@ def check_sae_config(sae: SaeConfig, study: PromptSet) -> None:
 
 def _check_prompts(sae: SaeConfig, study: PromptSet) -> None:
     most = len(study.balanced_prompts) // 2
-    if not 2 <= sae.held_out <= most:
+    if not 2 <= n_held_out(sae, study) <= most:
         raise UserError(f"sae.held_out={sae.held_out}: expected 2 to {most} (other prompts are trained on)")
     for key in ("every", "prompt", "skip_unreadable"):
         if value := getattr(sae, key):
             raise UserError(f"sae.{key}={value}: this is said of audio files: give sae.corpus=<folder or manifest>")
 
 
+def n_held_out(sae: SaeConfig, study: PromptSet) -> int:
+    """Prompts that nothing is trained on."""
+    return min(_HELD_OUT, len(study.balanced_prompts) // 4) if sae.held_out is None else sae.held_out
+
+
 def trained_on(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The clips that an SAE is trained on, and features are chosen by: of prompts in balanced order, or recordings."""
     if sae.corpus is not None:
         return _corpus(sae.corpus, sae.opened.train[: sae.clips], sae.dtype.value)
-    prompts = study.balanced_prompts[: -sae.held_out]
+    prompts = study.balanced_prompts[: -n_held_out(sae, study)]
     return Harvest(_named(prompts, "trained on"), sae.clips, sae.seed, sae.dtype.value)
 
 
@@ -169,10 +174,9 @@ def held_out(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     """The clips of other prompts, or recordings, that it is evaluated on."""
     if sae.corpus is not None:
         return _corpus(sae.corpus, sae.opened.test, sae.dtype.value)
-    prompts = study.balanced_prompts[-sae.held_out :]
-    return Harvest(
-        _named(prompts, "held out"), _CLIPS_OF_A_PROMPT * sae.held_out, _HELD_OUT_SEED + sae.seed, sae.dtype.value
-    )
+    n = n_held_out(sae, study)
+    prompts = _named(study.balanced_prompts[-n:], "held out")
+    return Harvest(prompts, _CLIPS_OF_A_PROMPT * n, _HELD_OUT_SEED + sae.seed, sae.dtype.value)
 
 
 def checked(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
@@ -180,7 +184,7 @@ def checked(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:
     held = held_out(sae, study)
     if isinstance(held, Corpus):
         return _corpus(str(sae.corpus), held.clips[:_CHECKED], held.dtype)
-    return Harvest(held.prompts, min(_CHECKED, sae.held_out), held.seed, held.dtype)
+    return Harvest(held.prompts, min(_CHECKED, n_held_out(sae, study)), held.seed, held.dtype)
 
 
 def spliced(sae: SaeConfig, study: PromptSet) -> Harvest | Corpus:

@@ -13,6 +13,7 @@ from mech_music.report.words import each, sampling
 from mech_music.report.words import methods as shared_methods
 from mech_music.results.canvas import POINT_WORDS
 from mech_music.results.tables import ABOVE
+from mech_music.saes.settings import n_held_out
 from mech_music.tasks.sae.columns import SAE
 from mech_music.tasks.sae.settings import SaeSettings as Settings
 
@@ -44,7 +45,10 @@ def _from_configs(runs: Sequence[Settings]) -> list[Paragraph]:
         ("SAEs", each(f"{POINT_WORDS[run.component.value]}; {run.sae.told}." for run in runs)),
         (
             "Clips",
-            each(f"{run.duration:g} s each, {sampling(run)}; {run.sae.held_out} prompts held out." for run in runs),
+            each(
+                f"{run.duration:g} s each, {sampling(run)}; {n_held_out(run.sae, run.study)} prompts held out."
+                for run in runs
+            ),
         ),
         ("Controls", controls),
     ]
