@@ -23,6 +23,7 @@ COMMON = (
     "controls=[noise]",
     "layer=together",
     "engine.device=cpu",
+    "duration=2",
     "metrics=[]",
     "design.mean_prompts=15",
 )
@@ -33,7 +34,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     run = compose_run(*COMMON)
     listeners = {"classifier": lambda: ClassifierListener(run.classifier, "cpu")}
     store = Store(tmp_path_factory.mktemp("store"))
-    return Engine(Checkpoint(run.model, "cpu"), store, Settings(Sampling(), 4.0), listeners, quiet=True)
+    return Engine(Checkpoint(run.model, "cpu"), store, Settings(Sampling(), 2.0), listeners, quiet=True)
 
 
 def summary_of(engine: Engine, *overrides: str) -> pd.DataFrame:

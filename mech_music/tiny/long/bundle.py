@@ -25,7 +25,7 @@ def run(workspace: Workspace) -> None:
     """The bundle stage. Raises UserError if a model is not trained."""
     config = workspace.config
     folder = Path(config.bundle) if config.bundle else workspace.folder / "bundle"
-    write(folder, config, workspace.load_tensors("forms"), workspace.load_tensors("codec"))
+    write(folder, config, workspace.load_tensors("corrected"), workspace.load_tensors("codec"))
 
 
 def write(folder: Path, config: LongConfig, lm_state: dict[str, Tensor], codec_state: dict[str, Tensor]) -> None:

@@ -19,6 +19,7 @@ class StageName(StrEnum):
     refined = "refined"
     told = "told"
     forms = "forms"
+    corrected = "corrected"
     bundle = "bundle"
     short = "short"
 
@@ -61,6 +62,23 @@ class FormsConfig:
     first_frames: int = 4
 
 
+def _corrected() -> LoopConfig:
+    return LoopConfig(2000, 8, learning_rate=1.5e-3, weight_decay=0.05, beta2=0.95)
+
+
+@dataclass
+class CorrectedConfig(FormsConfig):
+    """Of the stage ``corrected``. ``wrong``: of a return's frames, the share at which something wrong begins.
+
+    ``as_it_is``: the share of told pieces that are not put together anew, and so are read as they are.
+    """
+
+    loop: LoopConfig = field(default_factory=_corrected)
+    first_steps: int = 0
+    wrong: float = 0.08
+    as_it_is: float = 0.4
+
+
 @dataclass
 class LongConfig:
     """Everything that decides the weights, the folder that holds them, and the stages to run."""
@@ -91,6 +109,7 @@ class LongConfig:
     # Of these steps, those that read told pieces with exact returns only, and hinted ones.
     told_exactly: int = 1200
     forms: FormsConfig = field(default_factory=FormsConfig)
+    corrected: CorrectedConfig = field(default_factory=CorrectedConfig)
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 

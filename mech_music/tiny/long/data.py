@@ -23,6 +23,7 @@ from mech_music.tiny.long.sound import SAMPLES, render
 from mech_music.tiny.workspace import StageFolder
 
 _LEARNING = ("pieces", "codec", "language_model", "loops", "rearranged")
+_FORMS = (*_LEARNING, "refined", "more_returns", "told", "told_exactly", "forms")
 _SECTIONS = {
     "corpus": ("pieces",),
     "codec": ("pieces", "codec"),
@@ -31,7 +32,8 @@ _SECTIONS = {
     "language_model": _LEARNING,
     "refined": (*_LEARNING, "refined", "more_returns"),
     "told": (*_LEARNING, "refined", "more_returns", "told", "told_exactly"),
-    "forms": (*_LEARNING, "refined", "more_returns", "told", "told_exactly", "forms"),
+    "forms": _FORMS,
+    "corrected": (*_FORMS, "corrected"),
     "short": ("pieces", "codec", "shape", "short"),
 }
 _VOCABULARY = 48
@@ -47,7 +49,7 @@ class Workspace(StageFolder):
     def recipe(self, stage: str) -> dict[str, Any]:
         """The part of the config that decides this stage's result (how often to save does not)."""
         config = asdict(self.config)
-        for section in ("codec", "language_model", "forms"):
+        for section in ("codec", "language_model", "forms", "corrected"):
             del config[section]["loop"]["save_every"]
         for section in ("loops", "refined", "told", "short"):
             del config[section]["save_every"]

@@ -104,7 +104,9 @@ class Subject:
 
 
 def _shown(values: Sequence[float] | np.ndarray, seed: int, sign: str = "") -> str:
-    """A mean and its interval."""
+    """A mean and its interval; of nothing, a dash."""
+    if not len(values):
+        return "–"
     found = mean_interval(np.asarray(values, dtype=np.float64), 2000, 0.95, seed)
     return f"{found.mean:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"
 

@@ -23,6 +23,7 @@ _RUNNERS: dict[str, str] = {
     StageName.refined: "mech_music.tiny.long.language_model.run_refined",
     StageName.told: "mech_music.tiny.long.language_model.run_told",
     StageName.forms: "mech_music.tiny.long.arranged.run",
+    StageName.corrected: "mech_music.tiny.long.arranged.run_corrected",
     StageName.bundle: "mech_music.tiny.long.bundle.run",
     StageName.short: "mech_music.tiny.long.short.run",
 }
@@ -39,7 +40,7 @@ def run(config: LongConfig) -> None:
 
 def _check(config: LongConfig) -> None:
     numbers = {"threads": config.threads, "pieces.train": config.pieces.train, "pieces.audio": config.pieces.audio}
-    for section in ("codec", "language_model", "forms"):
+    for section in ("codec", "language_model", "forms", "corrected"):
         loop = getattr(config, section).loop
         numbers |= {f"{section}.loop.steps": loop.steps, f"{section}.loop.batch": loop.batch}
     stages.check_numbers(numbers)

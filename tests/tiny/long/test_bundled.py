@@ -16,7 +16,7 @@ from mech_music.structure.pieces.annotated import Kind
 from mech_music.tiny.long.announced import announced, gains
 from mech_music.tiny.long.composition import HELD_OUT, compose
 from mech_music.tiny.long.context import agreement, judge
-from mech_music.tiny.long.evaluate import Subject, parse
+from mech_music.tiny.long.evaluate import Subject, _shown, parse
 from mech_music.tiny.long.forms import BLIND, TOLD
 from mech_music.tiny.long.planted import PlantedPieces
 from tests.composing import compose_run
@@ -87,6 +87,10 @@ def test_an_altered_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_bundle_is_small() -> None:
     files = [path for path in long_bundle().rglob("*") if path.is_file() and not path.is_symlink()]
     assert sum(path.stat().st_size for path in files) <= 9e6
+
+
+def test_a_kind_that_no_piece_has_is_a_dash() -> None:
+    assert _shown([], 0) == "–" and _shown([1.0, 1.0, 1.0], 0).startswith("1.00 [")
 
 
 @pytest.mark.parametrize(

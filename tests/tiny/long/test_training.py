@@ -17,7 +17,7 @@ from mech_music.tiny import language_model as shared
 from mech_music.tiny import loop
 from mech_music.tiny.long import data, language_model, short, train
 from mech_music.tiny.long.announced import other_cadence, other_form
-from mech_music.tiny.long.arranged import Trainer, arranged
+from mech_music.tiny.long.arranged import Trainer, arranged, misread
 from mech_music.tiny.long.attention import in_bfloat16
 from mech_music.tiny.long.composition import HELD_OUT, Asked, compose
 from mech_music.tiny.long.config import StageName
@@ -37,6 +37,7 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
     config, whole_step = micro(tmp_path), loop._step
     loops = {"codec": config.codec.loop, "loops": config.loops, "refined": config.refined, "told": config.told}
     loops |= {"language_model": config.language_model.loop, "forms": config.forms.loop}
+    loops["corrected"] = config.corrected.loop
     stage = ""
 
     def failing_step(model, optimizer, settings, step, loss_of):
@@ -45,13 +46,13 @@ def test_a_run_stopped_in_every_stage_ends_in_the_same_bytes(
         return whole_step(model, optimizer, settings, step, loss_of)
 
     monkeypatch.setattr(loop, "_step", failing_step)
-    for stage in ("codec", "loops", "language_model", "refined", "told", "forms"):
+    for stage in ("codec", "loops", "language_model", "refined", "told", "forms", "corrected"):
         with pytest.raises(KeyboardInterrupt):
             train.run(config)
         assert torch.load(tmp_path / f"{stage}.checkpoint.pt", weights_only=True)["step"] == 4
     monkeypatch.undo()
     train.run(config)
-    results = ("codec", "codes", "loops", "language_model", "refined", "told", "forms")
+    results = ("codec", "codes", "loops", "language_model", "refined", "told", "forms", "corrected")
     for name in (*(f"{name}.safetensors" for name in results), "bundle/state_dict.bin"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
@@ -60,7 +61,7 @@ def test_what_each_kind_of_section_costs_is_logged(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         train.run(micro(tmp_path))
     said = [line for line in caplog.messages if "nats a frame" in line]
-    assert len(said) == 15 and all("exact" in line and "decoy" in line for line in said)
+    assert len(said) == 18 and all("exact" in line and "decoy" in line for line in said)
 
 
 def test_the_baseline_is_trained_on_four_seconds_and_judges_every_frame(finished: Path, tmp_path: Path) -> None:
@@ -128,7 +129,8 @@ def test_what_is_put_together_is_what_its_prompt_says() -> None:
     random = np.random.default_rng(0)
     for piece in map(compose, range(60)):
         size, n = piece.annotated[0].end, len(piece.sections)
-        codes, prompt = arranged(torch.arange(320).repeat(4, 1), piece, random)
+        codes, prompt, order = arranged(torch.arange(320).repeat(4, 1), piece, random)
+        assert order == [int(codes[0, at * size]) // size for at in range(n)]
         like = [int(word.split("=")[1]) - 1 for word in prompt.partition(": ")[2].split()]
         assert len(like) == 6 and codes.shape == (4, 320)
         sections = [codes[0, at * size : (at + 1) * size] for at in range(n)]
@@ -138,11 +140,48 @@ def test_what_is_put_together_is_what_its_prompt_says() -> None:
             assert (piece.sections[int(section[0]) // size].music in played) is (source < at), "a new one is new"
 
 
+def test_returns_are_read_with_wrong_tokens_from_their_piece_and_new_sections_as_they_are() -> None:
+    random, size = np.random.default_rng(0), 64
+    codes = torch.arange(320).repeat(4, 1)
+    shares, false_starts, one_book = [], 0, 0
+    for _ in range(200):
+        read = misread(codes, [0, 3, 0, 3, 1], size, 0.08, random)
+        for at, returns in enumerate((False, False, True, True, False)):
+            own, right = (each[:, at * size : (at + 1) * size] for each in (read, codes))
+            if not returns:
+                assert torch.equal(own, right)
+                continue
+            wrong = own != right
+            shares.append(float(wrong.float().mean()))
+            # Wrong from the first frame on: the beginning of a section that is not the one that returns.
+            false_starts += int(own[0, 0]) % size == 0 and bool(wrong[:, 0].all())
+            one_book += int((wrong.sum(0) == 1).sum())
+            assert wrong.any(0).float().mean() < 0.9
+    assert 0.1 < np.mean(shares) < 0.3 and 100 < false_starts < 240 and one_book > 500
+    assert torch.equal(codes, torch.arange(320).repeat(4, 1)), "what is to be told is not changed"
+
+
+def test_what_is_told_is_right_and_what_is_read_is_wrong(finished: Path) -> None:
+    workspace = Workspace(micro(finished))
+    model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
+    codes = workspace.load_tensors("codes")["train"]
+    how, changed = workspace.config.corrected, 0
+    trainer = Trainer(workspace, "corrected", how, model, codes, how.wrong, how.as_it_is)
+    plain = Trainer(workspace, "forms", workspace.config.forms, model, codes)
+    for row in range(len(codes)):
+        as_it_is = trainer._example(row, 1.0, np.random.default_rng(row))
+        assert torch.equal(as_it_is.codes, codes[row].long()) and torch.equal(as_it_is.read, as_it_is.codes)
+        example, other = (one._example(row, 0.0, np.random.default_rng(row)) for one in (trainer, plain))
+        assert torch.equal(example.codes, other.codes) and torch.equal(other.read, other.codes)
+        changed += int((example.read != example.codes).sum())
+    assert changed > 0
+
+
 def test_first_beats_weigh_more(finished: Path) -> None:
     """The loss that is trained is the weighted mean; weights of one for all frames give the plain one."""
     workspace = Workspace(micro(finished))
     model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
-    trainer = Trainer(workspace, model, workspace.load_tensors("codes")["train"])
+    trainer = Trainer(workspace, "forms", workspace.config.forms, model, workspace.load_tensors("codes")["train"])
     example = trainer._example(3, 0.0, np.random.default_rng(0))
     starts = [section.start for section in trainer.pieces[3].annotated[1:]]
     assert np.flatnonzero(example.weights == workspace.config.forms.weight).tolist() == [
