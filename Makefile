@@ -98,7 +98,7 @@ symbolic: $(INSTALLED) ## train symbolic-tiny again (20 minutes on one core)
 tiny: $(INSTALLED) ## train the bundled model again (hours on two cores)
 	$(PY) -m mech_music.tiny.train
 
-tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (two hours on two cores)
+tiny-long: $(INSTALLED) ## train the bundled model of long pieces again (three hours on two cores)
 	$(PY) -m mech_music.tiny.long.train
 
 sae: $(INSTALLED) ## which features has the bundled model, what are they called, and do they steer it? three reports (20 minutes)

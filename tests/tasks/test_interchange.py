@@ -220,6 +220,16 @@ def test_a_features_direction_is_a_technique_with_the_same_controls() -> None:
     assert compose_run("layer=2").told_design == compose_run("layer=2").design.told, "no other table changes"
 
 
+def test_features_are_tried_on_prompts_that_they_were_not_trained_on() -> None:
+    words = ("layer=2:feature+4:ablate", "component=resid", "prompts=20", "controls=[]", "pair=rock-jazz")
+    rows = [trial.row for trial in trials(compose_run(*words))]
+    sae = next(iter(rows[0].edits[0].shift)).source.firing.sae
+    seen = {row.prompt for row in sae.fit.harvest.rows} | set(sae.fit.harvest.prompts.texts)
+    assert len({row.prompt for row in rows}) == 20 and not seen & {row.prompt for row in rows}
+    plain = {trial.row.prompt for trial in trials(compose_run("layer=2:steer", *words[1:]))}
+    assert len(seen & plain) > 10, "without features they are the first ones, as ever"
+
+
 def test_a_feature_of_a_layer_beside_another_technique() -> None:
     run = compose_run("layer=2:feature+4:ablate", "component=resid", "prompts=2", "controls=[]")
     edits = next(iter(trials(run))).row.edits
@@ -232,12 +242,16 @@ def test_a_feature_of_a_layer_beside_another_technique() -> None:
     [
         (("technique.sae.k=500",), "sae.k=500: expected 1 to sae.width, 256"),
         (("+technique.sae.witdh=3",), "unknown key of sae 'witdh'; did you mean width"),
+        (
+            ("prompts=60",),
+            "60 prompts asked for 'guitar' .* features were not trained on: allowed are 1 to 2., or more ",
+        ),
         (("component=ca", "head=1"), "head=1: technique feature adds features of a whole output"),
     ],
 )
 def test_what_is_no_feature_is_one_line(words: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError, match=f"^{line}"):
-        validate(compose_run("technique=feature", "layer=2", *words))
+        validate(compose_run("technique=feature", "layer=2", "prompts=20", *words))
 
 
 def test_scores_are_those_of_the_known_effect() -> None:

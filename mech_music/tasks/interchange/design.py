@@ -70,17 +70,29 @@ class DesignConfig:
         return f"{self.name}: {self.order.value} prompts, {means}, {self.draws} draws, {self.noise} of noise"
 
 
-def evaluated(design: DesignConfig, study: PromptSet, original: Concept, desired: Concept, n: int) -> list[Prompt]:
+def evaluated(
+    design: DesignConfig,
+    study: PromptSet,
+    original: Concept,
+    desired: Concept,
+    n: int,
+    trained_on: Collection[str] = (),
+) -> list[Prompt]:
     """The first ``n`` prompts of the original concept; in balanced order without those that name the desired one.
 
-    UserError if there are not so many.
+    ``trained_on``: what features of the edit were trained on or chosen by, which is left out. UserError if there are
+    not so many.
     """
-    if design.order is Order.product:
+    if design.order is Order.product and not trained_on:
         return list(study.concept_prompts(original, n))
-    free = [one for one in _ordered(design, study, original) if desired.text not in one.words.values()]
+    free = [one for one in _ordered(design, study, original) if one.text not in trained_on]
+    if design.order is Order.balanced:
+        free = [one for one in free if desired.text not in one.words.values()]
     if not 1 <= n <= len(free):
+        unseen = " and that features were not trained on" if trained_on else ""
         raise UserError(
-            f"{n} prompts asked for '{original.name}' that do not name {desired.text}: allowed are 1 to {len(free)}"
+            f"{n} prompts asked for '{original.name}' that do not name {desired.text}{unseen}: allowed are 1 to "
+            f"{len(free)}{', or more technique.sae.held_out' if trained_on else ''}"
         )
     return free[:n]
 

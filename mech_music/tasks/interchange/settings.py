@@ -17,7 +17,7 @@ from mech_music.config.schema import IF_GIVEN, RunConfig, TechniqueConfig, load_
 from mech_music.edits.row import Half, History
 from mech_music.models.hooks import Component
 from mech_music.prompts.concepts import Concept, Prompt
-from mech_music.saes.settings import check_sae_config, sae_of
+from mech_music.saes.settings import check_sae_config, sae_of, trained_on
 from mech_music.tasks.interchange.design import DesignConfig, Means, evaluated, numbers
 
 
@@ -90,7 +90,18 @@ class InterchangeSettings(RunConfig):
 
     def evaluated(self, original: Concept, desired: Concept) -> list[Prompt]:
         """The prompts that are edited, all of the original concept. UserError if there are fewer."""
-        return evaluated(self.design, self.study, original, desired, self.prompts)
+        return evaluated(self.design, self.study, original, desired, self.prompts, self._trained_on)
+
+    @property
+    def _techniques(self) -> tuple[TechniqueConfig, ...]:
+        """That of the run, and those that layers name."""
+        return self.technique, *(one for _, by_layer in self.interventions for one in by_layer.values())
+
+    @property
+    def _trained_on(self) -> frozenset[str]:
+        """The prompts that the techniques' features were trained on or chosen by."""
+        saes = [sae_of(one.sae) for one in self._techniques if one.sae]
+        return frozenset().union(*(trained_on(one, self.study).prompts.texts for one in saes if one.corpus is None))
 
     def means(self, original: Concept, desired: Concept) -> Means:
         """What clips of one pair are edited with."""
@@ -114,8 +125,7 @@ class InterchangeSettings(RunConfig):
     @property
     def told_design(self) -> str:
         """What tells results of one design, and of one SAE, from those of another."""
-        named = (self.technique, *(one for _, by_layer in self.interventions for one in by_layer.values()))
-        saes = dict.fromkeys(_told_sae(one) for one in named if one.sae)
+        saes = dict.fromkeys(_told_sae(one) for one in self._techniques if one.sae)
         return "; ".join([self.design.told, *saes])
 
     def _check_prompts(self) -> None:
