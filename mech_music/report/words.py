@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from mech_music.base.paths import user_path
+from mech_music.config.paths import package_folder
 from mech_music.config.schema import RunConfig
 from mech_music.report.found import Found
 from mech_music.report.view import Paragraph
@@ -33,12 +35,18 @@ def methods(found: Found, what: str, own: Sequence[Paragraph]) -> list[Paragraph
 
 def _model(run: RunConfig, with_classifier: bool) -> str:
     model = run.model
-    source = model.path or model.hub_id or "the bundled MusicGen, trained on synthesised music"
+    source = _folder(model.path) if model.path else model.hub_id or "the bundled MusicGen, trained on synthesised music"
     classified = f" Classified by {run.classifier.name}." if with_classifier else ""
     return (
         f"{model.name} ({source}): {model.layers} layers, {model.frame_rate:g} codec frames a second, "
         f"{model.dtype.value}.{classified}"
     )
+
+
+def _folder(path: str) -> str:
+    """Of a model that comes with the package that; else the folder's name, as a page names no place of a machine."""
+    place = user_path(path)
+    return "bundled" if place.is_relative_to(package_folder("")) else place.name
 
 
 def _statistics(found: Found, what: str) -> list[str]:
