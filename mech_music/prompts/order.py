@@ -61,9 +61,8 @@ def _one_by_one(found: Sequence[tuple[int, ...]], sizes: Sequence[int]) -> list[
         some = left[:_WINDOW]
         came = [count[column[some]] for count, column in zip(counts, columns, strict=True)]
         ahead = np.max([came[place] - counts[place].min() for place in places], axis=0)
-        alone, together = (
-            sum(came[at] * lengths[at] for at in chosen) for chosen in (places, range(len(places), len(lengths)))
-        )
+        weighed = np.array([often * length for often, length in zip(came, lengths, strict=True)])
+        alone, together = weighed[: len(places)].sum(0), weighed[len(places) :].sum(0)
         at = int(np.lexsort((together, alone, ahead))[0])
         for count, column in zip(counts, columns, strict=True):
             count[column[some[at]]] += 1

@@ -24,7 +24,7 @@ from mech_music.models.musicgen.model import HookedMusicGen
 from mech_music.prompts.declared import load_prompt_set
 from mech_music.saes import corpus as corpora
 from mech_music.saes import harvest as harvests
-from mech_music.saes.named import Corpus, Firing, GivenClip, SaeFit, SplicedIn, TrainedSae, Training
+from mech_music.saes.named import Corpus, Firing, GivenClip, Harvest, SaeFit, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import SaeConfig, check_sae_config, held_out, spliced, trained_on
 from mech_music.saes.shuffle import Shuffle
 from mech_music.tasks.sae.concept_scores import Word, labels
@@ -285,7 +285,7 @@ def making(own: Any, quiet: bool = True) -> Any:
     return Making(own.passes, 8, quiet=quiet)
 
 
-def on_disk(harvest: Corpus, own: Any, quiet: bool = True) -> Path:
+def on_disk(harvest: Harvest | Corpus, own: Any, quiet: bool = True) -> Path:
     found = harvests.gather(harvest, [HOOK], making(own, quiet))
     assert isinstance(found, OnDisk)
     return found.folder
