@@ -90,7 +90,8 @@ def test_the_command_is_killed(cluster: Slurm, own: Sweep) -> None:
 
 
 def test_ctrl_c_cancels_its_own_jobs_only(cluster: Slurm, own: Sweep) -> None:
-    other = subprocess.run(["sbatch", "--parsable", "--wrap", "sleep 300"], capture_output=True, text=True, check=True)
+    submit = ["sbatch", "--parsable", "--output", "/dev/null", "--wrap", "sleep 300"]
+    other = subprocess.run(submit, capture_output=True, text=True, check=True)
     process = own.start("stopped")
     cluster.wait_for(lambda: sum(state == "RUNNING" for state in cluster.jobs().values()) > 2)
     os.kill(process.pid, signal.SIGINT)
