@@ -91,7 +91,7 @@ class Anew:
     def values(self, number: int, hooks: Sequence[str], half: slice) -> dict[str, Values]:
         """The chunk is made as a whole."""
         found = self._chunk(number).values
-        return {hook: found[hook][:, :, half].contiguous() for hook in hooks}
+        return {hook: found[hook][:, :, half] for hook in hooks}
 
     def _chunk(self, number: int) -> Chunk:
         chunk = self.stream.chunk(number)

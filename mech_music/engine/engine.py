@@ -33,7 +33,7 @@ from mech_music.base.machine import is_out_of_memory, n_cores
 from mech_music.base.paths import user_path
 from mech_music.base.workers import Advance, spread
 from mech_music.config.paths import default_store_dir
-from mech_music.config.schema import DecodeName, EngineConfig
+from mech_music.config.schema import EngineConfig
 from mech_music.edits.row import Half, History, LensFile, Mean, Row, Similarity, Source, Translator
 from mech_music.engine.answers import Answers
 from mech_music.engine.capacity import Capacity
@@ -81,10 +81,7 @@ class Engine:
     ) -> None:
         self.how = how or EngineConfig()
         self.store, self.settings = store, settings
-        static = self.how.decode is DecodeName.static
-        self.passes = PassRunner(
-            source, store, settings, self.how.keep_tokens, self.how.keep_audio, static, self.how.keep_activations
-        )
+        self.passes = PassRunner(source, store, settings, self.how)
         self.key = self.passes.key
         self._listeners, self._made_listeners = listeners or {}, dict[str, Listener]()
         self.quiet = quiet

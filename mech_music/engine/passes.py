@@ -21,6 +21,7 @@ from mech_music.activations.recording import Recording
 from mech_music.activations.rows import RowRecorder
 from mech_music.base.errors import UserError
 from mech_music.base.workers import Advance
+from mech_music.config.schema import DecodeName, EngineConfig
 from mech_music.edits.compile import Compiled, compile_edits, visitor, with_sources
 from mech_music.edits.dense import dense
 from mech_music.edits.prefix import given_tokens
@@ -60,9 +61,8 @@ class PassRunner:
     """One model at work for one store. Everything it does is written to the store; nothing is asked of it twice.
 
     Args:
-        keep_tokens, keep_audio: what is stored of each clip beside its readings.
-        keep_activations: whether what SAEs read of clips is stored too; if not, it is made whenever it is read.
-        static: decode by steps of fixed shape where model and edits allow it (`mech_music.models.protocol.Static`).
+        how: what is stored of each clip beside its readings, whether what SAEs read of clips is stored too, and how
+            clips are decoded (static: where model and edits allow it, `mech_music.models.protocol.Static`).
     """
 
     def __init__(
@@ -70,12 +70,10 @@ class PassRunner:
         source: LazyModel,
         store: Store,
         settings: Settings,
-        keep_tokens: bool = True,
-        keep_audio: bool = False,
-        static: bool = False,
-        keep_activations: bool = True,
+        how: EngineConfig | None = None,
     ) -> None:
-        self.static, self.keep_activations = static, keep_activations
+        how = how or EngineConfig()
+        self.static, self.keep_activations = how.decode is DecodeName.static, how.keep_activations
         self.source, self.store, self.settings = source, store, settings
         deciding = [_VERSION, source.model_id, asdict(settings.sampling), settings.duration]
         self.generation = json.dumps(deciding, sort_keys=True)
@@ -86,7 +84,9 @@ class PassRunner:
             "model_id": source.model_id,
             "settings": f"{settings.duration:g} s, {_words(settings.sampling)}",
         }
-        self.scorer = ClipScorer(lambda: source.model, store, settings.duration, self.about, keep_tokens, keep_audio)
+        self.scorer = ClipScorer(
+            lambda: source.model, store, settings.duration, self.about, how.keep_tokens, how.keep_audio
+        )
         self.recording = Recording(self)
         self._groups: dict[str, str] = {}
         self._saes: dict[tuple[Dictionary, str], Sae] = {}

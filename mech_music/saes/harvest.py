@@ -58,7 +58,7 @@ def gather(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making) -> A
         budget=_CHUNK,
     )
     if not passes.keep_activations:
-        _tell_anew(harvest, hooks, found, making)
+        _say("made whenever they are read, each time about", len(found), harvest, hooks, found, making)
         return Anew(found, harvest.dtype)
     write = partial(save_stream, found, folder, passes.source.weights, harvest.dtype)
     write(numbers=())  # the manifest
@@ -89,20 +89,19 @@ def _tell(harvest: Harvest | Corpus, hooks: Sequence[str], folder: Path, found: 
             f"activations of {harvest.n_clips} clips at {len(hooks)} hooks take {_large(size)}, and {folder} has "
             f"{_large(free)} left: set engine.store to a larger disk, or read fewer clips (sae.clips)"
         )
-    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: {_large(size)} in {folder}"
-    log.info("%s", told)
-    if not making.quiet:
-        left = (size - there) / size * len(found)
-        seconds = left * _seconds_of_a_pass(harvest, hooks, making, len(found)) / making.n_workers
-        Console(stderr=True).print(f"{told}, about {_in_words(seconds)}", highlight=False, soft_wrap=True)
+    left = (size - there) / size * len(found) / making.n_workers
+    _say(f"{_large(size)} in {folder}, about", left, harvest, hooks, found, making)
 
 
-def _tell_anew(harvest: Harvest | Corpus, hooks: Sequence[str], found: Stream, making: Making) -> None:
-    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: made whenever they are read"
-    log.info("%s", told)
+def _say(
+    what: str, passes: float, harvest: Harvest | Corpus, hooks: Sequence[str], found: Stream, making: Making
+) -> None:
+    """What becomes of the activations, and the time of so many passes, which is tried where somebody reads it."""
+    told = f"activations of {harvest.n_clips} clips at {', '.join(hooks)}: {what}"
+    log.info("%s", told.rpartition(",")[0])
     if not making.quiet:
-        seconds = len(found) * _seconds_of_a_pass(harvest, hooks, making, len(found))
-        Console(stderr=True).print(f"{told}, about {_in_words(seconds)} each time", highlight=False, soft_wrap=True)
+        seconds = passes * _seconds_of_a_pass(harvest, hooks, making, len(found))
+        Console(stderr=True).print(f"{told} {_in_words(seconds)}", highlight=False, soft_wrap=True)
 
 
 def _seconds_of_a_pass(harvest: Harvest | Corpus, hooks: Sequence[str], making: Making, n_passes: int) -> float:

@@ -1,16 +1,27 @@
-"""Audio files made for the tests of corpora."""
+"""Audio files made for the tests of corpora, and what is trained on them."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
+from mech_music.config.schema import Dtype
+from mech_music.prompts.declared import load_prompt_set
+from mech_music.saes import corpus as corpora
+from mech_music.saes.named import Corpus, SaeFit, TrainedSae, Training
+from mech_music.saes.settings import SaeConfig
+
+HOOK = "blocks.1.hook_resid_post"
 RATE = 22_050
+STUDY = load_prompt_set()
 
 
 def sing(file: Path, number: int, seconds: float = 1.0) -> Path:
@@ -41,3 +52,20 @@ def manifest_of(place: Path, **more: Callable[[int], str]) -> Path:
         writer.writeheader()
         writer.writerows(lines)
     return place / "corpus.csv"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "cache"))
+    corpora.open_corpus.cache_clear()
+
+
+def config(path: Path, **more: Any) -> SaeConfig:
+    small = SaeConfig(corpus=str(path), seconds=0.4, held_out=3, spliced=2, clips=100, dtype=Dtype.float32)
+    if "dtype" in more:
+        more["dtype"] = Dtype(more["dtype"])
+    return replace(small, **more)
+
+
+def fitted(harvest: Corpus | Any, **more: Any) -> TrainedSae:
+    return TrainedSae(HOOK, replace(SaeFit(harvest, 12, 3, Training.topk, 0.0, 2, 16, 1e-2, 0), **more))

@@ -13,40 +13,19 @@ import pytest
 import soundfile
 import torch
 
-from mech_music.activations.shards import OnDisk, read_stream
+from mech_music.activations.shards import read_stream
 from mech_music.activations.sources import Audio
 from mech_music.base.errors import UserError
-from mech_music.config.schema import Dtype
 from mech_music.edits.content import canonical, from_json, to_json
 from mech_music.edits.excerpt import Excerpt
 from mech_music.edits.row import Half, Row
 from mech_music.models.musicgen.model import HookedMusicGen
-from mech_music.prompts.declared import load_prompt_set
 from mech_music.saes import corpus as corpora
-from mech_music.saes import harvest as harvests
-from mech_music.saes.named import Corpus, Firing, GivenClip, Harvest, SaeFit, SplicedIn, TrainedSae, Training
+from mech_music.saes.named import Corpus, Firing, GivenClip, SaeFit, SplicedIn, TrainedSae, Training
 from mech_music.saes.settings import SaeConfig, check_sae_config, held_out, spliced, trained_on
-from mech_music.saes.shuffle import Shuffle
 from mech_music.tasks.sae.concept_scores import Word, labels
 from tests.made_engine import SHORT, engine
-from tests.saes.made_corpus import RATE, folder_of, manifest_of, sing
-
-HOOK = "blocks.1.hook_resid_post"
-STUDY = load_prompt_set()
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MECH_MUSIC_STORE", str(tmp_path / "cache"))
-    corpora.open_corpus.cache_clear()
-
-
-def config(path: Path, **more: Any) -> SaeConfig:
-    small = SaeConfig(corpus=str(path), seconds=0.4, held_out=3, spliced=2, clips=100, dtype=Dtype.float32)
-    if "dtype" in more:
-        more["dtype"] = Dtype(more["dtype"])
-    return replace(small, **more)
-
+from tests.saes.made_corpus import HOOK, RATE, STUDY, config, fitted, folder_of, manifest_of, own_cache, sing  # noqa: F401
 
 # -- opening -------------------------------------------------------------------------------------------------
 
@@ -250,10 +229,6 @@ def test_a_clip_is_read_along_as_its_own_audio_is(made: HookedMusicGen, tmp_path
         np.testing.assert_array_equal(outcome[row].tokens, clip)
 
 
-def fitted(harvest: Corpus | Any, **more: Any) -> TrainedSae:
-    return TrainedSae(HOOK, replace(SaeFit(harvest, 12, 3, Training.topk, 0.0, 2, 16, 1e-2, 0), **more))
-
-
 def test_an_sae_is_trained_and_evaluated_on_audio(made: HookedMusicGen, tmp_path: Path) -> None:
     sae = config(folder_of(tmp_path / "songs"))
     own, train, test = engine(made, tmp_path / "store"), trained_on(sae, STUDY), held_out(sae, STUDY)
@@ -268,73 +243,6 @@ def test_an_sae_is_trained_and_evaluated_on_audio(made: HookedMusicGen, tmp_path
         np.testing.assert_array_equal(again["W_dec"], records[one]["W_dec"])
 
 
-def test_with_a_prompt_both_halves_are_read(made: HookedMusicGen, tmp_path: Path) -> None:
-    sae = config(folder_of(tmp_path / "songs"), prompt="Compose a happy rock piece.")
-    own, train = engine(made, tmp_path / "store"), trained_on(sae, STUDY)
-    (chunk,) = harvests.gather(train, [HOOK], making(own))
-    halves = chunk.values[HOOK]
-    assert halves.shape[2] == 2 and not torch.allclose(halves[:, :, 0], halves[:, :, 1], atol=1e-3)
-    plain = trained_on(replace(sae, prompt=""), STUDY)
-    (bare,) = harvests.gather(plain, [HOOK], making(own))
-    torch.testing.assert_close(bare.values[HOOK][:, :, 0], halves[:, :, 1], rtol=1e-4, atol=1e-5)
-
-
-def making(own: Any, quiet: bool = True) -> Any:
-    from mech_music.activations.recipes import Making
-
-    return Making(own.passes, 8, quiet=quiet)
-
-
-def on_disk(harvest: Harvest | Corpus, own: Any, quiet: bool = True) -> Path:
-    found = harvests.gather(harvest, [HOOK], making(own, quiet))
-    assert isinstance(found, OnDisk)
-    return found.folder
-
-
-def test_without_a_disk_everything_is_the_same(
-    made: HookedMusicGen, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    """Trained, and what features do: ``engine.keep_activations=false``."""
-    sae = config(folder_of(tmp_path / "songs"))
-    train, test = trained_on(sae, STUDY), held_out(sae, STUDY)
-    wanted = [fitted(train), Firing(fitted(train), HOOK, test)]
-    kept, anew = engine(made, tmp_path / "kept"), engine(made, tmp_path / "anew", keep_activations=False)
-    there, found = (own.answers(wanted).records for own in (kept, anew))
-    for source in wanted:
-        for name, values in there[source].items():
-            np.testing.assert_array_equal(found[source][name], values)
-    assert not list((tmp_path / "anew").rglob("streams/**/*.safetensors"))
-    assert list((tmp_path / "kept").rglob("streams/**/*.safetensors"))
-    capsys.readouterr()
-    harvests.gather(train, [HOOK], making(anew, quiet=False))
-    assert "made whenever they are read, about " in capsys.readouterr().err.replace("\n", " ")
-
-
-def test_killed_it_goes_on_to_the_same_bytes(
-    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(harvests, "_CHUNK", 1)  # eight clips in each
-    train = trained_on(config(folder_of(tmp_path / "songs"), every=0.25), STUDY)
-    whole = on_disk(train, engine(made, tmp_path / "whole"))
-    own, read, seen = engine(made, tmp_path / "killed"), Excerpt.tokens, [0]
-
-    def dying(self: Excerpt, *how: Any) -> Any:
-        seen[0] += 1
-        if seen[0] == 10:
-            raise KeyboardInterrupt
-        return read(self, *how)
-
-    monkeypatch.setattr(Excerpt, "tokens", dying)
-    with pytest.raises(KeyboardInterrupt):
-        harvests.gather(train, [HOOK], making(own))
-    (killed,) = (tmp_path / "killed" / "v4" / "streams").glob("*/*")
-    assert 0 < len(list(killed.glob("*.safetensors"))) < len(list(whole.glob("*.safetensors")))
-    assert on_disk(train, own) == killed
-    assert {file.name: file.read_bytes() for file in killed.iterdir()} == {
-        file.name: file.read_bytes() for file in whole.iterdir()
-    }
-
-
 def test_a_file_that_changes_meanwhile_is_one_line(made: HookedMusicGen, tmp_path: Path) -> None:
     train = trained_on(config(folder_of(tmp_path / "songs")), STUDY)
     sing(tmp_path / "songs" / "0" / "song 2.flac", 77, 2.0)
@@ -346,53 +254,12 @@ def test_a_file_that_changes_meanwhile_is_one_line(made: HookedMusicGen, tmp_pat
             engine(made, tmp_path / "store").outcomes([rows[name]])
 
 
-def test_size_and_time_are_told_before(
-    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train = trained_on(config(folder_of(tmp_path / "songs")), STUDY)
-    own = engine(made, tmp_path / "store")
-    folder = on_disk(train, own, quiet=False)
-    told = capsys.readouterr().err
-    assert f"activations of 5 clips at {HOOK}: 0.0 MB in {folder}, about " in told.replace("\n", "")
-    (shard,) = folder.glob("*.safetensors")
-    size = harvests.n_bytes(train, 1, own.passes)
-    assert size == 5 * own.passes.n_steps * 1 * 32 * 4 and size < shard.stat().st_size < size + 2**14
-    harvests.gather(train, [HOOK], making(own, quiet=False))
-    assert "activations of" not in capsys.readouterr().err, "there is nothing to read"
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(UserError, match=r"^activations of 5 clips at 1 hooks take 0.0 MB, and .* has 0.0 MB left: set"):
-        harvests.gather(train, [HOOK], making(engine(made, tmp_path / "full")))
-
-
 def test_constant_activations_are_one_line(tmp_path: Path) -> None:
     from mech_music.saes.training import Scale
 
     for value, line in {1.0: "are constant", np.nan: "are not finite"}.items():
         with pytest.raises(UserError, match=rf"^the activations of {HOOK} {line}"):
             Scale.of(torch.full((50, 4), value), HOOK)
-
-
-def test_clips_with_values_that_are_not_finite_are_left_out(
-    made: HookedMusicGen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A clip of which the model makes NaN is not trained on, and NaN in what is said of features."""
-    sae = config(folder_of(tmp_path / "songs"))
-    own, train = engine(made, tmp_path / "store"), trained_on(sae, STUDY)
-    visit = HookedMusicGen.visit
-
-    def failing(self: Any, prompts: Any, *rest: Any, **how: Any) -> Any:
-        tokens = visit(self, prompts, *rest, **how)
-        tokens[1] = -1
-        return tokens
-
-    monkeypatch.setattr(HookedMusicGen, "visit", failing)
-    found = harvests.gather(train, [HOOK], making(own))
-    monkeypatch.undo()
-    assert sum(len(chunk.rows) for chunk in found) == 4
-    vectors = Shuffle(found, [HOOK], Half.cond, 8, 1, 0).first()[HOOK]
-    assert len(vectors) == 4 * own.passes.n_steps and vectors.isfinite().all()
-    record = own.answers([Firing(fitted(train), HOOK, train)]).records[Firing(fitted(train), HOOK, train)]
-    assert np.isnan(record["activation"]).any(axis=1).sum() == 1
 
 
 def test_excerpts_of_one_file_are_apart() -> None:

@@ -30,7 +30,7 @@ from mech_music.tiny.long.data import Workspace, vocabulary
 from mech_music.tiny.long.forms import MOST, TOLD
 from mech_music.tiny.long.language_model import FORM_LENGTH, UNTOLD_LENGTH, logits_of, watched
 
-_AS_IT_IS, _UNTOLD = 0.25, 0.15  # shares of pieces that are not put together anew, and of batches without told ones
+_UNTOLD = 0.15  # share of batches without told pieces
 _FRESH = 0.4  # share of sections that are new, while there are any
 _LONGEST = 4  # frames that are wrong in a row
 _ONE_BOOK, _FALSE_START = 0.5, 0.4  # shares: of wrong frames in one codebook only, of returns that begin wrong
@@ -114,12 +114,9 @@ class Trainer:
         how: FormsConfig,
         model: LMModel,
         codes: Int[Tensor, "piece codebook frame"],
-        wrong: float = 0.0,
-        as_it_is: float = _AS_IT_IS,
     ) -> None:
         config = workspace.config
         self.stage, self.how, self.model, self.codes, self.seed = stage, how, model, codes, workspace.seed
-        self.wrong, self.as_it_is = wrong, as_it_is
         self.condition_dropout = config.language_model.condition_dropout
         self.pieces = [compose(number) for number in range(config.pieces.train)]
         self.first = [at for at, piece in enumerate(self.pieces) if piece.tempo == self.how.first_tempo]
@@ -131,7 +128,7 @@ class Trainer:
         random = loop.generator(self.seed, self.stage, step)
         first = step < self.how.first_steps
         untold = not first and random.random() < _UNTOLD
-        as_it_is = 0.0 if first else 1.0 if untold else self.as_it_is
+        as_it_is = 0.0 if first else 1.0 if untold else self.how.as_it_is
         rows = self.first if first else self.untold if untold else range(len(self.pieces))
         batch = [self._example(int(row), as_it_is, random) for row in random.choice(rows, self.how.loop.batch)]
         dropped = random.random(len(batch)) < self.condition_dropout
@@ -150,7 +147,8 @@ class Trainer:
         read, prompt = codes, piece.prompt
         if random.random() >= as_it_is:
             codes, prompt, order = arranged(codes, piece, random)
-            read = misread(codes, order, piece.annotated[0].end, self.wrong, random) if self.wrong else codes
+            wrong = self.how.wrong
+            read = misread(codes, order, piece.annotated[0].end, wrong, random) if wrong else codes
         weights = torch.ones(codes.shape[1])
         for section in piece.annotated[1:]:
             weights[section.start : section.start + self.how.first_frames] = self.how.weight
@@ -172,22 +170,14 @@ def run(workspace: Workspace) -> None:
 
 def run_corrected(workspace: Workspace) -> None:
     """The stage ``corrected``."""
-    how = workspace.config.corrected
-    _run(workspace, "corrected", "forms", how, how.wrong, how.as_it_is)
+    _run(workspace, "corrected", "forms", workspace.config.corrected)
 
 
-def _run(
-    workspace: Workspace,
-    stage: str,
-    before: str,
-    how: FormsConfig,
-    wrong: float = 0.0,
-    as_it_is: float = _AS_IT_IS,
-) -> None:
+def _run(workspace: Workspace, stage: str, before: str, how: FormsConfig) -> None:
     torch.set_num_threads(1)
     codes = workspace.load_tensors("codes")
     model = shared.build(workspace, workspace.config, vocabulary())
     model.load_state_dict(workspace.load_tensors(before))
-    trainer = Trainer(workspace, stage, how, model, codes["train"], wrong, as_it_is)
+    trainer = Trainer(workspace, stage, how, model, codes["train"])
     loop.train(workspace, stage, model, how.loop, trainer.loss, lambda: watched(model, codes["watched"]))
     workspace.save_tensors(stage, model.state_dict())

@@ -53,30 +53,22 @@ def _forms() -> LoopConfig:
 
 @dataclass
 class FormsConfig:
-    """Of the stage ``forms``: its first steps read pieces of one tempo; how much a section's first frames weigh."""
+    """Of the stages ``forms`` and ``corrected``: their first steps read pieces of one tempo; how much a section's first
+    frames weigh; ``as_it_is``: the share of pieces that are not put together anew; ``wrong``: of the frames of a return
+    in the others, the share at which something wrong begins in what is read."""
 
     loop: LoopConfig = field(default_factory=_forms)
     first_steps: int = 800
     first_tempo: str = "medium"
     weight: float = 15.0
     first_frames: int = 4
+    as_it_is: float = 0.25
+    wrong: float = 0.0
 
 
-def _corrected() -> LoopConfig:
-    return LoopConfig(2000, 8, learning_rate=1.5e-3, weight_decay=0.05, beta2=0.95)
-
-
-@dataclass
-class CorrectedConfig(FormsConfig):
-    """Of the stage ``corrected``. ``wrong``: of a return's frames, the share at which something wrong begins.
-
-    ``as_it_is``: the share of told pieces that are not put together anew, and so are read as they are.
-    """
-
-    loop: LoopConfig = field(default_factory=_corrected)
-    first_steps: int = 0
-    wrong: float = 0.08
-    as_it_is: float = 0.4
+def _corrected() -> FormsConfig:
+    loop = LoopConfig(2000, 8, learning_rate=1.5e-3, weight_decay=0.05, beta2=0.95)
+    return FormsConfig(loop, first_steps=0, as_it_is=0.4, wrong=0.08)
 
 
 @dataclass
@@ -109,7 +101,7 @@ class LongConfig:
     # Of these steps, those that read told pieces with exact returns only, and hinted ones.
     told_exactly: int = 1200
     forms: FormsConfig = field(default_factory=FormsConfig)
-    corrected: CorrectedConfig = field(default_factory=CorrectedConfig)
+    corrected: FormsConfig = field(default_factory=_corrected)
     short: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000, batch=48, weight_decay=0.05, beta2=0.95))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from mech_music.tiny.config import CodecConfig, LanguageModelConfig, LoopConfig
 from mech_music.tiny.long import train
-from mech_music.tiny.long.config import CorrectedConfig, FormsConfig, LongConfig, PiecesConfig
+from mech_music.tiny.long.config import FormsConfig, LongConfig, PiecesConfig
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def micro(folder: Path) -> LongConfig:
     return LongConfig(
         threads=1, folder=str(folder), pieces=PiecesConfig(6, 3, 3), codec=codec, loops=loop(), language_model=lm,
         rearranged=3, refined=loop(), more_returns=3, told=loop(), told_exactly=3, forms=FormsConfig(loop(), 3),
-        corrected=CorrectedConfig(loop()), short=loop(),
+        corrected=FormsConfig(loop(), 0, wrong=0.08), short=loop(),
     )  # fmt: skip
 
 

@@ -165,8 +165,7 @@ def test_what_is_told_is_right_and_what_is_read_is_wrong(finished: Path) -> None
     workspace = Workspace(micro(finished))
     model = load_model(path=str(finished / "bundle"), device="cpu").musicgen.lm
     codes = workspace.load_tensors("codes")["train"]
-    how, changed = workspace.config.corrected, 0
-    trainer = Trainer(workspace, "corrected", how, model, codes, how.wrong, how.as_it_is)
+    trainer, changed = Trainer(workspace, "corrected", workspace.config.corrected, model, codes), 0
     plain = Trainer(workspace, "forms", workspace.config.forms, model, codes)
     for row in range(len(codes)):
         as_it_is = trainer._example(row, 1.0, np.random.default_rng(row))
